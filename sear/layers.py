@@ -1,0 +1,114 @@
+"""The layers of the sequence encoder (method.md, Sequence encoder): StreamFusion, MambaLayer and their FeedForward.
+
+B batch, L history length, M hidden size, S streams, T = B·L tokens. Module names are those of the published weights.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sear.sublayer import bias_gelu_dropout, dropout_add_layer_norm, stream_attention
+
+
+def residual_norm(
+    norm: nn.LayerNorm, dropout: float, residual: Tensor | None, output: Tensor, output_bias: Tensor | None = None
+) -> Tensor:
+    """norm(residual + dropout(output + output_bias)), the end of a sublayer and, residual None, of the embedding."""
+    return dropout_add_layer_norm(
+        residual, output, output_bias, norm.weight, norm.bias, norm.eps, dropout, norm.training
+    )
+
+
+class FeedForward(nn.Module):
+    """Linear(M, 4M), GELU, dropout, Linear(4M, M)."""
+
+    def __init__(self, hidden_size: int, dropout: float):
+        super().__init__()
+        self.w_1 = nn.Linear(hidden_size, 4 * hidden_size)
+        self.w_2 = nn.Linear(4 * hidden_size, hidden_size)
+        self.dropout = dropout
+
+    def without_bias(self, hidden: Tensor) -> Tensor:
+        """forward less w_2's bias, for those who add it in the same pass as something else."""
+        inner = bias_gelu_dropout(F.linear(hidden, self.w_1.weight), self.w_1.bias, self.dropout, self.training)
+        return F.linear(inner, self.w_2.weight)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.without_bias(hidden) + self.w_2.bias
+
+
+class StreamQuery(nn.Module):
+    """One stream's weights of the attention over streams."""
+
+    def __init__(self, hidden_size: int):
+        super().__init__()
+        self.w_q = nn.Linear(hidden_size, hidden_size)
+        self.w_k = nn.Linear(hidden_size, hidden_size)
+        self.w_v = nn.Linear(hidden_size, hidden_size)
+        self.w_concat = nn.Linear(hidden_size, hidden_size)
+
+
+def attend_over_streams(queries: Sequence[StreamQuery], streams: Sequence[Tensor], heads: int) -> Tensor:
+    """Multi-head attention of every stream over all streams of its token, less w_concat: (S, T, M).
+
+    One matrix product per source stream makes its query and what every stream makes of it as key and value.
+    """
+    q, k, v = ([getattr(query, name) for query in queries] for name in ("w_q", "w_k", "w_v"))
+    weight_SPM = torch.stack([torch.cat([own.weight, *(linear.weight for linear in k + v)]) for own in q])
+    tokens_STM = torch.stack([stream.reshape(-1, stream.shape[-1]) for stream in streams])
+    bias_3SM = torch.stack([linear.bias for linear in q + k + v]).view(3, len(queries), -1)
+    return stream_attention(tokens_STM @ weight_SPM.transpose(1, 2), bias_3SM, heads)
+
+
+class StreamFusion(nn.Module):
+    """One stream's weights of one layer's aggregation; fuse_streams runs those of all streams together."""
+
+    def __init__(self, hidden_size: int, heads: int, dropout: float):
+        super().__init__()
+        self.agg_attn = StreamQuery(hidden_size)
+        self.ffn = FeedForward(hidden_size, dropout)
+        self.norm1 = nn.LayerNorm(hidden_size, eps=1e-5)
+        self.norm2 = nn.LayerNorm(hidden_size, eps=1e-5)
+        self.heads = heads
+        self.dropout = dropout
+
+    def forward(self, stream: Tensor, attended: Tensor) -> Tensor:
+        """The stream's new value from its old one and its attention (less w_concat)."""
+        w_concat = self.agg_attn.w_concat
+        output = F.linear(attended, w_concat.weight)
+        stream = residual_norm(self.norm1, self.dropout, stream, output, w_concat.bias)
+        output = self.ffn.without_bias(stream)
+        return residual_norm(self.norm2, self.dropout, stream, output, self.ffn.w_2.bias)
+
+
+def fuse_streams(fusions: Sequence[StreamFusion], streams: Sequence[Tensor]) -> list[Tensor]:
+    """One layer's aggregation: each stream (B, L, M) after attending over all of them, as they were before.
+
+    fusions: the streams' modules of this layer, in the order of streams.
+    """
+    attended = attend_over_streams([fusion.agg_attn for fusion in fusions], streams, fusions[0].heads)
+    return [
+        fusion(stream, mixed.view(stream.shape))
+        for fusion, stream, mixed in zip(fusions, streams, attended, strict=True)
+    ]
+
+
+class MambaLayer(nn.Module):
+    """Mamba along time and a feed-forward, each with its residual, dropout and LayerNorm: (B, L, M) -> (B, L, M)."""
+
+    def __init__(self, hidden_size: int, d_state: int, d_conv: int, expand: int, dropout: float):
+        super().__init__()
+        from sear.mamba import Mamba
+
+        self.mamba = Mamba(hidden_size, d_state, d_conv, expand)
+        self.LayerNorm1 = nn.LayerNorm(hidden_size, eps=1e-12)
+        self.ffn = FeedForward(hidden_size, dropout)
+        self.LayerNorm2 = nn.LayerNorm(hidden_size, eps=1e-12)
+        self.dropout = dropout
+
+    def forward(self, hidden_BLM: Tensor) -> Tensor:
+        hidden_BLM = residual_norm(self.LayerNorm1, self.dropout, hidden_BLM, self.mamba(hidden_BLM))
+        output = self.ffn.without_bias(hidden_BLM)
+        return residual_norm(self.LayerNorm2, self.dropout, hidden_BLM, output, self.ffn.w_2.bias)
