@@ -1,0 +1,247 @@
+"""SEARDataset: a RecBole sequential dataset that keeps every history once, flat, and cuts rows out per batch.
+
+RecBole's own SequentialDataset stores one padded row per prefix and field; here `inter_feat` holds the events
+themselves, sorted by user and exact time, and `__getitem__`, which RecBole's loaders call with row numbers, cuts the
+padded lists out. So RecBole's loaders, trainers and sequential models work on it too.
+"""
+
+import copy
+import hashlib
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from recbole.data.dataset import SequentialDataset
+from recbole.data.interaction import Interaction
+from recbole.utils import FeatureSource, FeatureType
+
+from sear import history
+from sear.atomic_table import read_atomic, read_header
+from sear.errors import InputError
+from sear.events import core_events, count_interval, read_event_table, sort_events
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+class SEARDataset(SequentialDataset):
+    """Histories of a RecBole data set, leak-free, in exact time order.
+
+    After `build()` (RecBole's `data_preparation` calls it) the three parts share one flat history and differ only in
+    their `rows`.
+
+    Attributes:
+        inter_feat: Interaction of all events, sorted: user_id, item_id int64, rating float32 (NaN = none), timestamp float64.
+        offsets: int64 (users + 1,), user u's events (u from 1) are offsets[u-1] .. offsets[u]-1.
+        rows: sear.history.Rows of this part; None before `build()`.
+
+    Raises:
+        InputError: an atomic file or a setting is at fault; the message names file, line or key, and the remedy.
+    """
+
+    rows: history.Rows | None = None
+
+    def _from_scratch(self) -> None:
+        self._get_preset()
+        self._get_field_from_config()
+        self.user_feat = self.item_feat = None
+        self.feat_name_list = ["inter_feat"]
+        if self.benchmark_filename_list is not None:
+            raise InputError("benchmark_filename: ready-made splits are not supported - remove the key")
+        self._load_events()
+        self._set_fields()
+
+    def _load_events(self) -> None:
+        self.rating_field = self.config["RATING_FIELD"]
+        names = (self.uid_field, self.iid_field, self.time_field, self.rating_field)
+        path = Path(self.dataset_path) / f"{self.dataset_name}.inter"
+        table = self._filter_by_value(read_event_table(path, *names))
+        intervals = [
+            count_interval(self.config[key], key) for key in ("user_inter_num_interval", "item_inter_num_interval")
+        ]
+        table = core_events(table, self.uid_field, self.iid_field, *intervals)
+        if table.empty:
+            raise InputError(
+                f"{path}: no event is left after filtering - lower user_inter_num_interval and item_inter_num_interval"
+            )
+        events = sort_events(table, *names)
+        if not events.has_rating:
+            self.logger.info(f"{path} has no column {self.rating_field!r}: every event counts as unrated")
+        self.offsets, self.has_rating = events.offsets, events.has_rating
+        self._set_tokens(self.uid_field, events.user_tokens)
+        self._set_tokens(self.iid_field, self._with_cold_items(events.item_tokens))
+        self.inter_feat = Interaction(
+            {
+                self.uid_field: torch.from_numpy(events.user),
+                self.iid_field: torch.from_numpy(events.item),
+                self.rating_field: torch.from_numpy(events.rating),
+                self.time_field: torch.from_numpy(events.time),
+            }
+        )
+
+    def _filter_by_value(self, table):
+        """RecBole's own `rm_dup_inter` and `val_interval`, where the config asks for them."""
+        if self.config["rm_dup_inter"] is None and self.config["val_interval"] is None:
+            return table
+        token, number = FeatureType.TOKEN, FeatureType.FLOAT
+        self.field2type = {name: token if name in table.columns[:2] else number for name in table}
+        self.inter_feat = table.copy()
+        self._remove_duplication()
+        self._filter_by_field_value()
+        return self.inter_feat.sort_index()
+
+    def _with_cold_items(self, tokens: np.ndarray) -> np.ndarray:
+        """Without an item filter the catalogue also holds items that nobody has met yet, as in RecBole."""
+        if self.config["item_inter_num_interval"] is not None or not self.item_path.is_file():
+            return tokens
+        if self.iid_field not in read_header(self.item_path):
+            return tokens
+        known = set(tokens)
+        listed = read_atomic(self.item_path, [self.iid_field])[self.iid_field]
+        return np.concatenate([tokens, [token for token in dict.fromkeys(listed) if token not in known]]).astype(object)
+
+    def _set_tokens(self, field: str, tokens: np.ndarray) -> None:
+        self.field2id_token[field] = tokens
+        self.field2token_id[field] = {token: number for number, token in enumerate(tokens)}
+
+    def _set_fields(self) -> None:
+        kinds = {self.rating_field: FeatureType.FLOAT, self.time_field: FeatureType.FLOAT}
+        for field in self.inter_feat:
+            kind = kinds.get(field, FeatureType.TOKEN)
+            self.set_field_property(field, kind, FeatureSource.INTERACTION, 1)
+            if field != self.uid_field:
+                list_field = field + self.config["LIST_SUFFIX"]
+                setattr(self, f"{field}_list_field", list_field)
+                list_kind = FeatureType.FLOAT_SEQ if kind == FeatureType.FLOAT else FeatureType.TOKEN_SEQ
+                self.set_field_property(list_field, list_kind, FeatureSource.INTERACTION, self.max_item_list_len)
+        self.set_field_property(self.item_list_length_field, FeatureType.TOKEN, FeatureSource.INTERACTION, 1)
+
+    @property
+    def item_path(self) -> Path:
+        return Path(self.dataset_path) / f"{self.dataset_name}.item"
+
+    def _change_feat_format(self) -> None:
+        """Nothing to change: the events are an Interaction from the start, and no row is stored."""
+
+    def build(self) -> list["SEARDataset"]:
+        """Training, validation and test parts: leave-one-out by exact time (the method's Protocol)."""
+        length = self.max_item_list_len
+        if self.config["train_rows"] == "prefixes":
+            train = history.prefix_rows(self.offsets, length)
+        else:
+            train = history.window_rows(self.offsets, length, self.config["window_stride"] or max(1, length // 2))
+        parts = [train, history.held_out_rows(self.offsets, length, 2), history.held_out_rows(self.offsets, length, 1)]
+        if not len(train) or not len(parts[1]):
+            raise InputError(f"{self.dataset_name}: no user has {history.MIN_EVENTS_TO_HOLD_OUT} events - nothing to test")
+        return [self._part(rows) for rows in parts]
+
+    def _part(self, rows: history.Rows) -> "SEARDataset":
+        part = copy.copy(self)
+        part.rows = rows
+        return part
+
+    def __len__(self) -> int:
+        return self.inter_num if self.rows is None else len(self.rows)
+
+    def __getitem__(self, index, join: bool = True) -> Interaction:
+        """The rows with these numbers, right-padded with 0 to MAX_ITEM_LIST_LENGTH, or to the longest (`trim_padding`).
+
+        Returns:
+            Interaction of user_id (B,), item_id (B,) the event after the last, item_id_list (B, L), rating_list
+            (B, L) NaN = none, item_length (B,) and, for training rows, target_id_list (B, L, soft_label_length).
+        """
+        if self.rows is None:
+            return super().__getitem__(index, join)
+        index = np.atleast_1d(np.arange(len(self.rows))[index])
+        length = self.rows.length[index]
+        width = int(length.max()) if self.config["trim_padding"] else self.max_item_list_len
+        at, real = history.positions(self.rows, index, width)
+        real, at = torch.from_numpy(real), torch.from_numpy(at)
+        target = torch.from_numpy(self.rows.start[index] + length)
+        batch = {self.uid_field: torch.from_numpy(self.rows.user[index] + 1)}
+        for field in (self.iid_field, self.rating_field, *self._other_list_fields):
+            values = self.inter_feat[field]
+            batch[field] = values[target]
+            batch[field + self.config["LIST_SUFFIX"]] = torch.where(real, values[at], torch.zeros((), dtype=values.dtype))
+        batch[self.item_list_length_field] = torch.from_numpy(length)
+        if self.rows.loss_count[index[0]] and self.config["soft_label_length"]:
+            k = self.config["soft_label_length"]
+            items = self.inter_feat[self.iid_field].numpy()
+            batch["target_id_list"] = torch.from_numpy(history.future_targets(items, self.rows, index, width, k))
+        return Interaction(batch)
+
+    @property
+    def _other_list_fields(self) -> tuple[str, ...]:
+        """RecBole's time-aware models read the padded times; SEAR does not."""
+        return () if self.config["soft_label_length"] else (self.time_field,)
+
+    def epoch_batches(self, seed: int, epoch: int) -> list[np.ndarray]:
+        """Row numbers of each training batch of an epoch, a function of (seed, epoch) alone."""
+        by_length = bool(self.config["trim_padding"])
+        return history.epoch_batches(self.rows, self.config["train_batch_size"], seed, epoch, by_length)
+
+    def full_history(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Every event before the rows' targets, uncapped: flat item ids and their bounds int64 (B + 1,)."""
+        first, end = self.offsets[self.rows.user[index]], self.rows.start[index] + self.rows.length[index]
+        bounds = np.concatenate([[0], np.cumsum(end - first)])
+        at = np.arange(bounds[-1]) + np.repeat(first - bounds[:-1], end - first)
+        return self.inter_feat[self.iid_field].numpy()[at], bounds
+
+    @cached_property
+    def training_item_counts(self) -> np.ndarray:
+        """int64 (V,): how often each item occurs among all training events."""
+        counts = history.training_counts(self.offsets)
+        position = np.arange(self.inter_num) - np.repeat(self.offsets[:-1], np.diff(self.offsets))
+        training = position < np.repeat(counts, np.diff(self.offsets))
+        return np.bincount(self.inter_feat[self.iid_field].numpy()[training], minlength=self.item_num)
+
+    @cached_property
+    def statistics(self) -> dict[str, float]:
+        """Users, items and interactions without the padding rows, and what follows from them."""
+        users, items, events = self.user_num - 1, self.item_num - 1, self.inter_num
+        return {
+            "users": users,
+            "items": items,
+            "interactions": events,
+            "sparsity": 1 - events / users / items,
+            "avg_interactions_per_user": events / users,
+            "avg_interactions_per_item": events / items,
+        }
+
+    @cached_property
+    def catalogue_hash(self) -> str:
+        """SHA-256 of the item ids in their numbering: a checkpoint fits only the catalogue it was trained on."""
+        return hashlib.sha256("\n".join(self.field2id_token[self.iid_field]).encode()).hexdigest()
+
+    @property
+    def text_directory(self) -> Path:
+        """Where text embeddings are kept: beside the atomic files, but never inside the installed RecBole."""
+        path = Path(self.dataset_path)
+        if "dataset_example" in path.parts:  # RecBole's Config sends ml-100k into its own package
+            return PROJECT_ROOT / "dataset" / self.dataset_name
+        return path
+
+    @cached_property
+    def item_sentences(self) -> list[str]:
+        """One sentence per item id, row 0 included (the method's Text embedding)."""
+        from sear.item_text import item_sentences
+
+        types = read_header(self.item_path)
+        listed = (self.config["load_col"] or {}).get("item") or list(types)
+        fields = [field for field in listed if field != self.iid_field]
+        table = read_atomic(self.item_path, [self.iid_field, *fields])
+        return item_sentences(table, self.field2id_token[self.iid_field], self.iid_field, fields)
+
+    def item_text_embedding(self) -> np.ndarray:
+        """float32 (V, E): the frozen embeddings of the items' sentences, from the cache where there is one."""
+        from sear.text_embedding import text_embedding
+
+        if "_item_text_embedding" not in self.__dict__:
+            self._item_text_embedding = text_embedding(
+                self.item_sentences,
+                self.config["item_sem_embedding_model_path"],
+                self.text_directory,
+                self.dataset_name,
+                device=str(self.config["device"]),
+            )
+        return self._item_text_embedding

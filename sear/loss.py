@@ -1,0 +1,85 @@
+"""Soft labels over the next K items and their loss, without a (B, V) label matrix.
+
+P positions that carry loss, V items incl. padding id 0, K soft-label length, D width of a user vector. The KL divergence
+from the labels to softmax(scores) is sum_j w_j (logsumexp(scores) - scores[target_j]) minus the labels' entropy, so only
+the K targets of a position are ever written down. Scores exist for one chunk of positions at a time; the gradient is
+taken in the same pass, so that no chunk is computed twice or kept.
+"""
+
+import torch
+from torch import Tensor
+
+CHUNK_SCORES = 1 << 22  # scores held at once, 16 MB in float32
+MIN_CHUNK_ROWS = 32  # fewer rows make the matrix products slow
+
+
+def soft_labels(target_PK: Tensor, decay: float, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Weights (P, K) of the targets: exp(-decay * j), normalised over the targets that exist (id 0 = none).
+
+    A repeated item adds its weights by standing in several columns.
+    """
+    steps_K = torch.arange(target_PK.shape[1], device=target_PK.device, dtype=dtype)
+    weight_PK = torch.exp(-decay * steps_K) * (target_PK != 0)
+    return weight_PK / weight_PK.sum(1, keepdim=True)
+
+
+def negative_entropy(target_PK: Tensor, weight_PK: Tensor) -> Tensor:
+    """sum_v y_v log y_v of each position's labels y (P,), the weights of a repeated item taken together."""
+    same_PKK = target_PK[:, :, None] == target_PK[:, None, :]
+    label_PK = (same_PKK * weight_PK[:, None, :]).sum(2)
+    return torch.where(weight_PK > 0, weight_PK * torch.log(label_PK), 0).sum(1)
+
+
+def soft_label_loss_reference(user_PD: Tensor, item_VD: Tensor, target_PK: Tensor, decay: float) -> Tensor:
+    """The same loss written as the method says it, with the label matrix: the oracle of the tests."""
+    label_PV = user_PD.new_zeros(len(user_PD), len(item_VD))
+    label_PV.scatter_add_(1, target_PK, soft_labels(target_PK, decay, user_PD.dtype))
+    return torch.nn.functional.kl_div(torch.log_softmax(user_PD @ item_VD.T, 1), label_PV, reduction="batchmean")
+
+
+def soft_label_loss(user_PD: Tensor, item_VD: Tensor, target_PK: Tensor, decay: float) -> Tensor:
+    """Mean over positions of KL(soft labels || softmax(user · itemᵀ)), the softmax over all V columns.
+
+    Args:
+        user_PD: user vectors, float (P, D).
+        item_VD: the item table, float (V, D).
+        target_PK: the next K items, int64 (P, K), 0 = none; column 0 is never 0.
+        decay: λ; the j-th target weighs exp(-λ j).
+    """
+    return _ChunkedSoftLabelLoss.apply(user_PD, item_VD, target_PK, decay)
+
+
+class _ChunkedSoftLabelLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, user_PD, item_VD, target_PK, decay):
+        if torch.is_autocast_enabled(user_PD.device.type):
+            user_PD = user_PD.to(torch.get_autocast_dtype(user_PD.device.type))
+        product_item_VD = item_VD.to(user_PD.dtype)
+        exact = torch.float64 if user_PD.dtype == torch.float64 else torch.float32
+        positions = len(user_PD)
+        weight_PK = soft_labels(target_PK, decay, exact)
+        loss = negative_entropy(target_PK, weight_PK).sum()
+        with_gradient = any(ctx.needs_input_grad[:2])
+        user_grad_PD = torch.empty_like(user_PD) if with_gradient else None
+        item_grad_VD = torch.zeros_like(item_VD) if with_gradient else None
+        rows = max(MIN_CHUNK_ROWS, CHUNK_SCORES // len(item_VD))
+        for start in range(0, positions, rows):
+            chunk = slice(start, start + rows)
+            target_CK, weight_CK = target_PK[chunk], weight_PK[chunk]
+            score_CV = (user_PD[chunk] @ product_item_VD.T).to(exact)
+            log_sum_C = torch.logsumexp(score_CV, 1)
+            loss = loss + log_sum_C.sum() - (weight_CK * score_CV.gather(1, target_CK)).sum()
+            if with_gradient:
+                score_CV.sub_(log_sum_C[:, None]).exp_()  # softmax, in place of the scores
+                score_CV.scatter_add_(1, target_CK, -weight_CK).div_(positions)
+                score_grad_CV = score_CV.to(user_PD.dtype)
+                torch.mm(score_grad_CV, product_item_VD, out=user_grad_PD[chunk])
+                item_grad_VD += (score_grad_CV.T @ user_PD[chunk]).to(item_grad_VD.dtype)
+        if with_gradient:
+            ctx.save_for_backward(user_grad_PD, item_grad_VD)
+        return loss / positions
+
+    @staticmethod
+    def backward(ctx, grad):
+        user_grad_PD, item_grad_VD = ctx.saved_tensors
+        return user_grad_PD * grad, item_grad_VD * grad, None, None

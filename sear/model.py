@@ -1,0 +1,179 @@
+"""SEAR: three streams of a history, fused by attention and encoded by Mamba, scored against every item.
+
+Source: "SEAR: LLM-Powered Sequential Recommendation via Fusion of Collaborative, Semantic, and Rating Information"
+(WWW 2026, doi 10.1145/3774904.3792092). B batch, L history length, d hidden size, S streams in use, D = S·d,
+V items incl. padding id 0, E text width, P positions that carry loss, K soft-label length.
+"""
+
+import numpy as np
+import torch
+from recbole.model.abstract_recommender import SequentialRecommender
+from recbole.utils import InputType
+from torch import Tensor, nn
+
+from sear.errors import InputError
+from sear.layers import MambaLayer, StreamFusion, fuse_streams, residual_norm
+from sear.loss import soft_label_loss
+
+STREAMS = ("semantic", "collaborative", "rating")
+
+
+class SEAR(SequentialRecommender):
+    """Next-item scores from item ids, frozen text embeddings and ratings.
+
+    Training and prediction share one path: streams -> encode -> scores. Nothing looks ahead, so one pass gives the user
+    vector after every event.
+
+    Raises:
+        InputError: the dataset is not a SEARDataset, or the catalogue is too small for the PCA start.
+    """
+
+    input_type = InputType.POINTWISE
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        if not hasattr(dataset, "item_text_embedding"):
+            raise InputError(
+                f"SEAR needs a sear.dataset.SEARDataset, not a {type(dataset).__name__} - "
+                "build it with: from sear.dataset import SEARDataset; dataset = SEARDataset(config)"
+            )
+        self.stream_names = [name for name in STREAMS if name in config["streams"]]
+        self.hidden_size, self.dropout_prob = config["hidden_size"], config["dropout_prob"]
+        self.soft_label_decay = config["soft_label_decay"]
+        self.initializer_range = config["initializer_range"]
+        self.RATING_SEQ = config["RATING_FIELD"] + config["LIST_SUFFIX"]
+        self._build_streams(config, dataset)
+        self._build_layers(config)
+        width = self.hidden_size * len(self.stream_names)
+        self.item_decoder = nn.Embedding(self.n_items, width)
+        self._initialise(config)
+
+    def _build_streams(self, config, dataset) -> None:
+        hidden = self.hidden_size
+        if "semantic" in self.stream_names or config["text_init"]:
+            text_VE = torch.from_numpy(dataset.item_text_embedding())
+            self.register_buffer("item_text_VE", text_VE, persistent=False)  # frozen: the dataset's cache keeps it
+        if "semantic" in self.stream_names:
+            self.adapter = nn.Linear(self.item_text_VE.shape[1], hidden)
+        if "collaborative" in self.stream_names:
+            self.collaborative_emb = nn.Embedding(self.n_items, hidden)
+        if "rating" in self.stream_names:
+            self.rating_emb = nn.Linear(1, hidden)
+            self.no_rating_emb = nn.Parameter(torch.zeros(hidden))  # stands where an event has no rating
+        self.item_emb_LayerNorms = nn.ModuleList(nn.LayerNorm(hidden, eps=1e-12) for _ in self.stream_names)
+
+    def _build_layers(self, config) -> None:
+        hidden, layers, dropout = self.hidden_size, config["num_layers"], self.dropout_prob
+        streams = len(self.stream_names)
+        mamba = {key: config[key] for key in ("d_state", "d_conv", "expand")}
+        self.mamba_layers = nn.ModuleList(
+            nn.ModuleList(MambaLayer(hidden, dropout=dropout, **mamba) for _ in range(layers)) for _ in range(streams)
+        )
+        self.agg_layers = nn.ModuleList()
+        if config["aggregation"]:
+            self.agg_layers.extend(
+                nn.ModuleList(StreamFusion(hidden, config["num_heads"], dropout) for _ in range(layers))
+                for _ in range(streams)
+            )
+
+    def _initialise(self, config) -> None:
+        self.apply(self._init_weights)
+        if "rating" in self.stream_names:
+            self.no_rating_emb.data.normal_(0, self.initializer_range)
+        if not config["keep_dt_init"]:
+            for dt_proj in (layer.mamba.dt_proj for stream in self.mamba_layers for layer in stream):
+                dt_proj.weight.data.normal_(0, self.initializer_range)
+                dt_proj.bias.data.zero_()
+        if config["text_init"]:
+            self.item_decoder.weight.data.copy_(self._text_components(self.item_decoder.embedding_dim))
+            if "collaborative" in self.stream_names:
+                self.collaborative_emb.weight.data.copy_(self._text_components(self.hidden_size))
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """N(0, initializer_range) for every Linear and Embedding but dt_proj, which `keep_dt_init` decides on."""
+        if isinstance(module, nn.LayerNorm):
+            module.weight.data.fill_(1.0)
+            module.bias.data.zero_()
+        elif isinstance(module, (nn.Linear, nn.Embedding)) and not getattr(module.weight, "_no_reinit", False):
+            module.weight.data.normal_(0, self.initializer_range)
+            if getattr(module, "bias", None) is not None and not getattr(module.bias, "_no_reinit", False):
+                module.bias.data.zero_()
+
+    def _text_components(self, width: int) -> Tensor:
+        """PCA of the real items' text embeddings to (V, width), centred, unscaled; row 0 is 0."""
+        from sklearn.decomposition import PCA
+
+        text_VE = self.item_text_VE.cpu().numpy()
+        limit = min(len(text_VE) - 1, text_VE.shape[1])
+        if width > limit:
+            raise InputError(
+                f"hidden_size {self.hidden_size} with {len(self.stream_names)} streams needs {width} PCA components, but "
+                f"{len(text_VE) - 1} items with {text_VE.shape[1]}-wide texts have {limit} - lower hidden_size or set text_init: False"
+            )
+        component_VD = np.zeros((len(text_VE), width), dtype=np.float32)
+        component_VD[1:] = PCA(width, svd_solver="full").fit_transform(text_VE[1:].astype(np.float64))
+        return torch.from_numpy(component_VD)
+
+    def streams(self, item_BL: Tensor, rating_BL: Tensor) -> list[Tensor]:
+        """The streams in use, each (B, L, d), after dropout and LayerNorm."""
+        embedders = {"semantic": self._semantic, "collaborative": self._collaborative, "rating": self._rating}
+        embedded = [embedders[name](item_BL, rating_BL) for name in self.stream_names]
+        return [
+            residual_norm(norm, self.dropout_prob, None, x_BLd)
+            for x_BLd, norm in zip(embedded, self.item_emb_LayerNorms, strict=True)
+        ]
+
+    def _semantic(self, item_BL: Tensor, _) -> Tensor:
+        if item_BL.numel() < self.n_items:
+            return self.adapter(self.item_text_VE[item_BL])
+        return nn.functional.embedding(item_BL, self.adapter(self.item_text_VE))  # each item is projected once
+
+    def _collaborative(self, item_BL: Tensor, _) -> Tensor:
+        return self.collaborative_emb(item_BL)
+
+    def _rating(self, _, rating_BL: Tensor) -> Tensor:
+        missing_BL1 = torch.isnan(rating_BL)[..., None]
+        known_BLd = self.rating_emb(torch.nan_to_num(rating_BL)[..., None].to(self.rating_emb.weight.dtype))
+        return torch.where(missing_BL1, self.no_rating_emb.to(known_BLd.dtype), known_BLd)
+
+    def encode(self, stream_BLd: list[Tensor]) -> list[Tensor]:
+        """The streams after every layer, each (B, L, d): aggregation across streams, then Mamba along time."""
+        for layer in range(len(self.mamba_layers[0])):
+            if len(self.agg_layers):
+                stream_BLd = fuse_streams([stream[layer] for stream in self.agg_layers], stream_BLd)
+            stream_BLd = [stream[layer](x_BLd) for stream, x_BLd in zip(self.mamba_layers, stream_BLd, strict=True)]
+        return stream_BLd
+
+    def scores(self, user_BD: Tensor) -> Tensor:
+        """(B, V): every item's score, padding id 0 included."""
+        return user_BD @ self.item_decoder.weight.T
+
+    def forward(self, item_BL: Tensor, rating_BL: Tensor, wanted_BL: Tensor) -> Tensor:
+        """User vectors (P, D) at the positions where `wanted_BL` is True, row by row."""
+        encoded = self.encode(self.streams(item_BL, rating_BL))
+        return torch.cat([x_BLd[wanted_BL] for x_BLd in encoded], dim=-1)
+
+    def calculate_loss(self, interaction) -> Tensor:
+        """Mean soft-label loss over the batch's positions whose `target_id_list` begins with an item."""
+        target_BLK = interaction["target_id_list"]
+        wanted_BL = target_BLK[..., 0] != 0
+        user_PD = self.forward(interaction[self.ITEM_SEQ], interaction[self.RATING_SEQ], wanted_BL)
+        return soft_label_loss(user_PD, self.item_decoder.weight, target_BLK[wanted_BL], self.soft_label_decay)
+
+    def user_vectors(self, interaction) -> Tensor:
+        """(B, D): the user after the last event of each history."""
+        item_BL, length_B = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
+        last_BL = torch.arange(item_BL.shape[1], device=item_BL.device) == length_B[:, None] - 1
+        return self.forward(item_BL, interaction[self.RATING_SEQ], last_BL)
+
+    def full_sort_predict(self, interaction) -> Tensor:
+        """(B, V): every item's score for the next event of each history."""
+        return self.scores(self.user_vectors(interaction))
+
+    def item_table(self) -> Tensor:
+        """(V, D): what user vectors are multiplied with."""
+        return self.item_decoder.weight
+
+    def predict(self, interaction) -> Tensor:
+        """(B,): the score of each row's own `item_id`."""
+        return (self.user_vectors(interaction) * self.item_decoder(interaction[self.ITEM_ID])).sum(-1)

@@ -1,0 +1,233 @@
+"""SEARTrainer: RecBole's Trainer with exact resume, one evaluation pass, and every random number a function of the seed."""
+
+from collections import OrderedDict
+from logging import getLogger
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from recbole.trainer import Trainer
+from recbole.trainer.trainer import AbstractTrainer
+from recbole.utils import WandbLogger, calculate_valid_score, early_stopping, get_local_time
+from torch.nn.utils import clip_grad_norm_
+from tqdm import tqdm
+
+from sear.checkpoint import load_checkpoint, save_checkpoint
+from sear.errors import InputError
+from sear.evaluation import metrics_by_row, ranks_from_scores, summarise, target_ranks
+
+
+def step_seed(seed: int, epoch: int, step: int) -> int:
+    """The seed of one training step's dropout: a stop between two steps changes nothing that comes after."""
+    return int(np.random.SeedSequence([seed, epoch, step]).generate_state(1, np.uint64)[0] >> 1)
+
+
+class SEARTrainer(Trainer):
+    """Trains any RecBole sequential model on a SEARDataset.
+
+    After each epoch the best and the last checkpoint are written aside and renamed; `resume_checkpoint` goes on from
+    the last one as if nothing had happened. `history` holds one dict per epoch: epoch, lr, loss, seconds and the
+    validation metrics.
+    """
+
+    def __init__(self, config, model):
+        AbstractTrainer.__init__(self, config, model)  # Trainer's own opens ./log_tensorboard and two evaluators
+        self.logger = getLogger()
+        self.wandblogger = WandbLogger(config)
+        self.seed, self.device = config["seed"], config["device"]
+        self.learner, self.learning_rate = config["learner"], config["learning_rate"]
+        self.weight_decay, self.clip_grad_norm = config["weight_decay"], config["clip_grad_norm"]
+        self.epochs, self.stopping_step = config["epochs"], config["stopping_step"]
+        self.eval_step = min(config["eval_step"], self.epochs)
+        self.valid_metric, self.valid_metric_bigger = config["valid_metric"].lower(), config["valid_metric_bigger"]
+        self.metrics, self.topk = config["metrics"], config["topk"]
+        self.enable_amp, self.mask_history = config["enable_amp"], config["mask_history"]
+        self.start_epoch = self.cur_step = 0
+        self.finished = False
+        self.best_valid_score = -np.inf if self.valid_metric_bigger else np.inf
+        self.best_epoch, self.best_valid_result = None, None
+        self.history: list[dict] = []
+        self.optimizer = self._build_optimizer()
+        decay = config["learning_rate_decay"] or 1.0
+        self.scheduler = torch.optim.lr_scheduler.ExponentialLR(self.optimizer, decay)
+        self.catalogue: str | None = None
+        name = f"{config['model']}-{get_local_time()}"
+        self.set_checkpoints(Path(config["checkpoint_dir"]) / f"{name}.pth", Path(config["checkpoint_dir"]) / f"{name}-last.pth")
+
+    def set_checkpoints(self, best: Path, last: Path) -> None:
+        self.saved_model_file, self.last_model_file = str(best), str(last)
+
+    def _build_optimizer(self, **kwargs) -> torch.optim.Optimizer:
+        optimizer = super()._build_optimizer(**kwargs)
+        if isinstance(optimizer, (torch.optim.Adam, torch.optim.AdamW)):
+            for group in optimizer.param_groups:
+                group["fused"] = True  # one pass over the parameters; the same update
+        return optimizer
+
+    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+        """Train until `epochs` or early stopping; returns (best validation score, best validation metrics)."""
+        self.catalogue = getattr(train_data._dataset, "catalogue_hash", None)
+        if hasattr(train_data, "get_model"):
+            train_data.get_model(self.model)
+        for epoch in range(self.start_epoch, self.epochs):
+            if self.finished:
+                break
+            started = perf_counter()
+            lr = self.optimizer.param_groups[0]["lr"]
+            loss = self._train_epoch(train_data, epoch, show_progress=show_progress)
+            self.scheduler.step()
+            row = {"epoch": epoch, "lr": lr, "loss": loss, "seconds": perf_counter() - started}
+            improved = True
+            if valid_data and (epoch + 1) % self.eval_step == 0:
+                improved = self._validate(epoch, valid_data, row, callback_fn)
+            self.history.append(row)
+            self.wandblogger.log_metrics({**row, "train_step": epoch}, head="train")
+            if verbose:
+                self.logger.info(describe_epoch(row, self.best_epoch == epoch))
+            if saved:
+                self._save(epoch, improved)
+        return self.best_valid_score, self.best_valid_result
+
+    def _validate(self, epoch: int, valid_data, row: dict, callback_fn) -> bool:
+        score, result = self._valid_epoch(valid_data)
+        row.update({f"valid_{name}": value for name, value in result.items()})
+        self.best_valid_score, self.cur_step, self.finished, improved = early_stopping(
+            score, self.best_valid_score, self.cur_step, self.stopping_step, self.valid_metric_bigger
+        )
+        if improved:
+            self.best_epoch, self.best_valid_result = epoch, result
+        if callback_fn:
+            callback_fn(epoch, score)
+        return improved
+
+    def _valid_epoch(self, valid_data, show_progress=False):
+        result = self.evaluate(valid_data, load_best_model=False, show_progress=show_progress)
+        return calculate_valid_score(result, self.valid_metric), result
+
+    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False) -> float:
+        """One pass over the training rows; returns the mean loss per loss position."""
+        self.model.train()
+        loss_func = loss_func or self.model.calculate_loss
+        batches = train_data._dataset.epoch_batches(self.seed, epoch_idx)
+        loss_count = train_data._dataset.rows.loss_count
+        total, targets = torch.zeros((), dtype=torch.float64, device=self.device), 0
+        bar = tqdm(batches, desc=f"epoch {epoch_idx}", unit="batch", disable=not show_progress, leave=False)
+        started, shown = perf_counter(), 0.0
+        for step, index in enumerate(bar):
+            torch.manual_seed(step_seed(self.seed, epoch_idx, step))
+            loss = self._train_step(self._to_device(train_data.collate_fn(index)), loss_func)
+            count = int(loss_count[index].sum())
+            total += loss.detach() * count
+            targets += count
+            if show_progress and perf_counter() - shown > 0.5:  # looking at the loss waits for the device
+                shown = perf_counter()
+                rate = targets / (shown - started)
+                bar.set_postfix_str(f"loss {total.item() / targets:.4f}, {rate:,.0f} targets/s", refresh=False)
+        mean = total.item() / targets
+        if not np.isfinite(mean):
+            raise InputError(f"epoch {epoch_idx}: the training loss is {mean} - lower learning_rate or set clip_grad_norm")
+        return mean
+
+    def _train_step(self, interaction: Interaction, loss_func) -> torch.Tensor:
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.enable_amp):
+            losses = loss_func(interaction)
+        loss = sum(losses) if isinstance(losses, tuple) else losses
+        loss.backward()
+        if self.clip_grad_norm:
+            clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
+        self.optimizer.step()
+        return loss
+
+    def _to_device(self, interaction: Interaction) -> Interaction:
+        if self.device.type == "cpu":
+            return interaction
+        pinned = {name: value.pin_memory() for name, value in interaction.interaction.items()}
+        return Interaction({name: value.to(self.device, non_blocking=True) for name, value in pinned.items()})
+
+    def state(self, epoch: int) -> dict:
+        """What the last checkpoint holds, besides the weights; plain values and tensors only."""
+        return {
+            "model": self.config["model"],
+            "dataset": self.config["dataset"],
+            "catalogue": self.catalogue,
+            "epoch": epoch,
+            "cur_step": self.cur_step,
+            "finished": self.finished,
+            "best_epoch": self.best_epoch,
+            "best_valid_score": float(self.best_valid_score),
+            "best_valid_result": dict(self.best_valid_result) if self.best_valid_result else None,
+            "history": self.history,
+            "state_dict": self.model.state_dict(),
+            "other_parameter": self.model.other_parameter(),
+        }
+
+    def _save(self, epoch: int, improved: bool) -> None:
+        """The best first: if the last is lost to a stop between the two, its epoch is run again, to the same end."""
+        state = self.state(epoch)
+        if improved:
+            save_checkpoint(self.saved_model_file, state)
+        optimizer = {"optimizer": self.optimizer.state_dict(), "scheduler": self.scheduler.state_dict()}
+        save_checkpoint(self.last_model_file, state | optimizer)
+
+    def resume_checkpoint(self, resume_file) -> None:
+        """Go on after the epoch of a last checkpoint. Raises InputError where the file is not one."""
+        state = load_checkpoint(resume_file, self.device, self.catalogue)
+        if "optimizer" not in state:
+            raise InputError(f"{resume_file} holds no optimizer state - resume from the last checkpoint, not the best")
+        self._load_weights(resume_file, state)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.start_epoch, self.cur_step, self.finished = state["epoch"] + 1, state["cur_step"], state["finished"]
+        self.best_valid_score, self.best_epoch = state["best_valid_score"], state["best_epoch"]
+        result = state["best_valid_result"]
+        self.best_valid_result = OrderedDict(result) if result else None
+        self.history = state["history"]
+
+    def _load_weights(self, path, state: dict) -> None:
+        if state["model"] != self.config["model"]:
+            raise InputError(f"{path} holds a {state['model']}, not a {self.config['model']} - name another run")
+        try:
+            self.model.load_state_dict(state["state_dict"])
+        except RuntimeError as error:
+            fault = str(error).splitlines()[1].strip()
+            raise InputError(f"{path} does not fit this model ({fault}) - use the settings it was trained with") from None
+        self.model.load_other_parameter(state["other_parameter"])
+
+    def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False) -> OrderedDict:
+        """Mean metrics over the cases of `eval_data`, e.g. {"hit@10": …}, in one pass over them."""
+        if load_best_model:
+            path = model_file or self.saved_model_file
+            catalogue = getattr(eval_data._dataset, "catalogue_hash", None)
+            self._load_weights(path, load_checkpoint(path, self.device, catalogue))
+        ranks = self.target_ranks(eval_data, show_progress)["masked_rank" if self.mask_history else "rank"]
+        return OrderedDict(summarise(metrics_by_row(ranks, self.metrics, self.topk)))
+
+    @torch.no_grad()
+    def target_ranks(self, eval_data, show_progress=False) -> dict[str, np.ndarray]:
+        """rank and masked_rank int64 (cases,), in row order: of each case's target among all items, and among those not
+        in the user's full earlier history (the method's Protocol)."""
+        self.model.eval()
+        dataset, batch = eval_data._dataset, self.config["eval_batch_size"]
+        ranks, masked = [], []
+        starts = tqdm(range(0, len(dataset), batch), desc="evaluate", disable=not show_progress, leave=False)
+        for start in starts:
+            index = np.arange(start, min(start + batch, len(dataset)))
+            interaction = self._to_device(eval_data.collate_fn(index)[0])
+            target, history = interaction[dataset.iid_field], dataset.full_history(index)
+            if hasattr(self.model, "user_vectors"):
+                rank = target_ranks(self.model.user_vectors(interaction), self.model.item_table(), target, history)
+            else:
+                rank = ranks_from_scores(self.model.full_sort_predict(interaction), target, history)
+            ranks.append(rank[0])
+            masked.append(rank[1])
+        return {"rank": np.concatenate(ranks), "masked_rank": np.concatenate(masked)}
+
+
+def describe_epoch(row: dict, best: bool) -> str:
+    """One line on an epoch of `history`."""
+    metrics = ", ".join(f"{name[6:]} {value:.4f}" for name, value in row.items() if name.startswith("valid_"))
+    line = f"epoch {row['epoch']:3d}: loss {row['loss']:.4f}, {row['seconds']:.1f} s"
+    return f"{line}, valid {metrics}{' *' if best else ''}" if metrics else line

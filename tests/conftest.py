@@ -1,0 +1,49 @@
+"""Small real parts for the tests: a data set of a few users, its text embeddings, and the config that reads it."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a network
+
+import numpy as np
+import pytest
+
+TITLES = ("Salt", "Pepper", "Thyme", "Rosemary", "Saffron", "Basil", "Cumin", "Dill")
+
+
+def write_atomic_files(folder, name, histories, ratings=True, items=30):
+    """histories: user -> list of (item, rating, time); the .item file lists `items` items with title and kind."""
+    directory = folder / name
+    directory.mkdir(parents=True, exist_ok=True)
+    lines = ["user_id:token\titem_id:token" + ("\trating:float" if ratings else "") + "\ttimestamp:float"]
+    for user, events in histories.items():
+        for item, rating, time in events:
+            lines.append(f"{user}\t{item}" + (f"\t{rating}" if ratings else "") + f"\t{time}")
+    (directory / f"{name}.inter").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    rows = [f"i{i}\t{TITLES[i % len(TITLES)]} no. {i}\tspice {i % 5}" for i in range(items)]
+    (directory / f"{name}.item").write_text(
+        "\n".join(["item_id:token\ttitle:token_seq\tkind:token", *rows]) + "\n", encoding="utf-8"
+    )
+    return directory
+
+
+def random_histories(users=40, items=30, longest=30, seed=0):
+    random = np.random.default_rng(seed)
+    histories = {}
+    for user in range(users):
+        count = int(random.integers(5, longest))
+        times = np.sort(random.integers(0, 1000, count)) + 881250000
+        histories[f"u{user}"] = [
+            (f"i{random.integers(items)}", int(random.integers(1, 6)), int(time)) for time in times
+        ]
+    return histories
+
+
+@pytest.fixture
+def tiny_text(monkeypatch):
+    """Text embeddings without an encoder: 24 numbers per sentence, drawn from a seed of its length."""
+    def embed(sentences, *args, **kwargs):
+        random = np.random.default_rng(1)
+        return random.standard_normal((len(sentences), 24)).astype(np.float32)
+
+    monkeypatch.setattr("sear.text_embedding.text_embedding", embed)
+    return embed

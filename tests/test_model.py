@@ -1,0 +1,80 @@
+"""The whole model against numbers of an independent implementation, where the folder SEAR_GOLDEN is given."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from recbole.data.interaction import Interaction
+
+from sear.model import SEAR
+
+GOLDEN = os.environ.get("SEAR_GOLDEN")
+
+
+class Catalogue:
+    """What SEAR asks of a SEARDataset."""
+
+    def __init__(self, text_VE):
+        self.text_VE = text_VE
+
+    def num(self, field):
+        return len(self.text_VE)
+
+    def item_text_embedding(self):
+        return self.text_VE
+
+
+def settings(**changes):
+    return {
+        "USER_ID_FIELD": "user_id", "ITEM_ID_FIELD": "item_id", "RATING_FIELD": "rating", "LIST_SUFFIX": "_list",
+        "ITEM_LIST_LENGTH_FIELD": "item_length", "NEG_PREFIX": "neg_", "MAX_ITEM_LIST_LENGTH": 12, "device": "cpu",
+        "streams": ["semantic", "collaborative", "rating"], "aggregation": True, "text_init": True,
+        "keep_dt_init": False, "initializer_range": 0.02, "hidden_size": 16, "num_layers": 2, "num_heads": 4,
+        "dropout_prob": 0.0, "d_state": 8, "d_conv": 4, "expand": 2, "soft_label_length": 4, "soft_label_decay": 2.0,
+    } | changes  # fmt: skip
+
+
+def batch(item_BL, rating_BL, length_B, target_BK=None):
+    fields = {"item_id_list": item_BL, "rating_list": rating_BL, "item_length": length_B}
+    if target_BK is not None:
+        target_BLK = torch.zeros(*item_BL.shape, target_BK.shape[1], dtype=torch.int64)
+        target_BLK[torch.arange(len(item_BL)), length_B - 1] = target_BK
+        fields["target_id_list"] = target_BLK
+    return Interaction(fields)
+
+
+@pytest.mark.skipif(not GOLDEN, reason="set SEAR_GOLDEN to the folder that holds sear_small.npz to compare with it")
+@pytest.mark.parametrize(("dtype", "relative", "absolute"), [(torch.float64, 1e-8, 1e-12), (torch.float32, 1e-4, 1e-7)])
+def test_scores_loss_and_every_gradient_agree_with_the_golden_run(dtype, relative, absolute):
+    golden = {k: torch.from_numpy(np.asarray(v)) for k, v in np.load(Path(GOLDEN) / "sear_small.npz").items()}
+    d, layers, heads, d_state, d_conv, expand, items, width, k, length = golden["hyper"].tolist()
+    assert golden["text_embedding"].shape == (items, width)
+    config = settings(
+        hidden_size=d, num_layers=layers, num_heads=heads, d_state=d_state, d_conv=d_conv, expand=expand,
+        soft_label_length=k, MAX_ITEM_LIST_LENGTH=length, soft_label_decay=golden["lambda"].item(),
+    )  # fmt: skip
+    model = SEAR(config, Catalogue(golden["text_embedding"].float().numpy())).to(dtype).eval()
+    model.item_text_VE = golden["text_embedding"].to(dtype)
+    weights = {name[6:]: value.to(dtype) for name, value in golden.items() if name.startswith("param/")}
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    assert missing == ["no_rating_emb"] and not unexpected
+    rows = batch(*(golden[name] for name in ("item_id_list", "rating_list", "item_length", "target_id_list")))
+    rows["rating_list"] = rows["rating_list"].to(dtype)
+
+    deviation = {"scores": (model.full_sort_predict(rows), golden["scores"])}
+    loss = model.calculate_loss(rows)
+    loss.backward()
+    deviation["loss"] = (loss, golden["loss"])
+    gradients = dict(model.named_parameters())
+    deviation |= {name: (gradients[name].grad, golden[f"grad/{name}"]) for name in weights}
+    worst = 0.0
+    for name, (ours, theirs) in deviation.items():
+        if name.endswith("w_k.bias"):  # zero by nature: softmax does not see what all keys share
+            theirs = torch.zeros_like(theirs)
+        gap, size = (ours.detach() - theirs).abs().max().item(), theirs.abs().max().item()
+        allowed = relative * size + absolute
+        worst = max(worst, gap / (size + absolute) if size else 0.0)
+        assert gap <= allowed, f"{name}: off by {gap:.2e}, allowed {allowed:.2e}"
+    print(f"largest relative deviation from the golden run in {dtype}: {worst:.1e}")
