@@ -1,0 +1,110 @@
+"""Ranks -> one row of metrics per test case -> overall figures and groups (method.md, Protocol).
+
+Pure functions: arrays in, plain Python out.
+"""
+
+import inspect
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from sear.errors import InputError
+
+# lower ends of the groups (method.md, Protocol); the last one is open
+HISTORY_LENGTH_EDGES = (0, 5, 10, 15, 20)
+ITEM_POPULARITY_EDGES = (0, 10, 50, 100, 200)
+
+
+def metrics_by_row(
+    ranks: np.ndarray, metrics: Iterable[str] = ("Hit", "NDCG", "MRR"), topk: int | Sequence[int] = (10,)
+) -> dict[str, np.ndarray]:
+    """`{"hit@10": float64 (n,), …}` in the order metrics × topk: RecBole's metrics for one target item per case.
+
+    Args:
+        ranks: int (n,), 1 = first.
+        metrics: any of RecBole's top-k metrics that judge a list by itself: Hit, NDCG, MRR, Recall, Precision, MAP.
+
+    Raises:
+        InputError: for a metric that is none of these, or a cut-off that is no positive number.
+    """
+    ranks = np.asarray(ranks)
+    assert ranks.ndim == 1 and (not len(ranks) or ranks.min() >= 1), "ranks count from 1"
+    topk = [topk] if isinstance(topk, int) else list(topk)
+    if not topk or any(not isinstance(k, int) or k < 1 for k in topk):
+        raise InputError(f"topk is {topk} - give one or more whole numbers from 1")
+    deepest = max(topk)
+    by_rank = {name.lower(): _values_by_rank(name.lower(), deepest) for name in metrics}
+    row_of_rank = np.minimum(ranks, deepest + 1) - 1
+    return {f"{name}@{k}": values[row_of_rank, k - 1] for name, values in by_rank.items() for k in topk}
+
+
+@lru_cache
+def _values_by_rank(name: str, deepest: int) -> np.ndarray:
+    """float64 (deepest + 1, deepest): row r holds the metric at 1..deepest for rank r + 1, the last row for a miss.
+
+    With one target a case is its rank, so RecBole's metric need judge only these lists instead of one per case.
+    """
+    from recbole.config import Config
+    from recbole.evaluator import TopkMetric, metrics_dict
+
+    judged = {key: kind for key, kind in metrics_dict.items() if issubclass(kind, TopkMetric)}
+    judged = {key: kind for key, kind in judged.items() if kind.metric_need == ["rec.topk"]}
+    if name not in judged:
+        raise InputError(f"metrics: {name} is no metric of one ranked target - choose from {', '.join(judged)}")
+    if not hasattr(np, "float"):
+        Config.compatibility_settings(None)  # RecBole's metrics use names that NumPy dropped; its Config restores them
+    metric = judged[name]({"metric_decimal_place": None, "topk": [deepest]})
+    lists = {"pos_index": np.eye(deepest + 1, deepest, dtype=bool), "pos_len": np.ones(deepest + 1, dtype=np.int64)}
+    asked = inspect.signature(metric.metric_info).parameters  # Hit, MRR and Precision do not ask for the positives
+    return np.asarray(metric.metric_info(**{key: lists[key] for key in asked}), dtype=np.float64)
+
+
+def summarise(rows: Mapping[str, np.ndarray]) -> dict[str, float | None]:
+    """Each metric's mean over the cases, None without cases. Exact sums: the order of the cases does not matter."""
+    return {name: math.fsum(values) / len(values) if len(values) else None for name, values in rows.items()}
+
+
+def grouped(rows: Mapping[str, np.ndarray], values: np.ndarray, edges: Sequence[int]) -> list[dict]:
+    """`[{"group": "[0,5)", "cases": 2, "hit@10": 0.5, …}, …]`: the means of the cases whose value lies in each group.
+
+    Args:
+        values: (n,), what the cases are grouped by; none below edges[0].
+        edges: each group's lower end, ascending; the last group is open: "[20,∞)".
+    """
+    values = np.asarray(values)
+    assert not len(values) or values.min() >= edges[0], "a case lies below the first group"
+    group_of_case = np.searchsorted(edges, values, side="right") - 1
+    ends = [*map(str, edges[1:]), "∞"]
+    groups = []
+    for number, (low, high) in enumerate(zip(edges, ends, strict=True)):
+        chosen = group_of_case == number
+        means = summarise({name: row[chosen] for name, row in rows.items()})
+        groups.append({"group": f"[{low},{high})", "cases": int(chosen.sum()), **means})
+    return groups
+
+
+def figures_table(cases: int, figures: Mapping[str, Mapping[str, float | None] | None]) -> str:
+    """A line for each set of figures, such as `{"test": {...}, "history left out": {...}}`; None is skipped."""
+    lines = [{"": title, "cases": cases, **means} for title, means in figures.items() if means is not None]
+    return _table(lines)
+
+
+def groups_table(title: str, groups: Sequence[Mapping]) -> str:
+    """The groups of `grouped` for the terminal, under the name of what they are grouped by."""
+    return _table([{title: group["group"], **{key: group[key] for key in group if key != "group"}} for group in groups])
+
+
+def _table(lines: list[dict]) -> str:
+    from tabulate import tabulate
+
+    texts = [[_text(cell) for cell in line.values()] for line in lines]
+    align = ["left"] + ["right"] * (len(lines[0]) - 1)
+    return tabulate(texts, headers=list(lines[0]), tablefmt="simple", colalign=align, disable_numparse=True)
+
+
+def _text(cell: str | int | float | None) -> str:
+    if cell is None:
+        return "-"
+    return f"{cell:.4f}" if isinstance(cell, float) else str(cell)

@@ -1,0 +1,139 @@
+"""The rank of every target among all items (method.md, Protocol), without sorting and with one chunk of scores alive.
+
+B cases, D vector width, V items incl. padding id 0, H events of the flat histories, P (case, history item) pairs.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from sear.errors import InputError
+
+CHUNK_BYTES = 64 << 20  # enough rows for a full-speed matrix product, small beside a (B, V) block at V = 42 k (690 MB)
+
+History = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # items_H, start_B, end_B
+
+
+@torch.no_grad()
+def target_ranks(
+    user_BD: torch.Tensor, item_VD: torch.Tensor, target_B: torch.Tensor, history: History | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Ranks under the scores `user_BD @ item_VD.T`, which are made and dropped chunk by chunk.
+
+    Arguments and return as in `ranks_from_scores`.
+    """
+    rows = _chunk_rows(item_VD.T)
+    scores_CV = user_BD.new_empty(min(rows, len(user_BD)), len(item_VD))
+    ranks, masked_ranks = [], []
+    for first in range(0, len(user_BD), rows):
+        chunk = slice(first, min(first + rows, len(user_BD)))
+        # one buffer for all chunks: fresh pages would cost as much as a third of the product
+        scores = torch.mm(user_BD[chunk], item_VD.T, out=scores_CV[: chunk.stop - first])
+        part = history and (history[0], history[1][chunk], history[2][chunk])
+        above, masked = ranks_from_scores(scores, target_B[chunk], part)
+        ranks.append(above)
+        masked_ranks.append(masked)
+    if not ranks:
+        return np.empty(0, np.int64), None if history is None else np.empty(0, np.int64)
+    return np.concatenate(ranks), None if history is None else np.concatenate(masked_ranks)
+
+
+@torch.no_grad()
+def ranks_from_scores(
+    scores_BV: torch.Tensor, target_B: torch.Tensor, history: History | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Each target's rank among items 1..V-1: 1 + items scored higher + equally scored items of lower id.
+
+    Args:
+        scores_BV: column 0 is padding and never counts, whatever it holds.
+        target_B: int64, 1..V-1.
+        history: (items_H, start_B, end_B): case b's earlier events are items_H[start_B[b]:end_B[b]], all of them,
+            not only the last MAX_ITEM_LIST_LENGTH. May live on another device than the scores.
+
+    Returns:
+        Two int64 arrays (B,): the rank, and the rank when every history item except the target is left out
+        (None without a history).
+
+    Raises:
+        InputError: a score is NaN, which no comparison would notice: the target would seem to rank first.
+    """
+    target_B = target_B.to(scores_BV.device, torch.int64)
+    assert scores_BV.ndim == 2 and target_B.shape == scores_BV.shape[:1], (scores_BV.shape, target_B.shape)
+    assert not len(target_B) or 1 <= target_B.min() <= target_B.max() < scores_BV.shape[1], "a target is no item"
+    if scores_BV.dtype not in (torch.float32, torch.float64):
+        scores_BV = scores_BV.float()
+    if scores_BV.device.type == "cpu":
+        above = _count_above_compiled(scores_BV, target_B)
+    else:  # in parts: the reference makes tables as wide as the scores
+        rows = _chunk_rows(scores_BV)
+        above = torch.cat(
+            [count_above(*part) for part in zip(scores_BV.split(rows), target_B.split(rows), strict=True)]
+        )
+    if (above < 0).any():
+        raise InputError("scores are NaN - the training diverged: lower learning_rate and train again")
+    masked = None if history is None else above - _history_above(scores_BV, target_B, history)
+    return (above + 1).cpu().numpy(), None if masked is None else (masked + 1).cpu().numpy()
+
+
+def _chunk_rows(scores_BV: torch.Tensor) -> int:
+    return max(1, CHUNK_BYTES // (scores_BV.shape[1] * scores_BV.element_size()))
+
+
+def count_above(scores_BV: torch.Tensor, target_B: torch.Tensor) -> torch.Tensor:
+    """int64 (B,): how many items outrank the target, -1 where a score is NaN. The plain reference, and CUDA's path."""
+    target_score = scores_BV.gather(1, target_B[:, None])
+    lower_id = torch.arange(scores_BV.shape[1], device=scores_BV.device) < target_B[:, None]
+    outranks = (scores_BV > target_score) | ((scores_BV == target_score) & lower_id)
+    spoilt = scores_BV[:, 1:].isnan().any(dim=1)
+    return torch.where(spoilt, -1, outranks[:, 1:].sum(dim=1))
+
+
+def _count_above_compiled(scores_BV: torch.Tensor, target_B: torch.Tensor) -> torch.Tensor:
+    """`count_above` at the speed of reading the scores once."""
+    above_B = torch.empty(len(target_B), dtype=torch.int64)
+    count = _compiled_counter()
+    count(scores_BV.contiguous().numpy(), target_B.contiguous().numpy(), above_B.numpy())
+    return above_B
+
+
+@lru_cache(maxsize=1)
+def _compiled_counter():
+    import numba
+
+    @numba.njit(parallel=True, cache=True)
+    def fill(scores_BV, target_B, above_B):
+        for row in numba.prange(len(target_B)):
+            scores, target = scores_BV[row], target_B[row]
+            limit = scores[target]
+            above = spoilt = 0
+            for item in range(1, target):  # two loops, so that neither has to look at ids
+                above += scores[item] >= limit
+                spoilt += scores[item] != scores[item]
+            for item in range(target, len(scores)):
+                above += scores[item] > limit
+                spoilt += scores[item] != scores[item]
+            above_B[row] = -1 if spoilt else above
+
+    def count(scores_BV, target_B, above_B):
+        numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+        fill(scores_BV, target_B, above_B)
+
+    return count
+
+
+def _history_above(scores_BV: torch.Tensor, target_B: torch.Tensor, history: History) -> torch.Tensor:
+    """int64 (B,): how many distinct history items outrank the target."""
+    items_H, start_B, end_B = history
+    device, width = scores_BV.device, scores_BV.shape[1]
+    length_B = end_B - start_B
+    first_B = length_B.cumsum(0) - length_B
+    row_P = torch.arange(len(length_B), device=length_B.device).repeat_interleave(length_B)
+    event_P = torch.arange(len(row_P), device=length_B.device) + (start_B - first_B)[row_P]
+    item_P = items_H[event_P.to(items_H.device)].to(row_P.device)
+    pair_P = torch.unique(row_P * width + item_P).to(device)  # a repeated item outranks the target once
+    row_P, item_P = pair_P // width, pair_P % width
+    score_P, limit_P, wanted_P = scores_BV[row_P, item_P], scores_BV[row_P, target_B[row_P]], target_B[row_P]
+    outranks_P = (score_P > limit_P) | ((score_P == limit_P) & (item_P < wanted_P))
+    outranks_P &= item_P != 0
+    return torch.zeros_like(target_B).scatter_add_(0, row_P, outranks_P.long())

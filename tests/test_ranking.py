@@ -1,0 +1,141 @@
+"""Ranks against sorting in float64, with ties, padding, histories and NaN."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sear import ranking
+from sear.errors import InputError
+from sear.ranking import count_above, ranks_from_scores, target_ranks
+
+
+def naive_rank(scores, target, left_out=()):
+    """The target's place after sorting by falling score, then rising id."""
+    items = [item for item in range(1, len(scores)) if item == target or item not in left_out]
+    return sorted(items, key=lambda item: (-np.float64(scores[item]), item)).index(target) + 1
+
+
+def flat(histories):
+    """History lists -> (items_H, start_B, end_B)."""
+    end = torch.tensor([len(history) for history in histories], dtype=torch.int64).cumsum(0)
+    items = torch.tensor([item for history in histories for item in history], dtype=torch.int64)
+    return items, torch.cat([torch.zeros(1, dtype=torch.int64), end[:-1]]), end
+
+
+def test_rank_is_one_plus_the_items_scored_higher():
+    scores = torch.tensor([[0.0, 0.3, 0.9, 0.5]])
+    assert [ranks_from_scores(scores, torch.tensor([target]))[0].item() for target in (1, 2, 3)] == [3, 1, 2]
+
+
+def test_equal_scores_rank_by_id():
+    scores = torch.ones(1, 5)
+    assert [ranks_from_scores(scores, torch.tensor([target]))[0].item() for target in (1, 2, 3, 4)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("padding_score", [100.0, -100.0, float("inf"), float("nan")])
+def test_padding_never_counts(padding_score):
+    scores = torch.tensor([[padding_score, 0.5, 0.9]])
+    assert ranks_from_scores(scores, torch.tensor([2]))[0] == [1]
+
+
+def test_history_items_give_way_once_each_but_never_the_target():
+    scores = torch.tensor([[9.0, 0.9, 0.8, 0.7, 0.6, 0.6, 0.1]])
+    # above item 5: items 1, 2, 3 and, equal with a lower id, 4; of these the history holds 1 (twice) and 4
+    ranks, masked = ranks_from_scores(scores, torch.tensor([5]), flat([[1, 4, 1, 6, 5, 0]]))
+    assert (ranks, masked) == ([5], [3])
+
+
+def test_a_history_may_lie_anywhere_in_the_flat_events():
+    scores = torch.tensor([[0.0, 0.9, 0.8, 0.7]]).repeat(2, 1)
+    items, start, end = torch.tensor([3, 1, 2, 1]), torch.tensor([2, 0]), torch.tensor([4, 1])
+    assert list(ranks_from_scores(scores, torch.tensor([3, 2]), (items, start, end))[1]) == [1, 2]
+
+
+cases = st.integers(2, 9).flatmap(
+    lambda width: st.lists(
+        st.tuples(
+            st.lists(st.sampled_from([-1.0, 0.0, 0.5, 1.0, np.inf, -np.inf]), min_size=width, max_size=width),
+            st.integers(1, width - 1),
+            st.lists(st.integers(1, width - 1), max_size=6),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+
+
+@settings(deadline=None)
+@given(cases, st.sampled_from([torch.float32, torch.float64, torch.bfloat16]))
+def test_ranks_equal_those_of_sorting(rows, dtype):
+    scores = torch.tensor([row[0] for row in rows], dtype=dtype)
+    target = torch.tensor([row[1] for row in rows])
+    ranks, masked = ranks_from_scores(scores, target, flat([row[2] for row in rows]))
+    assert list(ranks) == [naive_rank(*row[:2]) for row in rows]
+    assert list(masked) == [naive_rank(*row) for row in rows]
+    assert list(count_above(scores, target) + 1) == list(ranks)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_compiled_count_equals_the_plain_one(threads):
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(37, 1003, generator=generator).round(decimals=1)  # rounded, so that hundreds are equal
+    target = torch.randint(1, 1003, (37,), generator=generator)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for view in (scores, scores[:, :500], scores.T.contiguous().T):
+            within = target % (view.shape[1] - 1) + 1
+            assert torch.equal(ranking._count_above_compiled(view, within), count_above(view, within))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_chunks_do_not_change_the_ranks(monkeypatch):
+    generator = torch.Generator().manual_seed(1)
+    # small whole numbers: every product is exact, so no chunk can round another way
+    users = torch.randint(-3, 4, (23, 6), generator=generator).float()
+    items = torch.randint(-3, 4, (40, 6), generator=generator).float().requires_grad_()
+    target = torch.randint(1, 40, (23,), generator=generator)
+    history = flat([torch.randint(1, 40, (row % 5,), generator=generator).tolist() for row in range(23)])
+    whole = ranks_from_scores(users @ items.T, target, history)
+    monkeypatch.setattr(ranking, "CHUNK_BYTES", 4 * 40 * 5)  # 5 rows
+    chunked = target_ranks(users, items, target, history)
+    np.testing.assert_array_equal(whole, chunked)
+    assert chunked[0].dtype == chunked[1].dtype == np.int64
+    assert target_ranks(users, items, target)[1] is None
+
+
+def test_no_cases_give_no_ranks():
+    nobody = torch.empty(0, dtype=torch.int64)
+    ranks, masked = target_ranks(torch.empty(0, 6), torch.ones(40, 6), nobody, (nobody, nobody, nobody))
+    assert ranks.shape == masked.shape == (0,)
+
+
+@pytest.mark.parametrize("item", [1, 2, 3])
+def test_nan_scores_are_an_error_wherever_they_stand(item):
+    scores = torch.tensor([[0.1, 0.2, 0.3, 0.4]])
+    scores[0, item] = float("nan")
+    with pytest.raises(InputError, match="NaN"):
+        ranks_from_scores(scores, torch.tensor([2]))
+
+
+@pytest.mark.parametrize("target", [0, 4, -1])
+def test_a_target_that_is_no_item_is_refused(target):
+    with pytest.raises(AssertionError):
+        ranks_from_scores(torch.ones(1, 4), torch.tensor([target]))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_ranks_equal_those_of_the_cpu(monkeypatch):
+    generator = torch.Generator().manual_seed(2)
+    users = torch.randint(-3, 4, (50, 6), generator=generator).float()
+    items = torch.randint(-3, 4, (300, 6), generator=generator).float()
+    target = torch.randint(1, 300, (50,), generator=generator)
+    history = flat([torch.randint(1, 300, (row % 7,), generator=generator).tolist() for row in range(50)])
+    expected = target_ranks(users, items, target, history)
+    monkeypatch.setattr(ranking, "CHUNK_BYTES", 4 * 300 * 8)
+    np.testing.assert_array_equal(expected, target_ranks(users.cuda(), items.cuda(), target, history))
+    np.testing.assert_array_equal(expected, ranks_from_scores((users @ items.T).cuda(), target.cuda(), history))
