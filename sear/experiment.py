@@ -1,0 +1,163 @@
+"""Data sets x models x ablations x seeds: every cell is one run; the results folder alone remembers what is done."""
+
+import hashlib
+import json
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+
+from sear.errors import InputError
+
+# settings that say where things lie or how they are shown: two runs that differ only here are the same cell
+NOT_OF_THE_RESULT = frozenset(
+    "checkpoint_dir data_path dataloaders_save_path debug device gpu_id ip local_rank log_wandb nproc offset port "
+    "results_path resume run_id save_dataloaders save_dataset show_progress shutdown_logger single_spec state "
+    "wandb_project worker world_size".split()
+)
+LAST_CHECKPOINT = "*last*.pth"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the grid; `ablate` names the part left out, "" for none."""
+
+    dataset: str
+    model: str
+    ablate: str
+    seed: int
+
+    def __str__(self) -> str:
+        without = f" without {self.ablate}" if self.ablate else ""
+        return f"{self.dataset}, {self.model}{without}, seed {self.seed}"
+
+
+@dataclass
+class GridOutcome:
+    """What became of a grid: the run folder of every finished cell, the message of every failed one."""
+
+    finished: dict[Cell, Path] = field(default_factory=dict)
+    failed: dict[Cell, str] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        return 1 if self.failed else 0
+
+
+def grid_cells(
+    datasets: Iterable[str],
+    models: Iterable[str],
+    seeds: Iterable[int],
+    ablations: Iterable[str] = (),
+    ablatable: Callable[[str], bool] = lambda model: model.startswith("SEAR"),
+) -> list[Cell]:
+    """Every cell once: each model whole, and each ablatable model also without each of `ablations`.
+
+    The seeds turn slowest, so that a grid stopped half-way holds every row of the table already.
+    """
+    parts = {model: ["", *ablations] if ablatable(model) else [""] for model in models}
+    rows = [(dataset, model, part) for dataset, model in product(datasets, parts) for part in parts[model]]
+    return list(dict.fromkeys(Cell(*row, seed) for seed in seeds for row in rows))
+
+
+def settings_hash(settings: Mapping) -> str:
+    """16 hexadecimal digits that name the effective settings, the same before writing config.yaml and after reading it.
+
+    Keys that cannot change a result (paths, devices, bars) are left out; 1 and 1.0 are the same, and so are list and
+    tuple.
+    """
+    relevant = {str(key): value for key, value in settings.items() if key not in NOT_OF_THE_RESULT}
+    plain = json.loads(json.dumps(relevant, default=str), parse_int=float)
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def find_runs(results_path: Path | str, dataset: str, settings: Mapping) -> tuple[Path | None, Path | None]:
+    """(the newest finished run, the newest unfinished one) with these settings below `results_path/dataset`.
+
+    A run is known by its config.yaml, and finished when it has metrics.json, which is written last.
+    """
+    import yaml
+
+    wanted, finished, unfinished = settings_hash(settings), None, None
+    for path in sorted((Path(results_path) / dataset).glob("*/*/config.yaml"), key=lambda path: path.parent.name):
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict) and settings_hash(found) == wanted:
+            if (path.parent / "metrics.json").exists():
+                finished = path.parent
+            else:
+                unfinished = path.parent
+    return finished, unfinished
+
+
+def keep_best_checkpoint(run_folder: Path) -> None:
+    """Delete the checkpoint that only an unfinished run needs."""
+    for path in run_folder.glob(LAST_CHECKPOINT):
+        path.unlink()
+
+
+def run_grid(
+    datasets: Iterable[str],
+    models: Iterable[str],
+    seeds: Iterable[int],
+    ablations: Iterable[str],
+    run: Callable[[Cell], object],
+    results_path: Path | str,
+    *,
+    resume: Callable[[Path], object],
+    settings: Callable[[Cell], Mapping],
+    say: Callable[[str], None] = print,
+) -> GridOutcome:
+    """Bring every cell of the grid to its end, whatever an earlier call left behind.
+
+    A finished cell is not run again, an unfinished one is resumed, a failed one is reported at the end and does not
+    stop the others. Ctrl-C does; the same call goes on from there.
+
+    Args:
+        run: trains and tests one cell, leaving a run folder below `results_path/dataset/`.
+        resume: brings an unfinished run folder to its end.
+        settings: a cell's effective settings, as its run folder's config.yaml has them. Asked for all cells before
+            any is run, so that a user's mistake costs no time.
+
+    Raises:
+        InputError: where `settings` does.
+    """
+    cells = grid_cells(datasets, models, seeds, ablations)
+    wanted = {cell: settings(cell) for cell in cells}
+    outcome = GridOutcome()
+    for number, cell in enumerate(cells, start=1):
+        name = f"cell {number} of {len(cells)}: {cell}"
+        try:
+            outcome.finished[cell] = _finish(cell, wanted[cell], name, run, results_path, resume, say)
+            keep_best_checkpoint(outcome.finished[cell])
+        except KeyboardInterrupt:
+            say(f"stopped in {name} - the same command goes on from here")
+            raise
+        except InputError as error:
+            outcome.failed[cell] = str(error)
+        except Exception as error:  # the other cells are worth having, whatever went wrong in this one
+            outcome.failed[cell] = f"{type(error).__name__}: {error}"
+            say(traceback.format_exc())
+        if cell in outcome.failed:
+            say(f"{name} failed: {outcome.failed[cell]}")
+    say(f"{len(outcome.finished)} of {len(cells)} cells are finished")
+    for cell, message in outcome.failed.items():
+        say(f"failed: {cell}: {message}")
+    return outcome
+
+
+def _finish(cell: Cell, wanted: Mapping, name: str, run, results_path, resume, say) -> Path:
+    """The folder of the cell's finished run, after running or resuming it where that is needed."""
+    finished, unfinished = find_runs(results_path, cell.dataset, wanted)
+    if finished:
+        say(f"{name} is done already: {finished}")
+        return finished
+    if unfinished:
+        say(f"{name} goes on in {unfinished}")
+        resume(unfinished)
+    else:
+        say(name)
+        run(cell)
+    finished, _ = find_runs(results_path, cell.dataset, wanted)
+    assert finished, f"{cell}: the run left no folder with these settings and a metrics.json"
+    return finished

@@ -1,0 +1,177 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import yaml
+from scipy import stats
+
+from sear.errors import InputError
+from sear.experiment import Cell, find_runs, grid_cells, run_grid, settings_hash
+from sear.significance import compare, holm
+
+
+def test_comparison_agrees_with_the_textbook_formulas():
+    model, reference = np.array([1.0, 0.5, 0.0, 1.0]), np.array([0.5, 0.5, 0.25, 0.25])
+    # differences 1/2, 0, -1/4, 3/4: mean 1/4, squared deviations 1/16 + 1/16 + 1/4 + 1/4 = 5/8
+    error = math.sqrt(5 / 8 / 3 / 4)
+    found = compare(model, reference)
+    assert found.cases == 4
+    assert found.difference == 1 / 4
+    assert found.relative == pytest.approx((1 / 4) / (3 / 8))
+    half = 3.182446305284263 * error  # Student's t, 3 degrees of freedom, 97.5 %
+    assert (found.low, found.high) == pytest.approx((1 / 4 - half, 1 / 4 + half))
+    x = (1 / 4) / error  # with 3 degrees of freedom the distribution has a closed form
+    inside = (math.atan(x / math.sqrt(3)) + (x / math.sqrt(3)) / (1 + x * x / 3)) * 2 / math.pi
+    assert found.t_p == pytest.approx(1 - inside)
+    # Wilcoxon: the zero falls out, ranks 2, 1, 3 with the 1 negative; of the 8 sign patterns 4 are as far out as W = 1
+    assert found.wilcoxon_p == pytest.approx(4 / 8)
+
+
+def test_comparison_agrees_with_scipy_on_many_cases():
+    random = np.random.default_rng(0)
+    model, reference = random.random(300).round(1), random.random(300).round(1) * 0.9
+    found, scipy = compare(model, reference), stats.ttest_rel(model, reference)
+    assert found.t_p == scipy.pvalue
+    assert (found.low, found.high) == pytest.approx(tuple(scipy.confidence_interval(0.95)))
+    assert found.wilcoxon_p == stats.wilcoxon(model - reference).pvalue
+    mirrored = compare(reference, model)
+    assert (mirrored.t_p, mirrored.high) == pytest.approx((found.t_p, -found.low))
+
+
+def test_equal_models_do_not_differ_and_constant_differences_are_certain():
+    same = compare(np.array([0.5, 1.0, 0.0]), np.array([0.5, 1.0, 0.0]))
+    assert (same.difference, same.low, same.high, same.t_p, same.wilcoxon_p) == (0, 0, 0, 1, 1)
+    better = compare(np.array([0.5, 1.0, 0.75]), np.array([0.25, 0.75, 0.5]))
+    assert (better.difference, better.low, better.high, better.t_p) == (0.25, 0.25, 0.25, 0)
+    assert math.isnan(compare(np.array([0.5, 1.0]), np.zeros(2)).relative)
+
+
+def test_holm_multiplies_the_smallest_most_and_never_falls():
+    # sorted .005 .01 .03 .04: times 4, 3, 2, 1 = .02 .03 .06 .04, and the last may not fall below .06
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == pytest.approx([1, 1])
+    assert list(holm([])) == []
+
+
+def test_every_model_stands_whole_and_only_sear_without_its_parts():
+    cells = grid_cells(["a"], ["SEAR", "SASRec"], [1, 2], ["semantic", "rating"])
+    assert [(cell.model, cell.ablate) for cell in cells if cell.seed == 2] == [
+        ("SEAR", ""), ("SEAR", "semantic"), ("SEAR", "rating"), ("SASRec", "")
+    ]  # fmt: skip
+    assert [cell.seed for cell in cells] == [1] * 4 + [2] * 4
+
+
+def test_settings_hash_survives_the_yaml_file_and_ignores_places():
+    settings = {"learning_rate": 1e-5, "topk": (5, 10), "k": 4, "text": None, "user_inter_num_interval": "[5,inf)"}
+    written = yaml.safe_load(yaml.safe_dump({**settings, "topk": [5, 10]}))
+    assert settings_hash({**written, "data_path": "elsewhere", "k": 4.0}) == settings_hash(settings)
+    assert settings_hash({**settings, "k": 1}) != settings_hash(settings)
+    assert settings_hash({**settings, "seed": 1}) != settings_hash({**settings, "seed": 2})
+
+
+class Harness:
+    """Runs that leave folders as real ones do; `trouble` maps a cell to what is raised in it."""
+
+    def __init__(self, results):
+        self.results, self.trouble, self.ran, self.resumed, self.said = results, {}, [], [], []
+
+    def settings(self, cell):
+        return {"dataset": cell.dataset, "model": cell.model, "ablate": cell.ablate, "seed": cell.seed, "k": 4}
+
+    def folder(self, cell):
+        return self.results / cell.dataset / cell.model / f"run-{cell.ablate or 'whole'}-{cell.seed}"
+
+    def run(self, cell):
+        self.ran.append(cell)
+        self.folder(cell).mkdir(parents=True)
+        (self.folder(cell) / "config.yaml").write_text(yaml.safe_dump(self.settings(cell)))
+        for name in ("best.pth", "last.pth"):
+            (self.folder(cell) / name).touch()
+        if cell in self.trouble:
+            raise self.trouble[cell]
+        (self.folder(cell) / "metrics.json").write_text(json.dumps({}))
+
+    def resume(self, folder):
+        self.resumed.append(folder)
+        (folder / "metrics.json").write_text(json.dumps({}))
+
+    def grid(self, **changes):
+        asked = {"datasets": ["a"], "models": ["SEAR", "SASRec"], "seeds": [1, 2], "ablations": ["rating"]} | changes
+        callables = {"run": self.run, "resume": self.resume, "settings": self.settings, "say": self.said.append}
+        return run_grid(**asked, results_path=self.results, **callables)
+
+
+@pytest.fixture
+def harness(tmp_path):
+    return Harness(tmp_path / "results")
+
+
+def test_a_second_call_runs_nothing_again(harness):
+    first = harness.grid()
+    assert len(harness.ran) == len(first.finished) == 6 and first.exit_code == 0
+    assert harness.grid().finished == first.finished
+    assert len(harness.ran) == 6
+    harness.grid(seeds=[1, 2, 3])
+    assert [cell.seed for cell in harness.ran[6:]] == [3, 3, 3]
+
+
+def test_a_failed_cell_is_reported_and_does_not_stop_the_others(harness):
+    mistake, fault = Cell("a", "SEAR", "", 1), Cell("a", "SEAR", "rating", 1)
+    harness.trouble = {mistake: InputError("lower learning_rate"), fault: ZeroDivisionError("by zero")}
+    outcome = harness.grid()
+    assert outcome.failed == {mistake: "lower learning_rate", fault: "ZeroDivisionError: by zero"}
+    assert len(outcome.finished) == 4 and outcome.exit_code == 1
+    assert harness.said[-2:] == [
+        "failed: a, SEAR, seed 1: lower learning_rate",
+        "failed: a, SEAR without rating, seed 1: ZeroDivisionError: by zero",
+    ]
+
+
+def test_ctrl_c_stops_the_grid_and_the_next_call_resumes_the_cell(harness):
+    stopped = Cell("a", "SEAR", "rating", 1)
+    harness.trouble = {stopped: KeyboardInterrupt()}
+    with pytest.raises(KeyboardInterrupt):
+        harness.grid()
+    assert len(harness.ran) == 2
+    assert "the same command goes on" in harness.said[-1]
+    outcome = harness.grid()
+    assert harness.resumed == [harness.folder(stopped)]
+    assert len(outcome.finished) == 6 and stopped in outcome.finished
+    assert harness.ran.count(stopped) == 1
+
+
+def test_a_finished_cell_keeps_only_its_best_checkpoint(harness):
+    for folder in harness.grid().finished.values():
+        assert sorted(path.name for path in folder.glob("*.pth")) == ["best.pth"]
+
+
+def test_an_unfinished_cell_keeps_what_it_needs_to_go_on(harness):
+    failed = Cell("a", "SASRec", "", 1)
+    harness.trouble = {failed: RuntimeError("out of memory")}
+    harness.grid()
+    assert (harness.folder(failed) / "last.pth").exists()
+
+
+def test_a_mistake_in_the_settings_of_the_last_cell_costs_no_run(harness):
+    def settings(cell):
+        if cell.model == "SASRec":
+            raise InputError("n_heads must divide hidden_size")
+        return Harness.settings(harness, cell)
+
+    harness.settings = settings
+    with pytest.raises(InputError, match="n_heads"):
+        harness.grid()
+    assert not harness.ran
+
+
+def test_a_run_with_other_settings_is_not_taken_for_the_cell(harness):
+    harness.grid(models=["SASRec"], seeds=[1])
+    cell = Cell("a", "SASRec", "", 1)
+    assert find_runs(harness.results, "a", harness.settings(cell)) == (harness.folder(cell), None)
+    assert find_runs(harness.results, "a", harness.settings(cell) | {"k": 1}) == (None, None)
+
+
+def test_a_run_that_leaves_no_figures_counts_as_failed(harness):
+    harness.run = lambda cell: None
+    assert "left no folder" in harness.grid(models=["SASRec"], seeds=[1]).failed[Cell("a", "SASRec", "", 1)]
