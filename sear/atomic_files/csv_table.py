@@ -1,0 +1,152 @@
+"""A user's own tables, CSV or parquet: one with user, item and time, the items' texts in it or in a second one."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from sear.atomic_files.plain_text import joined
+from sear.atomic_files.raw_lines import BadLines, decode, raw_lines
+from sear.atomic_files.source import Event, ItemRow, Source
+from sear.errors import InputError
+
+CSV_SUFFIXES, PARQUET_SUFFIX = (".csv", ".tsv", ".txt"), ".parquet"
+RATING_RANGE = (0.5, 5.0)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the user's columns are called; rating "" and text () where there are none."""
+
+    user: str
+    item: str
+    time: str
+    rating: str = ""
+    text: tuple[str, ...] = ()
+
+
+def find(path: Path, columns: Columns, no_text: bool) -> Source:
+    """The tables in `path`, a folder or a single file.
+
+    Raises:
+        InputError: no table, or more than one, has the columns named.
+    """
+    for option in ("user", "item", "time"):
+        if not getattr(columns, option):
+            raise InputError(f"--{option}=COLUMN is missing: --format=csv needs --user, --item and --time")
+    headers = {table: table_columns(table) for table in _tables(path)}
+    events = [name for name in (columns.user, columns.item, columns.time, columns.rating) if name]
+    event_path = _only(path, headers, events)
+    item_path = None
+    if columns.text and not no_text:
+        item_path = _only(path, headers, [columns.item, *columns.text])
+    return Source(
+        "csv",
+        event_path,
+        item_path,
+        dict.fromkeys(columns.text, "token_seq"),
+        RATING_RANGE if columns.rating else None,
+        lambda bad_lines: _events(event_path, events, bad_lines),
+        lambda bad_lines: _items(item_path, [columns.item, *columns.text], bad_lines),
+    )
+
+
+def _tables(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    suffixes = (*CSV_SUFFIXES, PARQUET_SUFFIX)
+    return [file for file in sorted(path.iterdir()) if file.is_file() and _suffix(file) in suffixes]
+
+
+def _suffix(path: Path) -> str:
+    return Path(path.name.removesuffix(".gz")).suffix.lower()
+
+
+def _only(path: Path, headers: dict[Path, list[str]], names: Sequence[str]) -> Path:
+    having = [table for table, header in headers.items() if set(names) <= set(header)]
+    if len(having) == 1:
+        return having[0]
+    if having:
+        tables = ", ".join(table.name for table in having)
+        raise InputError(f"{path}: {tables} all have the columns {', '.join(names)} - leave one of them there")
+    found = "; ".join(f"{table.name} has {', '.join(header)}" for table, header in headers.items())
+    raise InputError(
+        f"{path}: no CSV or parquet table has the columns {', '.join(names)} ({found or 'no table there'})"
+    )
+
+
+def table_columns(path: Path) -> list[str]:
+    """Column names of a table."""
+    if _suffix(path) == PARQUET_SUFFIX:
+        return _parquet(path).schema_arrow.names
+    first = next((decode(line) for _, line in raw_lines(path)), "")
+    return next(csv.reader([first], delimiter=_delimiter(first)), [])
+
+
+def _delimiter(header: str) -> str:
+    return max(",;\t", key=header.count)
+
+
+def _parquet(path: Path):
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError:
+        raise InputError(f"{path}: reading parquet needs pyarrow - pip install pyarrow, or give a CSV") from None
+    try:
+        return parquet.ParquetFile(path)
+    except (ArrowException, OSError) as error:
+        raise InputError(f"{path}: no readable parquet file ({error}) - write it anew") from None
+
+
+def _rows(path: Path, names: list[str], bad_lines: BadLines | None) -> Iterator[tuple[int, list]]:
+    """(line or row number, the values of these columns); short and long lines go to `bad_lines` if any is given."""
+    if _suffix(path) == PARQUET_SUFFIX:
+        number = 0
+        for batch in _parquet(path).iter_batches(columns=names):
+            for row in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
+                yield (number := number + 1), list(row)
+        return
+    header = table_columns(path)
+    places = [header.index(name) for name in names]
+    delimiter = _delimiter(next(decode(line) for _, line in raw_lines(path)))
+    rows = csv.reader((decode(line) for _, line in raw_lines(path)), delimiter=delimiter)
+    next(rows)
+    for fields in rows:
+        if len(fields) == len(header):
+            yield rows.line_num, [fields[place] for place in places]
+        elif bad_lines:
+            bad_lines.report(path, rows.line_num, f"{len(fields)} fields where the header has {len(header)}")
+
+
+def _events(path: Path, names: list[str], bad_lines: BadLines) -> Iterator[Event]:
+    for line, (user, item, time, *rating) in _rows(path, names, bad_lines):
+        stars = rating[0] if rating and str(rating[0]).strip().lower() not in ("", "nan", "none") else None
+        yield line, token(user), token(item), seconds(time), stars
+
+
+def _items(path: Path, names: list[str], bad_lines: BadLines) -> Iterator[ItemRow]:
+    for _, (item, *texts) in _rows(path, names, bad_lines):
+        yield token(item), [joined(text) for text in texts]
+
+
+def token(value: object) -> object:
+    """An id as text: 12 and 12.0 (an integer column with gaps) are both `12`."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, int) else value
+
+
+def seconds(time: object) -> object:
+    """A date, with or without time of day, as Unix seconds (UTC where no zone is given); numbers stay as they are."""
+    if isinstance(time, str):
+        text = time.strip()
+        if text.count("-") < 2:
+            return text
+        try:
+            time = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        except ValueError:
+            return text
+    if isinstance(time, datetime):
+        return (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).timestamp()
+    return time

@@ -1,0 +1,136 @@
+"""Events gathered from a dump line by line, kept as compact columns: 24 bytes an event, and each id once."""
+
+import math
+from array import array
+from dataclasses import dataclass
+
+import numpy as np
+
+from sear.atomic_files.raw_lines import BadLine
+
+# The largest plausible time in each unit: 1e11 seconds is the year 5138, 1e11 milliseconds is March 1973.
+TIME_UNITS = (
+    (1e11, 1.0, "seconds"),
+    (1e14, 1e3, "milliseconds"),
+    (1e17, 1e6, "microseconds"),
+    (math.inf, 1e9, "nanoseconds"),
+)
+NOT_IN_IDS = set("\t\n\r")
+PADDING = "[PAD]"  # RecBole's own name for "no item"
+
+
+@dataclass
+class EventTable:
+    """Events sorted by user (in order of first appearance) and exact time, ties in file order.
+
+    user, item: int32 (events,) codes from 0; time: float64 (events,) seconds; rating: float64 (events,), NaN = missing;
+    user_tokens, item_tokens: the ids of the codes; repeats: exact repeats left out; time_unit: as the dump has it.
+    """
+
+    user: np.ndarray
+    item: np.ndarray
+    time: np.ndarray
+    rating: np.ndarray
+    user_tokens: list[str]
+    item_tokens: list[str]
+    repeats: int
+    time_unit: str
+
+
+class EventColumns:
+    """Grows by one event at a time and gives the sorted table in the end."""
+
+    def __init__(self, rating_range: tuple[float, float]):
+        self.rating_range = rating_range
+        self.user_codes: dict[str, int] = {}
+        self.item_codes: dict[str, int] = {}
+        self._user, self._item = array("i"), array("i")
+        self._time, self._rating = array("d"), array("d")
+        self._unit: tuple[float, float, str] | None = None
+
+    def __len__(self) -> int:
+        return len(self._user)
+
+    def add(self, user: object, item: object, time: object, rating: object) -> None:
+        """Take one event; a rating of None is missing.
+
+        Raises:
+            BadLine: an id, the time or the rating cannot be used; then nothing is kept of the event.
+        """
+        seconds, stars = self._seconds(time), self._stars(rating)
+        user_code, item_code = self.user_codes.get(user), self.item_codes.get(item)
+        if user_code is None or item_code is None:
+            _check_id("user", user)
+            _check_id("item", item)
+            user_code = self.user_codes.setdefault(user, len(self.user_codes))
+            item_code = self.item_codes.setdefault(item, len(self.item_codes))
+        self._user.append(user_code)
+        self._item.append(item_code)
+        self._time.append(seconds)
+        self._rating.append(stars)
+
+    def _seconds(self, time: object) -> float:
+        try:
+            value = float(time)
+        except (TypeError, ValueError):
+            raise BadLine("no time" if time is None or time == "" else f"time {time!r} is no number") from None
+        if not math.isfinite(value):
+            raise BadLine(f"time {time!r} is not finite")
+        unit = next(unit for unit in TIME_UNITS if abs(value) < unit[0])
+        if self._unit is None:
+            self._unit = unit
+        elif unit is not self._unit:
+            raise BadLine(f"time {time!r} is in {unit[2]}, where the lines before are in {self._unit[2]}")
+        return value / unit[1]
+
+    def _stars(self, rating: object) -> float:
+        if rating is None:
+            return math.nan
+        try:
+            value = float(rating)
+        except (TypeError, ValueError):
+            raise BadLine(f"rating {rating!r} is no number") from None
+        low, high = self.rating_range
+        if not low <= value <= high:
+            raise BadLine(
+                f"rating {rating} is outside {low:g}..{high:g} (--rating_range=LOW,HIGH states another scale)"
+            )
+        return value
+
+    def table(self) -> EventTable:
+        """The sorted table without exact repeats; what was gathered is given up, so memory is not held twice."""
+        user, item = np.frombuffer(self._user, np.int32), np.frombuffer(self._item, np.int32)
+        time, rating = np.frombuffer(self._time, np.float64), np.frombuffer(self._rating, np.float64)
+        order = _first_of_repeats(user, item, time, rating)
+        order = order[np.lexsort((time[order], user[order]))]
+        unit = self._unit[2] if self._unit else TIME_UNITS[0][2]
+        return EventTable(
+            user[order],
+            item[order],
+            time[order],
+            rating[order],
+            list(self.user_codes),
+            list(self.item_codes),
+            len(user) - len(order),
+            unit,
+        )
+
+
+def _check_id(kind: str, token: object) -> None:
+    if not isinstance(token, str) or not token.strip():
+        raise BadLine(f"no {kind} id" if token is None or token == "" else f"{kind} id {token!r} is no text")
+    if token == PADDING or not NOT_IN_IDS.isdisjoint(token):
+        raise BadLine(f"{kind} id {token!r} cannot be written to an atomic file")
+
+
+def _first_of_repeats(user: np.ndarray, item: np.ndarray, time: np.ndarray, rating: np.ndarray) -> np.ndarray:
+    """Row numbers, ascending, of the events that repeat no earlier one in user, item, time and rating."""
+    rating = np.nan_to_num(rating, nan=-np.inf)  # a missing rating equals a missing rating
+    columns = (rating, time, item, user)
+    order = np.lexsort(columns)  # stable: of equal events the earliest comes first
+    first = np.zeros(len(order), dtype=bool)
+    first[:1] = True
+    for column in columns:
+        values = column[order]
+        first[1:] |= values[1:] != values[:-1]
+    return np.sort(order[first])

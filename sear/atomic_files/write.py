@@ -1,0 +1,64 @@
+"""Event and item tables -> the lines of `.inter` and `.item`."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from sear.atomic_files.event_columns import EventTable
+from sear.atomic_files.source import ItemRow
+
+CHUNK = 1 << 17  # events turned into text at a time
+
+
+def write_events(path: Path, table: EventTable, with_rating: bool) -> None:
+    """One line per event; a missing rating is an empty field."""
+    columns = {"user_id": "token", "item_id": "token", "rating": "float", "timestamp": "float"}
+    if not with_rating:
+        del columns["rating"]
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        file.write("\t".join(f"{name}:{kind}" for name, kind in columns.items()) + "\n")
+        for start in tqdm(range(0, len(table.user), CHUNK), desc=".inter", disable=None, leave=False):
+            part = slice(start, start + CHUNK)
+            texts = [
+                [table.user_tokens[code] for code in table.user[part].tolist()],
+                [table.item_tokens[code] for code in table.item[part].tolist()],
+                number_texts(table.time[part]),
+            ]
+            if with_rating:
+                texts.insert(2, number_texts(table.rating[part]))
+            file.write("\n".join(map("\t".join, zip(*texts, strict=True))) + "\n")
+
+
+def number_texts(values: np.ndarray) -> list[str]:
+    """Shortest text that reads back as the same float64; whole numbers without a point, NaN as ""."""
+    unique, position = np.unique(values, return_inverse=True)
+    texts = [
+        "" if value != value else str(int(value)) if value.is_integer() else repr(value) for value in unique.tolist()
+    ]
+    return [texts[index] for index in position.tolist()]
+
+
+def write_items(
+    path: Path, columns: dict[str, str], rows: Iterable[ItemRow], codes: dict[str, int]
+) -> tuple[np.ndarray, int]:
+    """One line per item of `codes` that has any text, in the order of `rows`; the first row with text counts.
+
+    Returns:
+        bool (items,): which have a line; and the number of rows left out because their item had one already.
+    """
+    written = np.zeros(len(codes), dtype=bool)
+    repeats = 0
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        file.write("\t".join(["item_id:token", *(f"{name}:{kind}" for name, kind in columns.items())]) + "\n")
+        for item, texts in rows:
+            code = codes.get(item)
+            if code is None or not any(texts):
+                continue
+            if written[code]:
+                repeats += 1
+                continue
+            written[code] = True
+            file.write("\t".join([item, *texts]) + "\n")
+    return written, repeats
