@@ -1,0 +1,133 @@
+"""Finds what is wrong with the settings before work starts: each by its YAML comment, then what they say together."""
+
+import re
+from pathlib import Path
+
+from sear.errors import InputError
+from sear.setting_rules import dump_value
+from sear.settings import Settings, nearest, shown
+
+INTERVAL = re.compile(r"[\[(]\s*(\d+|-inf)\s*,\s*(\d+|inf)\s*[\])]")  # of whole counts, as RecBole writes them
+
+
+def check_settings(settings: Settings) -> None:
+    """Raises InputError for the first wrong value: place, key, value, remedy."""
+    for key, value in settings.values.items():
+        rule = settings.rules[key]
+        if not rule.accepts(value):
+            raise _wrong_kind(settings, key, value)
+    _check_lists(settings)
+    _check_metrics(settings)
+    _check_protocol(settings)
+    _check_columns(settings)
+    if settings.model == "SEAR":
+        _check_sear(settings)
+
+
+def _wrong_kind(settings: Settings, key: str, value: object) -> InputError:
+    rule = settings.rules[key]
+    choices = rule.allowed.partition(": ")[2].split(" | ")
+    wrong = [str(entry) for entry in (value if isinstance(value, list) else [value]) if entry not in choices]
+    hint = nearest(wrong[0], choices) if wrong else ""
+    return settings.fault(key, f"not {rule.allowed}{hint}", f"for example {key}: {dump_value(rule.default)}")
+
+
+def _check_lists(settings: Settings) -> None:
+    for key in ("streams", "metrics", "topk", "history_length_groups", "item_popularity_groups"):
+        entries = settings.get(key) if isinstance(settings.get(key), list) else [settings.get(key)]
+        if not entries:
+            raise settings.fault(key, "an empty list", f"for example {key}: {dump_value(settings.rules[key].default)}")
+        if len(set(entries)) < len(entries):
+            raise settings.fault(key, "which names one entry twice", "remove one of them")
+        if key.endswith("_groups") and (entries[0] != 0 or sorted(entries) != entries):
+            raise settings.fault(key, "which does not rise from 0", "start with 0 and sort the ends")
+
+
+def _check_metrics(settings: Settings) -> None:
+    metrics, topk = settings.get("metrics"), settings.get("topk")
+    choices = [f"{metric}@{k}" for metric in metrics for k in topk]
+    if settings.get("valid_metric").lower() not in [choice.lower() for choice in choices]:
+        raise settings.fault(
+            "valid_metric", "no figure that metrics and topk report", f"choose from {', '.join(choices)}"
+        )
+
+
+def _check_protocol(settings: Settings) -> None:
+    eval_args = {"mode": "full", "group_by": "user"} | settings.get("eval_args")
+    if isinstance(eval_args["mode"], dict) and set(eval_args["mode"]) <= {"valid", "test"}:
+        eval_args["mode"] = "full" if all(mode == "full" for mode in eval_args["mode"].values()) else None
+    if eval_args != {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full", "group_by": "user"}:
+        raise settings.fault(
+            "eval_args",
+            "but the last two events of each user are held out, and all items ranked",
+            "write eval_args: {split: {LS: valid_and_test}, order: TO, mode: full, group_by: user}",
+        )
+    if settings.get("repeatable") is not True:
+        raise settings.fault(
+            "repeatable", "but a sequential model may repeat items", "set it True; mask_history leaves old items out"
+        )
+    if settings.get("benchmark_filename") is not None:
+        raise settings.fault("benchmark_filename", "but ready-made splits are not supported", "remove the key")
+    stride, length = settings.get("window_stride"), settings.get("MAX_ITEM_LIST_LENGTH")
+    if stride is not None and stride > length:
+        raise settings.fault(
+            "window_stride", f"more than MAX_ITEM_LIST_LENGTH {length}", f"choose 1 to {length}, or ~ for the half"
+        )
+
+
+def _check_columns(settings: Settings) -> None:
+    for key in ("user_inter_num_interval", "item_inter_num_interval"):
+        interval = settings.get(key)
+        if interval is not None and not INTERVAL.fullmatch(interval):
+            raise settings.fault(key, "no interval", f'write one such as {key}: "[5,inf)"')
+    columns = settings.get("load_col") or {}
+    for suffix, names in columns.items():
+        if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
+            raise settings.fault(
+                "load_col", f"whose {suffix} is no list of column names", "for example inter: [user_id, item_id]"
+            )
+    asked = [settings.get(f"{name}_FIELD") for name in ("USER_ID", "ITEM_ID", "TIME")]
+    missing = [name for name in asked if columns and name not in columns.get("inter", [])]
+    if missing:
+        raise settings.fault("load_col", f"whose inter lacks {missing[0]}", f"write inter: [{', '.join(asked)}]")
+
+
+def _check_sear(settings: Settings) -> None:
+    hidden, heads = settings.get("hidden_size"), settings.get("num_heads")
+    if hidden % heads:
+        divisors = ", ".join(str(number) for number in range(1, hidden + 1) if hidden % number == 0)
+        raise settings.fault("num_heads", f"which does not divide hidden_size {hidden}", f"choose from {divisors}")
+    negatives = settings.get("train_neg_sample_args")
+    if negatives is not None and negatives.get("distribution", "uniform") not in ("none", "None", None):
+        raise settings.fault(
+            "train_neg_sample_args", "but SEAR learns from all items, without samples", "write train_neg_sample_args: ~"
+        )
+    item_fields = (settings.get("load_col") or {}).get("item")
+    if item_fields and set(item_fields) == {settings.get("ITEM_ID_FIELD")} and needs_text(settings):
+        raise settings.fault(
+            "load_col",
+            "whose item names no text field for the sentences",
+            "add one, or do without text: streams: [collaborative, rating] and text_init: False",
+        )
+
+
+def needs_text(settings: Settings) -> bool:
+    """Whether the run reads the text embeddings: for the semantic stream, or to start the item tables."""
+    return "semantic" in settings.get("streams") or settings.get("text_init")
+
+
+def require_data_files(settings: Settings, data_path: Path | str) -> None:
+    """Raises InputError for the first missing atomic file, before RecBole tries to download anything."""
+    suffixes = dict.fromkeys(["inter", *(settings.get("load_col") or {})])
+    for suffix in suffixes:
+        path = Path(data_path) / f"{settings.dataset}.{suffix}"
+        if not path.is_file():
+            from sear.atomic_files.catalogue import published
+
+            known = published(settings.dataset)
+            remedy = (
+                f"make it with: python -m sear.atomic_files {known.name} RAW_DIR"
+                if known
+                else "put it there (dataset/README.md shows the format), or mend data_path"
+            )
+            raise InputError(f"{shown(path)} is missing - {remedy}")

@@ -1,0 +1,162 @@
+"""Settings as YAML, and what each key may hold: read from comments such as `k: 4   # (int >= 1) soft-label length`.
+
+One comment is the source of the check, of the error message and of the text of --help. RecBole's own YAML files are
+written the same way, so their keys are checked too.
+"""
+
+import math
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sear.errors import InputError
+
+COMMENT = re.compile(r"^(?P<key>\w+)\s*:.*?#\s*\((?P<allowed>[^()]*)\)\s*(?P<meaning>.*)$")
+ALTERNATIVE = re.compile(
+    r"(?P<many>list of )?(?P<kind>int|float|bool|str|dict|list|None|~)"
+    r"(?P<bounds>(?:(?: and)? (?:>=|<=|>|<) \S+)*)(?:: (?P<choices>.+))?"
+)
+COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+FLOAT = re.compile(r"[-+]?(?:\d+\.\d*(?:[eE][-+]?\d+)?|\.?\d+[eE][-+]?\d+|\.\d+|\.inf)$|\.nan$")
+
+
+class SettingsLoader(yaml.SafeLoader):
+    """YAML in which `1e-3` is a number, and `yes`, `010`, `1:30` or `2020-01-01` are plain text."""
+
+    yaml_implicit_resolvers: dict = {}
+
+
+class SettingsDumper(yaml.SafeDumper):
+    """Quotes whatever either loader, YAML's or ours, would take for something else than text."""
+
+
+_RESOLVERS = (
+    ("bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), "tTfF"),
+    ("null", re.compile(r"(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]),
+    ("int", re.compile(r"[-+]?(?:0|[1-9]\d*)$"), "-+0123456789"),
+    ("float", FLOAT, "-+.0123456789"),
+    ("merge", re.compile(r"<<$"), "<"),
+)
+for _tag, _pattern, _first in _RESOLVERS:
+    SettingsLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, list(_first))
+SettingsDumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What one key may hold."""
+
+    key: str
+    allowed: str  # the comment's own words, "anything" where nothing is known
+    meaning: str
+    default: Any
+    accepts: Callable[[Any], bool]
+
+    @property
+    def text_only(self) -> bool:
+        return all(part.startswith(("str", "None", "~")) for part in self.allowed.split(" or "))
+
+
+def load_yaml(text: str) -> Any:
+    return yaml.load(text, Loader=SettingsLoader)
+
+
+def dump_yaml(settings: dict) -> str:
+    """YAML text that `load_yaml` reads back as it was."""
+    return yaml.dump(settings, Dumper=SettingsDumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
+
+
+def dump_value(value: Any) -> str:
+    """One value as it would stand in a YAML file, on one line."""
+    text = yaml.dump(value, Dumper=SettingsDumper, sort_keys=False, default_flow_style=True, width=10_000)
+    return "~" if value is None else text.removesuffix("...\n").strip()
+
+
+def read_settings(path: Path | str) -> tuple[dict[str, Any], dict[str, int]]:
+    """The keys of a YAML file, and the line each stands on. Raises InputError naming file and line."""
+    loader = SettingsLoader(_read_text(path))
+    try:
+        node = loader.get_single_node()
+        lines = _key_lines(path, node)
+        settings = {} if node is None else loader.construct_document(node)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise InputError(
+            f"{path}{line}: not YAML ({problem}) - mend it; text with [ ] {{ }} : # needs quotes"
+        ) from None
+    return {str(key): value for key, value in settings.items()}, lines
+
+
+def _key_lines(path: Path | str, node: yaml.Node | None) -> dict[str, int]:
+    if node is not None and not isinstance(node, yaml.MappingNode):
+        raise InputError(f"{path}, line {node.start_mark.line + 1}: no settings - write each one as  key: value")
+    lines: dict[str, int] = {}
+    for key_node, _ in node.value if node is not None else ():
+        key, line = str(key_node.value), key_node.start_mark.line + 1
+        if key in lines:
+            raise InputError(f"{path}, line {line}: {key} stands on line {lines[key]} too - remove one of them")
+        lines[key] = line
+    return lines
+
+
+def _read_text(path: Path | str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing - check the name") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}) - convert the file") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}) - mend its rights, or name another file") from None
+
+
+def read_rules(path: Path | str) -> dict[str, Rule]:
+    """One rule per key of a YAML file; a key without a readable comment may hold anything."""
+    settings, lines = read_settings(path)
+    text = _read_text(path).splitlines()
+    rules = {}
+    for key, default in settings.items():
+        comment = COMMENT.match(text[lines[key] - 1])
+        allowed, meaning = (comment["allowed"], comment["meaning"].strip()) if comment else ("anything", "")
+        rules[key] = make_rule(key, allowed, meaning, default)
+    return rules
+
+
+def make_rule(key: str, allowed: str, meaning: str = "", default: Any = None) -> Rule:
+    """A rule from its words, for example `int >= 1 or ~`, `list of str: a | b`.
+
+    A default of None is always allowed; words that cannot be read, or that forbid the default, allow anything.
+    """
+    if default is None and not allowed.endswith(("None", "~")):
+        allowed += " or ~"
+    parts = [ALTERNATIVE.fullmatch(part) for part in allowed.split(" or ")]
+    if all(parts) and any(_fits(default, part) for part in parts):
+        return Rule(key, allowed, meaning, default, lambda value: any(_fits(value, part) for part in parts))
+    return Rule(key, "anything", meaning, default, lambda value: True)
+
+
+def _fits(value: Any, part: re.Match) -> bool:
+    if part["many"]:
+        return isinstance(value, list) and all(_fits_one(entry, part) for entry in value)
+    return _fits_one(value, part)
+
+
+def _fits_one(value: Any, part: re.Match) -> bool:
+    if part["kind"] in ("None", "~"):
+        return value is None
+    if part["kind"] == "float":
+        kind_fits = type(value) in (int, float) and math.isfinite(value)
+    else:
+        kind_fits = type(value) is {"int": int, "bool": bool, "str": str, "dict": dict, "list": list}[part["kind"]]
+    if not kind_fits:
+        return False
+    bounds = part["bounds"].replace(" and", "").split()
+    within = all(COMPARISONS[sign](value, float(bound)) for sign, bound in zip(bounds[::2], bounds[1::2], strict=True))
+    return within and (part["choices"] is None or value in part["choices"].split(" | "))
