@@ -1,0 +1,171 @@
+"""What a run leaves in results/DATASET/MODEL/RUN_ID/: its settings, figures, epochs and cases.
+
+Every file is written aside and renamed, so a file that is there is whole.
+"""
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from enum import Enum
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sear.atomic_table import write_aside
+from sear.errors import InputError
+from sear.setting_rules import dump_yaml, read_settings
+
+METRIC_KEYS = (
+    "dataset",
+    "model",
+    "seed",
+    "statistics",
+    "epochs",
+    "best_epoch",
+    "valid",
+    "test",
+    "test_history_masked",  # null unless mask_history
+    "test_by_history_length",
+    "test_by_item_popularity",
+    "seconds",
+    "environment",
+)
+
+
+def new_run_folder(results_directory: Path | str, dataset: str, model: str, seed: int) -> Path:
+    """A folder that did not exist before: RESULTS/DATASET/MODEL/RUN_ID, RUN_ID such as 20260131-120509-seed2020."""
+    parent = Path(results_directory) / dataset / model
+    parent.mkdir(parents=True, exist_ok=True)
+    run_id = f"{datetime.now():%Y%m%d-%H%M%S}-seed{seed}"
+    for number in count(1):
+        folder = parent / (run_id if number == 1 else f"{run_id}-{number}")
+        with suppress(FileExistsError):  # another run began in this second
+            folder.mkdir()
+            return folder
+
+
+def write_config(run_folder: Path, settings: Mapping[str, Any]) -> None:
+    """config.yaml: every effective key, sorted; what YAML cannot hold (a device, a path, an enum) as its text."""
+    plain = {str(key): _plain(settings[key]) for key in sorted(settings, key=str)}
+    write_text(run_folder / "config.yaml", dump_yaml(plain))
+
+
+def write_metrics(run_folder: Path, metrics: Mapping[str, Any]) -> None:
+    """metrics.json: METRIC_KEYS in this order, then whatever else is given; never NaN, which JSON does not know."""
+    missing = [key for key in METRIC_KEYS if key not in metrics]
+    assert not missing, f"metrics.json lacks {missing}"
+    ordered = {key: metrics[key] for key in METRIC_KEYS} | dict(metrics)
+    text = json.dumps(_plain(ordered), indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(run_folder / "metrics.json", text + "\n")
+
+
+def write_history(run_folder: Path, epochs: Sequence[Mapping[str, float]]) -> None:
+    """history.csv, one row per epoch: epoch, lr, loss, seconds, then validation metrics (empty where not validated)."""
+    columns = list(dict.fromkeys(["epoch", "lr", "loss", "seconds", *(key for row in epochs for key in row)]))
+    write_text(run_folder / "history.csv", csv_text(columns, map(_plain, epochs)))
+
+
+def write_cases(run_folder: Path, cases: Mapping[str, Sequence]) -> None:
+    """cases.csv.gz, one row per test case.
+
+    Args:
+        cases: columns of equal length: user and target (the data set's own ids), rank, with mask_history
+            rank_history_masked, then history_length and target_training_count.
+    """
+    table = pd.DataFrame(dict(cases))
+    with write_aside(run_folder / "cases.csv.gz") as aside, open(aside, "wb") as file:
+        # neither time nor name in the header: two runs of one command agree bit for bit
+        with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as packed:
+            with io.TextIOWrapper(packed, encoding="utf-8", newline="") as text:
+                table.to_csv(text, index=False, lineterminator="\n")
+
+
+def read_run(run_folder: Path | str) -> dict[str, Any]:
+    """{"config": dict, "metrics": dict, "history": DataFrame, "cases": DataFrame} of a finished run.
+
+    Raises:
+        InputError: a file is missing or truncated, or not one of a run.
+    """
+    run_folder = Path(run_folder)
+    metrics = run_folder / "metrics.json"
+    if not (run_folder / "config.yaml").exists():
+        raise InputError(f"{run_folder} holds no config.yaml - name a run folder: results/DATASET/MODEL/RUN_ID")
+    if not metrics.exists():
+        raise InputError(
+            f"{run_folder} holds no metrics.json: the run did not finish - go on with --resume={run_folder}"
+        )
+    return {
+        "config": read_settings(run_folder / "config.yaml")[0],
+        "metrics": _read_metrics(metrics),
+        "history": _read_table(run_folder / "history.csv", ["epoch", "lr", "loss", "seconds"]),
+        "cases": _read_table(run_folder / "cases.csv.gz", ["user", "target", "rank"]),
+    }
+
+
+def _read_metrics(path: Path) -> dict[str, Any]:
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # not JSON, not UTF-8
+        raise InputError(f"{path} cannot be read ({error}) - restore it, or run again") from None
+    missing = [key for key in METRIC_KEYS if not isinstance(metrics, dict) or key not in metrics]
+    if missing:
+        raise InputError(
+            f"{path} lacks {', '.join(missing)} - it is not a run's metrics.json; restore it, or run again"
+        )
+    return metrics
+
+
+def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
+    """A CSV file of a run; ids stay as they are (`NA`, `007`), an empty cell of a number is NaN."""
+    as_text = {"user": str, "target": str}
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        if not data.endswith(b"\n"):
+            raise EOFError("its last line has no end")
+        table = pd.read_csv(io.BytesIO(data), converters=as_text, float_precision="round_trip", encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing - restore it, or run again") from None
+    except (EOFError, OSError, ValueError, zlib.error) as error:
+        raise InputError(f"{path} cannot be read ({error}) - it is truncated; restore it, or run again") from None
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise InputError(f"{path} has no column {missing[0]} - it is not a run's {path.name}; restore it, or run again")
+    return table
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """A CSV file's text; a column that a row lacks is empty there."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Written aside and renamed."""
+    with write_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _plain(value: Any) -> Any:
+    """The value in what JSON and YAML know: numbers and text of NumPy's kind become Python's, the rest becomes text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(_plain, value), key=str)
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Enum):
+        return value.name
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
