@@ -71,7 +71,7 @@ def test_a_row_repeated_word_for_word_counts_once():
 def test_two_different_rows_of_an_item_are_an_error_naming_both_lines():
     items = table(item_id=["b", "a", "a", "a"], title=["Bee", "Ant", "Ant", "Wasp"])
     items.attrs["path"] = "dataset/x/x.item"
-    with pytest.raises(InputError, match=r"dataset/x/x\.item: item 'a' .* line 3 .* line 5"):
+    with pytest.raises(InputError, match=r"dataset/x/x\.item: item 'a' .*line 3, .*line 5"):
         told(items, ["b"])
 
 
