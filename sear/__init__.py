@@ -1,0 +1,20 @@
+"""SEAR: sequential recommendation from item ids, item texts and ratings, as a RecBole extension.
+
+    from sear import run_sear
+    result = run_sear("ml-100k", epochs=2)
+"""
+
+__all__ = ["InputError", "run_sear"]
+
+
+def __getattr__(name: str):
+    """The names above, imported when first asked for: torch and RecBole take seconds."""
+    if name == "run_sear":
+        from sear.quick_start import run_sear
+
+        return run_sear
+    if name == "InputError":
+        from sear.errors import InputError
+
+        return InputError
+    raise AttributeError(f"module 'sear' has no attribute {name!r}")

@@ -83,8 +83,9 @@ class SEARDataset(SequentialDataset):
         """RecBole's own `rm_dup_inter` and `val_interval`, where the config asks for them."""
         if self.config["rm_dup_inter"] is None and self.config["val_interval"] is None:
             return table
-        token, number = FeatureType.TOKEN, FeatureType.FLOAT
-        self.field2type = {name: token if name in table.columns[:2] else number for name in table}
+        for name in table:
+            kind = FeatureType.TOKEN if name in (self.uid_field, self.iid_field) else FeatureType.FLOAT
+            self.set_field_property(name, kind, FeatureSource.INTERACTION, 1)
         self.inter_feat = table.copy()
         self._remove_duplication()
         self._filter_by_field_value()
@@ -180,12 +181,10 @@ class SEARDataset(SequentialDataset):
         by_length = bool(self.config["trim_padding"])
         return history.epoch_batches(self.rows, self.config["train_batch_size"], seed, epoch, by_length)
 
-    def full_history(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Every event before the rows' targets, uncapped: flat item ids and their bounds int64 (B + 1,)."""
+    def full_history(self, index: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Every event before the rows' targets, uncapped: all items flat, and each row's begin and end (B,) in them."""
         first, end = self.offsets[self.rows.user[index]], self.rows.start[index] + self.rows.length[index]
-        bounds = np.concatenate([[0], np.cumsum(end - first)])
-        at = np.arange(bounds[-1]) + np.repeat(first - bounds[:-1], end - first)
-        return self.inter_feat[self.iid_field].numpy()[at], bounds
+        return self.inter_feat[self.iid_field], torch.from_numpy(first), torch.from_numpy(end)
 
     @cached_property
     def training_item_counts(self) -> np.ndarray:

@@ -79,7 +79,8 @@ def count_interval(text: str | None, key: str) -> tuple[float, float]:
         assert text[0] in "[(" and text[-1] in "])" and low <= high
     except (ValueError, AssertionError, IndexError):
         raise InputError(f"{key}: {text!r} is no interval - write one such as '[5,inf)'") from None
-    return (low if text[0] == "[" else math.floor(low) + 1), (high if text[-1] == "]" else math.ceil(high) - 1)
+    low = low if text[0] == "[" else math.floor(low) + 1
+    return low, high if text[-1] == "]" or math.isinf(high) else math.ceil(high) - 1
 
 
 def core_events(

@@ -41,6 +41,7 @@ def window_rows(offsets: np.ndarray, max_length: int, stride: int) -> Rows:
 
     Window 0 is the first max_length inputs; each later one ends `stride` further on, or at the last input.
     """
+    assert 1 <= stride <= max_length, "a longer stride would leave positions out"
     inputs = np.maximum(training_counts(offsets) - 1, 0)  # the last training event is never an input
     later = -(-np.maximum(inputs - max_length, 0) // stride)
     windows = np.where(inputs > 0, 1 + later, 0)

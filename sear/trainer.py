@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from sear.checkpoint import load_checkpoint, save_checkpoint
 from sear.errors import InputError
-from sear.evaluation import metrics_by_row, ranks_from_scores, summarise, target_ranks
+from sear.evaluation import metrics_by_row, summarise
+from sear.ranking import ranks_from_scores, target_ranks
 
 
 def step_seed(seed: int, epoch: int, step: int) -> int:
@@ -53,6 +54,8 @@ class SEARTrainer(Trainer):
         decay = config["learning_rate_decay"] or 1.0
         self.scheduler = torch.optim.lr_scheduler.ExponentialLR(self.optimizer, decay)
         self.catalogue: str | None = None
+        self.fit_seconds = 0.0  # over all sessions of a resumed run
+        self.on_epoch_end = None  # called after the checkpoints of an epoch are written
         name = f"{config['model']}-{get_local_time()}"
         self.set_checkpoints(Path(config["checkpoint_dir"]) / f"{name}.pth", Path(config["checkpoint_dir"]) / f"{name}-last.pth")
 
@@ -86,8 +89,11 @@ class SEARTrainer(Trainer):
             self.wandblogger.log_metrics({**row, "train_step": epoch}, head="train")
             if verbose:
                 self.logger.info(describe_epoch(row, self.best_epoch == epoch))
+            self.fit_seconds += perf_counter() - started
             if saved:
                 self._save(epoch, improved)
+            if self.on_epoch_end:
+                self.on_epoch_end()
         return self.best_valid_score, self.best_valid_result
 
     def _validate(self, epoch: int, valid_data, row: dict, callback_fn) -> bool:
@@ -160,6 +166,7 @@ class SEARTrainer(Trainer):
             "best_valid_score": float(self.best_valid_score),
             "best_valid_result": dict(self.best_valid_result) if self.best_valid_result else None,
             "history": self.history,
+            "fit_seconds": self.fit_seconds,
             "state_dict": self.model.state_dict(),
             "other_parameter": self.model.other_parameter(),
         }
@@ -184,7 +191,12 @@ class SEARTrainer(Trainer):
         self.best_valid_score, self.best_epoch = state["best_valid_score"], state["best_epoch"]
         result = state["best_valid_result"]
         self.best_valid_result = OrderedDict(result) if result else None
-        self.history = state["history"]
+        self.history, self.fit_seconds = state["history"], state["fit_seconds"]
+
+    def load_best(self, path=None) -> None:
+        """Put the weights of the best epoch, or of another checkpoint, into the model."""
+        path = path or self.saved_model_file
+        self._load_weights(path, load_checkpoint(path, self.device, self.catalogue))
 
     def _load_weights(self, path, state: dict) -> None:
         if state["model"] != self.config["model"]:
@@ -199,31 +211,30 @@ class SEARTrainer(Trainer):
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False) -> OrderedDict:
         """Mean metrics over the cases of `eval_data`, e.g. {"hit@10": …}, in one pass over them."""
         if load_best_model:
-            path = model_file or self.saved_model_file
-            catalogue = getattr(eval_data._dataset, "catalogue_hash", None)
-            self._load_weights(path, load_checkpoint(path, self.device, catalogue))
-        ranks = self.target_ranks(eval_data, show_progress)["masked_rank" if self.mask_history else "rank"]
+            self.catalogue = getattr(eval_data._dataset, "catalogue_hash", None)
+            self.load_best(model_file)
+        ranks, _ = self.target_ranks(eval_data, show_progress)
         return OrderedDict(summarise(metrics_by_row(ranks, self.metrics, self.topk)))
 
     @torch.no_grad()
-    def target_ranks(self, eval_data, show_progress=False) -> dict[str, np.ndarray]:
-        """rank and masked_rank int64 (cases,), in row order: of each case's target among all items, and among those not
-        in the user's full earlier history (the method's Protocol)."""
+    def target_ranks(self, eval_data, show_progress=False) -> tuple[np.ndarray, np.ndarray | None]:
+        """Two int64 arrays (cases,), in row order: each target's rank among all items and, with `mask_history`, among
+        those that are not in the user's full earlier history (None without)."""
         self.model.eval()
         dataset, batch = eval_data._dataset, self.config["eval_batch_size"]
-        ranks, masked = [], []
-        starts = tqdm(range(0, len(dataset), batch), desc="evaluate", disable=not show_progress, leave=False)
-        for start in starts:
+        parts = []
+        for start in tqdm(range(0, len(dataset), batch), desc="evaluate", disable=not show_progress, leave=False):
             index = np.arange(start, min(start + batch, len(dataset)))
             interaction = self._to_device(eval_data.collate_fn(index)[0])
-            target, history = interaction[dataset.iid_field], dataset.full_history(index)
+            target = interaction[dataset.iid_field]
+            history = dataset.full_history(index) if self.mask_history else None
             if hasattr(self.model, "user_vectors"):
-                rank = target_ranks(self.model.user_vectors(interaction), self.model.item_table(), target, history)
+                users, items = self.model.user_vectors(interaction), self.model.item_table()
+                parts.append(target_ranks(users, items, target, history))
             else:
-                rank = ranks_from_scores(self.model.full_sort_predict(interaction), target, history)
-            ranks.append(rank[0])
-            masked.append(rank[1])
-        return {"rank": np.concatenate(ranks), "masked_rank": np.concatenate(masked)}
+                parts.append(ranks_from_scores(self.model.full_sort_predict(interaction), target, history))
+        ranks, masked = zip(*parts, strict=True)
+        return np.concatenate(ranks), np.concatenate(masked) if self.mask_history else None
 
 
 def describe_epoch(row: dict, best: bool) -> str:

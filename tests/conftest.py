@@ -1,6 +1,8 @@
 """Small real parts for the tests: a data set of a few users, its text embeddings, and the config that reads it."""
 
 import os
+import shutil
+from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a network
 
@@ -47,3 +49,32 @@ def tiny_text(monkeypatch):
 
     monkeypatch.setattr("sear.text_embedding.text_embedding", embed)
     return embed
+
+
+def tiny_config_root(folder):
+    """A copy of config/ in `folder` that also knows the data set `tiny`, whose atomic files are in folder/tiny."""
+    root = folder / "config"
+    if not root.exists():
+        shutil.copytree(Path(__file__).parent.parent / "config", root)
+    (root / "data" / "tiny.yaml").write_text(f"data_path: {folder}\n", encoding="utf-8")
+    return root
+
+
+TOY = {
+    "hidden_size": 8, "num_layers": 1, "num_heads": 2, "d_state": 4, "MAX_ITEM_LIST_LENGTH": 10, "epochs": 2,
+    "train_batch_size": 128, "use_gpu": False, "show_progress": False,
+    "load_col": {"inter": ["user_id", "item_id", "rating", "timestamp"], "item": ["item_id", "title", "kind"]},
+    "user_inter_num_interval": "[5,inf)", "item_inter_num_interval": "[5,inf)",
+}  # fmt: skip
+
+
+@pytest.fixture
+def tiny_config(monkeypatch):
+    """A function (folder, **changes) -> RecBole Config of SEAR at toy size on the data set `tiny` in that folder."""
+    from sear.configuration import build_config
+
+    def build(folder, **changes):
+        monkeypatch.setattr("sear.settings.CONFIG_ROOT", tiny_config_root(folder))
+        return build_config("tiny", "SEAR", TOY | changes)
+
+    return build

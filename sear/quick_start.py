@@ -1,0 +1,214 @@
+"""run_sear: from a data set's name to a run folder. The only room that knows every other one."""
+
+import logging
+import resource
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data import data_preparation
+from recbole.utils import init_seed
+
+from sear.configuration import build_config, config_from_settings, effective_settings, model_class
+from sear.dataset import PROJECT_ROOT, SEARDataset
+from sear.environment import environment
+from sear.errors import InputError
+from sear.evaluation import figures_table, grouped, groups_table, metrics_by_row, summarise
+from sear.run_folder import new_run_folder, read_run, write_cases, write_config, write_history, write_metrics
+from sear.run_log import RunLog, Terminal
+from sear.setting_rules import read_settings
+from sear.summary import append_summary
+from sear.trainer import SEARTrainer
+
+logger = logging.getLogger("sear")
+
+
+def run_sear(
+    dataset: str = "ml-100k", model: str = "SEAR", config_files: Iterable[Path | str] = (), **overrides: Any
+) -> dict[str, Any]:
+    """Train, test and report one model on one data set.
+
+    Args:
+        dataset: name of a config/data/*.yaml.
+        model: "SEAR", a config/model/*.yaml or a RecBole sequential model.
+        config_files: extra YAML files, later ones stronger.
+        overrides: any key of the configuration, strongest of all.
+
+    Returns:
+        What metrics.json holds, and `run_folder`, where the run lies (results/DATASET/MODEL/RUN_ID).
+
+    Raises:
+        InputError: a setting or a file is at fault; nothing is left behind.
+    """
+    config = build_config(dataset, model, overrides, config_files)
+    with Terminal(config["state"]), RunLog() as log:
+        return _Run(config).train(log)
+
+
+def resume(run_folder: Path | str) -> dict[str, Any]:
+    """Go on with a run that was stopped, at any moment, to the end it would have had; returns as run_sear.
+
+    Raises:
+        InputError: the folder is no run's, or its checkpoint cannot be read.
+    """
+    folder = Path(run_folder)
+    config = _config_of(folder)
+    with Terminal(config["state"]), RunLog() as log:
+        if (folder / "metrics.json").exists():
+            logger.info(f"{folder} is finished already: nothing to go on with")
+            metrics = read_run(folder)["metrics"]
+            append_summary(folder, metrics)  # the stop may have come before this row was written
+            return metrics | {"run_folder": str(folder)}
+        return _Run(config, folder).train(log)
+
+
+def evaluate(run_folder: Path | str) -> dict[str, Any]:
+    """Test a run's best checkpoint again, without training and without changing the run; returns the test figures."""
+    config = _config_of(Path(run_folder))
+    with Terminal(config["state"]):
+        return _Run(config, Path(run_folder)).test_again()
+
+
+def _config_of(folder: Path):
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise InputError(f"{path} is missing - name a run folder: results/DATASET/MODEL/RUN_ID")
+    return config_from_settings(read_settings(path)[0], str(path))
+
+
+class _Run:
+    """One run: its parts are made in order, each timed."""
+
+    def __init__(self, config, folder: Path | None = None):
+        self.config, self.folder = config, folder
+        self.seconds = dict.fromkeys(("data", "text", "train", "test"), 0.0)
+        torch.set_num_threads(config["threads"] or torch.get_num_threads())
+
+    def train(self, log: RunLog) -> dict[str, Any]:
+        self._prepare()
+        if self.folder is None:
+            config = self.config
+            root = PROJECT_ROOT / config["results_path"]
+            self.folder = new_run_folder(root, config["dataset"], config["model_name"], config["seed"])
+            write_config(self.folder, effective_settings(config))
+        log.write_to(self.folder / "run.log")
+        logger.info(f"run folder: {_shown(self.folder)}")
+        self._set_checkpoints()
+        if Path(self.trainer.last_model_file).exists():
+            self.trainer.resume_checkpoint(self.trainer.last_model_file)
+            logger.info(f"going on after epoch {self.trainer.start_epoch - 1}")
+        try:
+            self.trainer.fit(self.train_data, self.valid_data, show_progress=self.config["show_progress"])
+            return self._report()
+        except KeyboardInterrupt:
+            logger.warning(f"stopped; go on with: python custom_trainer.py --resume={_shown(self.folder)}")
+            raise
+
+    def test_again(self) -> dict[str, Any]:
+        self._prepare()
+        self._set_checkpoints()
+        figures, _ = self._test()
+        self._show(figures)
+        return figures | {"run_folder": str(self.folder)}
+
+    def _prepare(self) -> None:
+        config = self.config
+        init_seed(config["seed"], config["reproducibility"])
+        started = perf_counter()
+        dataset = SEARDataset(config)
+        statistics = dataset.statistics
+        logger.info(
+            f"{config['dataset']}: {statistics['users']:,} users, {statistics['items']:,} items, "
+            f"{statistics['interactions']:,} interactions"
+        )
+        self.train_data, self.valid_data, self.test_data = data_preparation(config, dataset)
+        self.dataset = self.train_data._dataset
+        self.seconds["data"] = perf_counter() - started
+        started = perf_counter()
+        if config["model"] == "SEAR" and self._reads_text():
+            self.dataset.item_text_embedding()
+        self.seconds["text"] = perf_counter() - started
+        init_seed(config["seed"], config["reproducibility"])
+        self.model = model_class(config["model"])(config, self.dataset).to(config["device"])
+        self.trainer = SEARTrainer(config, self.model)
+        self.trainer.catalogue = self.dataset.catalogue_hash
+
+    def _reads_text(self) -> bool:
+        return self.config["text_init"] or "semantic" in self.config["streams"]
+
+    def _set_checkpoints(self) -> None:
+        self.trainer.set_checkpoints(self.folder / "best.pth", self.folder / "last.pth")
+        self.trainer.on_epoch_end = lambda: write_history(self.folder, self.trainer.history)
+
+    def _test(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """The test figures and the cases they are made of, from one pass with the best checkpoint."""
+        config, started = self.config, perf_counter()
+        self.trainer.load_best()
+        ranks, masked = self.trainer.target_ranks(self.test_data, config["show_progress"])
+        rows = metrics_by_row(ranks, config["metrics"], config["topk"])
+        part = self.test_data._dataset
+        user, target = part.rows.user, part.rows.start + part.rows.length
+        item = part.inter_feat[part.iid_field].numpy()[target]
+        cases = {
+            "user": part.field2id_token[part.uid_field][user + 1],
+            "target": part.field2id_token[part.iid_field][item],
+            "rank": ranks,
+            "history_length": target - part.offsets[user],
+            "target_training_count": part.training_item_counts[item],
+        }
+        figures = {"test": summarise(rows), "test_history_masked": None}
+        if masked is not None:
+            cases["rank_history_masked"] = masked
+            figures["test_history_masked"] = summarise(metrics_by_row(masked, config["metrics"], config["topk"]))
+        groups = {"history_length": "history_length", "item_popularity": "target_training_count"}
+        for group, column in groups.items():
+            figures[f"test_by_{group}"] = grouped(rows, cases[column], config[f"{group}_groups"])
+        self.seconds["test"] = perf_counter() - started
+        return figures, cases
+
+    def _report(self) -> dict[str, Any]:
+        figures, cases = self._test()
+        trainer = self.trainer
+        self.seconds["train"] = trainer.fit_seconds
+        metrics = {
+            "dataset": self.config["dataset"],
+            "model": self.config["model_name"],
+            "seed": self.config["seed"],
+            "statistics": self.dataset.statistics,
+            "epochs": len(trainer.history),
+            "best_epoch": trainer.best_epoch,
+            "valid": dict(trainer.best_valid_result or {}),
+            **figures,
+            "seconds": self.seconds,
+            "peak_memory_mb": _peak_memory_mb(),
+            "parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
+            "environment": environment(self.config["device"]),
+        }
+        write_history(self.folder, trainer.history)
+        write_cases(self.folder, cases)
+        append_summary(self.folder, metrics)
+        write_metrics(self.folder, metrics)  # last: its presence says that the run is finished
+        self._show(figures)
+        logger.info(f"written to {_shown(self.folder)}")
+        return metrics | {"run_folder": str(self.folder)}
+
+    def _show(self, figures: Mapping[str, Any]) -> None:
+        cases = len(self.test_data._dataset)
+        titles = {"test": figures["test"], "history left out": figures["test_history_masked"]}
+        logger.info("\n" + figures_table(cases, titles))
+        logger.info("\n" + groups_table("history length", figures["test_by_history_length"]))
+        logger.info("\n" + groups_table("target's training events", figures["test_by_item_popularity"]) + "\n")
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path)
+
+
+def _peak_memory_mb() -> float:
+    """The process's largest resident memory so far, in MB (kilobytes on Linux, bytes on macOS)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)
