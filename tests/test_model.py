@@ -56,8 +56,11 @@ def test_scores_loss_and_every_gradient_agree_with_the_golden_run(dtype, relativ
         soft_label_length=k, MAX_ITEM_LIST_LENGTH=length, soft_label_decay=golden["lambda"].item(),
     )  # fmt: skip
     model = SEAR(config, Catalogue(golden["text_embedding"].float().numpy())).to(dtype).eval()
+    for name, parameter in model.named_parameters():
+        if name.endswith("A_log"):  # float32 in the golden run whatever the rest, as mamba_ssm makes it
+            parameter.data = parameter.data.float()
     model.item_text_VE = golden["text_embedding"].to(dtype)
-    weights = {name[6:]: value.to(dtype) for name, value in golden.items() if name.startswith("param/")}
+    weights = {name[6:]: value for name, value in golden.items() if name.startswith("param/")}
     missing, unexpected = model.load_state_dict(weights, strict=False)
     assert missing == ["no_rating_emb"] and not unexpected
     rows = batch(*(golden[name] for name in ("item_id_list", "rating_list", "item_length", "target_id_list")))
