@@ -85,13 +85,26 @@ def report_text(name: str, report: Report) -> str:
         lines.append(
             "Nothing is left after 5-core: lower user_inter_num_interval and item_inter_num_interval to train."
         )
-    elif data_set:
+    if data_set:
         same = report.core_counts == (data_set.users, data_set.items, data_set.interactions)
         lines.append(f"After 5-core it {'equals' if same else 'DIFFERS FROM'} the published statistics.")
     else:
         lines.append("Nothing is published about this data set to compare with.")
     lines.append(f"wrote {' and '.join(str(path) for path in (report.event_path, report.item_path) if path)}")
+    if not data_set:
+        lines += [f"To train on it, write this into config/data/{name}.yaml:", *data_yaml(report)]
     return "\n".join(lines)
+
+
+def data_yaml(report: Report) -> list[str]:
+    """Lines of a config/data file that reads what was written."""
+    rating = [] if report.source.rating_range is None else ["rating"]
+    lines = ["load_col:", f"  inter: [{', '.join(['user_id', 'item_id', *rating, 'timestamp'])}]"]
+    if report.item_path:
+        lines.append(f"  item: [{', '.join(['item_id', *report.source.item_columns])}]")
+    lines += [f'{kind}_inter_num_interval: "[5,inf)"' for kind in ("user", "item")]
+    data_path = report.event_path.parent.parent
+    return lines if data_path == Path("dataset") else [*lines, f"data_path: {data_path.resolve()}/"]
 
 
 def _sparsity(users: int, items: int, interactions: int) -> str:

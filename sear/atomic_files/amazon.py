@@ -1,7 +1,6 @@
 """Amazon review dumps of 2014, 2018 and 2023: JSON lines, Python literals (most of 2014) or, for bare ratings, CSV."""
 
 import ast
-import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 import orjson
 
 from sear.atomic_files.plain_text import joined, plain_text, price
-from sear.atomic_files.raw_lines import BadLine, BadLines, decode, raw_lines
+from sear.atomic_files.raw_lines import BadLine, BadLines, csv_rows, raw_lines
 from sear.atomic_files.source import Event, ItemRow, Source
 
 ITEM_COLUMNS = {"title": "token_seq", "categories": "token_seq", "brand": "token", "price": "float"}
@@ -67,16 +66,15 @@ def _json_events(path: Path, dump: Dump, bad_lines: BadLines) -> Iterator[Event]
 
 def _csv_events(path: Path, dump: Dump, bad_lines: BadLines) -> Iterator[Event]:
     user, item, time, rating = (dump.csv_columns.index(name) for name in ("user", "item", "time", "rating"))
-    rows = csv.reader(decode(text) for _, text in raw_lines(path))
-    for fields in rows:
-        if rows.line_num == 1 and dump.user in fields:  # 2023 alone has a header; its columns may come in any order
-            user, item, time, rating = (fields.index(name) for name in (dump.user, dump.item, dump.time, dump.rating))
+    names = (dump.user, dump.item, dump.time, dump.rating)
+    for line, fields in csv_rows(path):
+        if line == 1 and set(names) <= set(fields):  # 2023 alone has a header
+            user, item, time, rating = (fields.index(name) for name in names)
         elif len(fields) < 4:
-            bad_lines.report(
-                path, rows.line_num, f"{len(fields)} fields where {', '.join(dump.csv_columns)} are expected"
-            )
+            expected = ", ".join(dump.csv_columns)
+            bad_lines.report(path, line, f"{len(fields)} fields where {expected} are expected")
         else:
-            yield rows.line_num, fields[user], fields[item], fields[time], fields[rating] or None
+            yield line, fields[user], fields[item], fields[time], fields[rating] or None
 
 
 def _items(path: Path, dump: Dump, bad_lines: BadLines) -> Iterator[ItemRow]:

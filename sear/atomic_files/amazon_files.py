@@ -78,6 +78,8 @@ def _category(name: str, folder: Path, categories: list[str]) -> str:
         raise InputError(
             f"{folder} holds reviews of {found}, not of {data_set.category} - fetch those, or choose another NAME"
         )
+    described = [category for category in categories if _meta_path(folder, category)]
+    categories = described or categories  # a stray .json beside the dump is no category
     if len(categories) == 1:
         return categories[0]
     asked = re.sub(r"(?i)^amazon[_-]", "", name).lower()

@@ -81,7 +81,10 @@ def find_source(name: str, raw: Path, options: Options) -> tuple[Source, list[st
     """The dump in `raw`, of the format asked for or, when none is, of the one its files betray; and notices."""
     if not raw.exists():
         raise InputError(f"RAW_DIR {raw} does not exist - unpack the dump there first (see dataset/README.md)")
-    if options.format == "csv" or (options.format is None and options.columns.user):
+    columns_given = options.columns != Options.columns
+    if columns_given and options.format not in (None, "csv"):
+        raise InputError(f"--user, --item, --time, --rating and --text are for --format=csv, not {options.format}")
+    if options.format == "csv" or columns_given:
         return csv_table.find(raw, options.columns, options.no_text), []
     if not raw.is_dir():
         raise InputError(f"RAW_DIR {raw} is a file - give the folder it lies in (single files only with --format=csv)")
@@ -93,7 +96,7 @@ def find_source(name: str, raw: Path, options: Options) -> tuple[Source, list[st
         found = amazon_files.find(raw, name, options.format, options.no_text)
         if found:
             return found
-    wanted = f"a dump of format {options.format}" if options.format else "a dump of a known format"
+    wanted = f"dump of format {options.format}" if options.format else "dump of a known format"
     there = ", ".join(sorted(path.name for path in raw.iterdir())[:8]) or "nothing"
     raise InputError(f"{raw} holds no {wanted} (it holds {there}) - see dataset/README.md for the files' names")
 

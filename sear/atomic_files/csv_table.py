@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from sear.atomic_files.plain_text import joined
-from sear.atomic_files.raw_lines import BadLines, decode, raw_lines
+from sear.atomic_files.raw_lines import BadLines, csv_rows, decode, raw_lines
 from sear.atomic_files.source import Event, ItemRow, Source
 from sear.errors import InputError
 
@@ -35,6 +35,11 @@ def find(path: Path, columns: Columns, no_text: bool) -> Source:
     for option in ("user", "item", "time"):
         if not getattr(columns, option):
             raise InputError(f"--{option}=COLUMN is missing: --format=csv needs --user, --item and --time")
+    faulty = [name for name in columns.text if ":" in name or name == "item_id"]
+    if faulty or len(set(columns.text)) < len(columns.text):
+        raise InputError(
+            f"--text={','.join(columns.text)}: names must differ, hold no ':' and not be item_id - rename them"
+        )
     headers = {table: table_columns(table) for table in _tables(path)}
     events = [name for name in (columns.user, columns.item, columns.time, columns.rating) if name]
     event_path = _only(path, headers, events)
@@ -48,7 +53,10 @@ def find(path: Path, columns: Columns, no_text: bool) -> Source:
         dict.fromkeys(columns.text, "token_seq"),
         RATING_RANGE if columns.rating else None,
         lambda bad_lines: _events(event_path, events, bad_lines),
-        lambda bad_lines: _items(item_path, [columns.item, *columns.text], bad_lines),
+        # short lines of a table that holds both are reported once
+        lambda bad_lines: _items(
+            item_path, [columns.item, *columns.text], bad_lines if item_path != event_path else None
+        ),
     )
 
 
@@ -80,8 +88,12 @@ def table_columns(path: Path) -> list[str]:
     """Column names of a table."""
     if _suffix(path) == PARQUET_SUFFIX:
         return _parquet(path).schema_arrow.names
-    first = next((decode(line) for _, line in raw_lines(path)), "")
+    first = _first_line(path)
     return next(csv.reader([first], delimiter=_delimiter(first)), [])
+
+
+def _first_line(path: Path) -> str:
+    return next((decode(line) for _, line in raw_lines(path)), "")
 
 
 def _delimiter(header: str) -> str:
@@ -91,8 +103,9 @@ def _delimiter(header: str) -> str:
 def _parquet(path: Path):
     try:
         from pyarrow import ArrowException, parquet
-    except ImportError:
-        raise InputError(f"{path}: reading parquet needs pyarrow - pip install pyarrow, or give a CSV") from None
+    except ImportError as error:  # absent, or made for another NumPy than RecBole's
+        remedy = "pip install 'pyarrow<22', or give a CSV"
+        raise InputError(f"{path}: reading parquet needs pyarrow ({error}) - {remedy}") from None
     try:
         return parquet.ParquetFile(path)
     except (ArrowException, OSError) as error:
@@ -109,14 +122,13 @@ def _rows(path: Path, names: list[str], bad_lines: BadLines | None) -> Iterator[
         return
     header = table_columns(path)
     places = [header.index(name) for name in names]
-    delimiter = _delimiter(next(decode(line) for _, line in raw_lines(path)))
-    rows = csv.reader((decode(line) for _, line in raw_lines(path)), delimiter=delimiter)
+    rows = csv_rows(path, _delimiter(_first_line(path)))
     next(rows)
-    for fields in rows:
+    for line, fields in rows:
         if len(fields) == len(header):
-            yield rows.line_num, [fields[place] for place in places]
+            yield line, [fields[place] for place in places]
         elif bad_lines:
-            bad_lines.report(path, rows.line_num, f"{len(fields)} fields where the header has {len(header)}")
+            bad_lines.report(path, line, f"{len(fields)} fields where the header has {len(header)}")
 
 
 def _events(path: Path, names: list[str], bad_lines: BadLines) -> Iterator[Event]:
@@ -125,7 +137,7 @@ def _events(path: Path, names: list[str], bad_lines: BadLines) -> Iterator[Event
         yield line, token(user), token(item), seconds(time), stars
 
 
-def _items(path: Path, names: list[str], bad_lines: BadLines) -> Iterator[ItemRow]:
+def _items(path: Path, names: list[str], bad_lines: BadLines | None) -> Iterator[ItemRow]:
     for _, (item, *texts) in _rows(path, names, bad_lines):
         yield token(item), [joined(text) for text in texts]
 

@@ -98,12 +98,13 @@ class EventColumns:
         return value
 
     def table(self) -> EventTable:
-        """The sorted table without exact repeats; what was gathered is given up, so memory is not held twice."""
+        """The sorted table without exact repeats; what was gathered is given up then."""
         user, item = np.frombuffer(self._user, np.int32), np.frombuffer(self._item, np.int32)
         time, rating = np.frombuffer(self._time, np.float64), np.frombuffer(self._rating, np.float64)
         order = _first_of_repeats(user, item, time, rating)
         order = order[np.lexsort((time[order], user[order]))]
         unit = self._unit[2] if self._unit else TIME_UNITS[0][2]
+        self._user, self._item, self._time, self._rating = array("i"), array("i"), array("d"), array("d")
         return EventTable(
             user[order],
             item[order],

@@ -1,12 +1,11 @@
 """MovieLens dumps: `ratings.dat` (1M, 10M), `u.data` (100K), `ratings.csv` (20M, 25M, 32M, latest)."""
 
-import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from sear.atomic_files.plain_text import plain_text
-from sear.atomic_files.raw_lines import BadLine, BadLines, decode, raw_lines
+from sear.atomic_files.raw_lines import BadLine, BadLines, csv_rows, decode, raw_lines
 from sear.atomic_files.source import Event, ItemRow, Source, existing, require_text_file
 
 # event file, item file, separator
@@ -68,10 +67,9 @@ def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
         for line, text in raw_lines(path):
             yield line, decode(text).rstrip("\r\n").split(separator)
         return
-    rows = csv.reader(decode(text) for _, text in raw_lines(path))
+    rows = csv_rows(path)
     next(rows, None)  # userId,movieId,rating,timestamp or movieId,title,genres
-    for fields in rows:
-        yield rows.line_num, fields
+    yield from rows
 
 
 def _movie(fields: list[str]) -> ItemRow:

@@ -1,5 +1,6 @@
 """Lines of a raw dump, gzip'd or not, with their numbers; and what becomes of those that cannot be read."""
 
+import csv
 import gzip
 import io
 import zlib
@@ -51,7 +52,7 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     number = 0
     with open(path, "rb") as file, _progress_bar(path) as bar:
         compressed = file.peek(2)[:2] == GZIP_MAGIC
-        # a wide buffer: the reader's own 8 KiB costs a quarter of the time on Python < 3.12
+        # a wide buffer: the reader's own 8 KiB costs a sixth of the time on Python < 3.12
         stream = io.BufferedReader(gzip.GzipFile(fileobj=file), 1 << 20) if compressed else file
         try:
             for number, line in enumerate(stream, 1):
@@ -65,6 +66,23 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             raise InputError(
                 f"{path}, after line {number}: gzip stream cut short or damaged ({error}) - fetch it again"
             ) from None
+
+
+def csv_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """(number of its last line, fields) of every row, the header's included; a quoted field may span lines."""
+    number = 0
+
+    def texts() -> Iterator[str]:
+        nonlocal number
+        for here, line in raw_lines(path):
+            number = here
+            yield decode(line)
+
+    try:
+        for fields in csv.reader(texts(), delimiter=delimiter):
+            yield number, fields
+    except csv.Error as error:
+        raise InputError(f"{path}, line {number}: no CSV ({error}) - mend the quotation marks before it") from None
 
 
 def _progress_bar(path: Path) -> tqdm:

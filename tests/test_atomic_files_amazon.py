@@ -1,0 +1,140 @@
+"""Amazon dumps of the three years in their true formats."""
+
+import pytest
+
+from sear.atomic_files.amazon import item_texts, record
+from sear.atomic_files.raw_lines import BadLine
+from tests.raw_dumps import convert, full_core, json_lines, review, rows, write_lines
+
+ITEM_HEADER = ["item_id:token", "title:token_seq", "categories:token_seq", "brand:token", "price:float"]
+
+
+def test_2014_python_literals_and_missing_ratings(tmp_path, capsys):
+    raw = tmp_path / "raw"
+    reviews = [review("A2", "B1", 1405296000, None), review("A1", "B1", 1405296000, 3.0, helpful=[2, 3])]
+    write_lines(raw / "reviews_Beauty_5.json.gz", json_lines(reviews))
+    meta = [
+        "{'asin': 'B1', 'title': \"Women's &quot;Bright&quot;\", 'price': 3.17, 'imUrl': 'http://x', 'brand': 'Versace'"
+        ", 'salesRank': {'Beauty': 402875}, 'categories': [['Beauty', 'Makeup'], ['Beauty', 'Hair &amp; Skin']]}",
+        "{'asin': 'B0', 'title': 'never reviewed', 'categories': [['Beauty']]}",
+    ]
+    write_lines(raw / "meta_Beauty.json.gz", meta)
+    assert convert(tmp_path, "beauty", raw) == 0
+    assert rows(tmp_path, "amazon-beauty", "inter")[1:] == [
+        ["A2", "B1", "", "1405296000"],
+        ["A1", "B1", "3", "1405296000"],
+    ]
+    assert rows(tmp_path, "amazon-beauty", "item") == [
+        ITEM_HEADER,
+        ["B1", 'Women\'s "Bright"', "Beauty Makeup Hair & Skin", "Versace", "3.17"],
+    ]
+    told = capsys.readouterr().out
+    assert "1 of 2 events have no rating: left empty, never invented" in told
+    assert "DIFFERS FROM the published" in told
+
+
+def test_2018_reviews_with_style_votes_and_repeats(tmp_path, capsys):
+    raw = tmp_path / "raw"
+    events = full_core(lambda user, item, time: review(user, item, time, style={"Size:": " L"}, vote="1,234"))
+    other_rating, exact_repeat = dict(events[0], overall=1.0), dict(events[0], reviewText="typed twice")
+    write_lines(raw / "Video_Games.json.gz", json_lines([*events, other_rating, exact_repeat]))
+    meta = [
+        {
+            "asin": "I0",
+            "title": 'A\tB\n<span class="x">C</span>',
+            "category": ["Games", "</span></span>", "PC &amp; Mac"],
+        },
+        {
+            "asin": "I1",
+            "title": "var aPageStart = (new Date()).getTime();",
+            "brand": "\n\n by Sega ",
+            "price": "$12.99",
+        },
+        {"asin": "I2", "title": "Chess", "price": ".a-box-inner{background-color:#fff}", "description": ["long"] * 9},
+        {"asin": "I2", "title": "Chess", "price": "$5.00", "also_buy": ["I0"]},
+    ]
+    write_lines(raw / "meta_Video_Games.json.gz", json_lines(meta))
+    assert convert(tmp_path, "games", raw) == 0
+    written = rows(tmp_path, "Amazon_Video_Games", "inter")[1:]
+    assert len(written) == 26 and sum(row[:2] == ["U0", "I0"] for row in written) == 2
+    assert rows(tmp_path, "Amazon_Video_Games", "item")[1:] == [
+        ["I0", "A B C", "Games PC & Mac", "", ""],
+        ["I1", "", "", "by Sega", "12.99"],
+        ["I2", "Chess", "", "", ""],
+    ]
+    told = capsys.readouterr().out
+    assert "1 exact repeats" in told
+    assert "2 of 5 items have no text (the first: I3)" in told
+    assert "1 rows describe an item that an earlier row had described" in told
+    assert "| after 5-core |       5 |       5 |             26 |" in told
+
+
+def test_2023_milliseconds_parent_asin_and_brand_among_the_details(tmp_path, capsys):
+    raw = tmp_path / "raw"
+    fields = {"title": "of the review", "text": "x", "images": [], "asin": "variant", "verified_purchase": True}
+    times = (1588687728923, 1588687728921)
+    reviews = [fields | {"user_id": "AG", "parent_asin": "B0", "timestamp": time, "rating": 4.0} for time in times]
+    write_lines(raw / "Toys_and_Games.jsonl.gz", json_lines(reviews))
+    meta = {"parent_asin": "B0", "title": "Kite", "store": "Shop", "categories": ["Toys", "Kites"], "price": 9.5}
+    write_lines(raw / "meta_Toys_and_Games.jsonl.gz", json_lines([meta | {"details": {"Brand": "Prism"}}]))
+    assert convert(tmp_path, "Toys_and_Games", raw) == 0
+    assert [row[3] for row in rows(tmp_path, "Toys_and_Games", "inter")[1:]] == ["1588687728.921", "1588687728.923"]
+    assert rows(tmp_path, "Toys_and_Games", "item")[1] == ["B0", "Kite", "Toys Kites", "Prism", "9.5"]
+    assert "times are in milliseconds: written as seconds" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "file, lines",
+    [
+        ("ratings_Tools.csv", ["A1,B1,5.0,1405296000"]),  # 2014: user first
+        ("Tools.csv", ["B1,A1,5.0,1405296000"]),  # 2018: item first
+        ("Tools.csv.gz", ["user_id,parent_asin,rating,timestamp", "A1,B1,5.0,1405296000000"]),  # 2023: a header
+    ],
+)
+def test_each_years_bare_ratings_have_their_own_column_order(tmp_path, file, lines):
+    write_lines(tmp_path / "raw" / file, lines)
+    assert convert(tmp_path, "Tools", tmp_path / "raw", "--no-text") == 0
+    assert rows(tmp_path, "Tools", "inter")[1:] == [["A1", "B1", "5", "1405296000"]]
+
+
+def test_the_5_core_file_is_read_before_the_others_and_that_is_said(tmp_path, capsys):
+    raw = tmp_path / "raw"
+    for name, item in (("Pet_Supplies_5.json", "core"), ("Pet_Supplies.json.gz", "all")):
+        write_lines(raw / name, json_lines([review("A1", item, 1)]))
+    write_lines(raw / "Pet_Supplies.csv", ["bare,A1,5.0,1"])
+    write_lines(raw / "meta_Pet_Supplies.json", json_lines([{"asin": "core", "title": "Bowl"}]))
+    assert convert(tmp_path, "supplies", raw) == 0
+    assert rows(tmp_path, "Amazon_Pet_Supplies", "inter")[1][1] == "core"
+    assert "ignored: Pet_Supplies.json.gz, Pet_Supplies.csv" in capsys.readouterr().out
+    assert convert(tmp_path, "supplies", raw, "--format=amazon-2023") == 2
+
+
+def test_of_several_categories_the_one_called_by_name_is_taken(tmp_path, capsys):
+    for category in ("Books", "Toys"):
+        write_lines(tmp_path / "raw" / f"{category}.json", json_lines([review("A1", category, 1)]))
+    assert convert(tmp_path, "Amazon_Toys", tmp_path / "raw", "--no-text") == 0
+    assert rows(tmp_path, "Amazon_Toys", "inter")[1][1] == "Toys"
+    assert convert(tmp_path, "mine", tmp_path / "raw", "--no-text") == 2
+    assert convert(tmp_path, "games", tmp_path / "raw", "--no-text") == 2
+    told = capsys.readouterr().err
+    assert "several categories (Books, Toys)" in told and "not of Video_Games" in told
+
+
+def test_whether_a_file_is_compressed_is_told_by_its_bytes(tmp_path):
+    lines = json_lines([review("A1", "B1", 1)])
+    write_lines(tmp_path / "raw" / "Toys.json", lines, compress=True)
+    assert convert(tmp_path, "Toys", tmp_path / "raw", "--no-text") == 0
+    write_lines(tmp_path / "raw" / "Toys.json", ["\ufeff" + lines[0]])
+    assert convert(tmp_path, "Toys", tmp_path / "raw", "--no-text") == 0
+
+
+def test_a_record_is_parsed_but_never_run():
+    assert record(b"{'a': [1, None, True]}\n") == {"a": [1, None, True]}
+    assert record(b'{"a": NaN, "b": "\\ud83d"}\n')["b"] == "\ud83d"
+    for line in (b"{'a': __import__('os').getcwd()}", b"[1]", b"7", b"{'a':", b"{" * 50_000, b"\xff{}"):
+        with pytest.raises(BadLine):
+            record(line)
+
+
+def test_the_store_stands_in_for_a_missing_brand():
+    assert item_texts({"title": None, "store": "Shop", "details": {}, "categories": []}) == ["", "", "Shop", ""]

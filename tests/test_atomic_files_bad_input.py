@@ -1,0 +1,126 @@
+"""Every fault of a dump is named with file and line, and nothing half-written is left."""
+
+import gzip
+
+import pytest
+
+from tests.raw_dumps import convert, json_lines, review, rows, write_lines
+
+GOOD = review("A1", "B1", 1405296000)
+
+
+@pytest.fixture
+def refused(tmp_path, capsys):
+    """Converts tmp_path/raw, expects a refusal of one line that leaves no file behind, and returns that line."""
+
+    def run(name="Toys", *options):
+        assert convert(tmp_path, name, tmp_path / "raw", *options) == 2
+        assert not [path for path in (tmp_path / "dataset").rglob("*") if path.is_file()]
+        told = capsys.readouterr().err
+        assert told.startswith("error: ") and told.count("\n") == 1
+        return told
+
+    return run
+
+
+def write_toys(tmp_path, reviews, meta=({"asin": "B1", "title": "Kite"},)):
+    write_lines(tmp_path / "raw" / "Toys.json", reviews)
+    write_lines(tmp_path / "raw" / "meta_Toys.json", json_lines(meta))
+
+
+@pytest.mark.parametrize(
+    "line, reason",
+    [
+        ('{"reviewerID": "A1", "asin"', "neither a JSON object nor a Python literal"),
+        (json_lines([GOOD | {"reviewerID": ""}])[0], "no user id"),
+        (json_lines([GOOD | {"asin": None}])[0], "no item id"),
+        (json_lines([GOOD | {"asin": "B\t1"}])[0], "item id 'B\\t1' cannot be written"),
+        (json_lines([GOOD | {"asin": "[PAD]"}])[0], "item id '[PAD]' cannot be written"),
+        (json_lines([GOOD | {"reviewerID": 7}])[0], "user id 7 is no text"),
+        (json_lines([{"reviewerID": "A1", "asin": "B1"}])[0], "no time"),
+        (json_lines([GOOD | {"unixReviewTime": "noon"}])[0], "time 'noon' is no number"),
+        (json_lines([GOOD | {"unixReviewTime": "inf"}])[0], "time 'inf' is not finite"),
+        (json_lines([GOOD | {"unixReviewTime": 1405296000000}])[0], "is in milliseconds, where the lines before"),
+        (json_lines([GOOD | {"overall": 6.0}])[0], "rating 6.0 is outside 1..5 (--rating_range=LOW,HIGH"),
+        (json_lines([GOOD | {"overall": float("nan")}])[0], "rating nan is outside 1..5"),
+        (json_lines([GOOD | {"overall": "good"}])[0], "rating 'good' is no number"),
+    ],
+)
+def test_a_bad_line_is_named_or_on_demand_skipped_and_counted(tmp_path, refused, capsys, line, reason):
+    write_toys(tmp_path, [*json_lines([GOOD]), "", line, *json_lines([review("A2", "B1", 1405296001)])])
+    told = refused()
+    assert f"{tmp_path / 'raw' / 'Toys.json'}, line 3: " in told and reason in told and "--bad_lines=skip" in told
+    assert convert(tmp_path, "Toys", tmp_path / "raw", "--bad_lines=skip") == 0
+    assert [row[0] for row in rows(tmp_path, "Toys", "inter")[1:]] == ["A1", "A2"]
+    told = capsys.readouterr().out
+    assert "Toys.json: 1 bad lines left out (the first, line 3: " in told and reason in told
+
+
+def test_another_scale_of_ratings_can_be_stated(tmp_path):
+    write_toys(tmp_path, json_lines([GOOD | {"overall": 9.5}]))
+    assert convert(tmp_path, "Toys", tmp_path / "raw", "--rating_range=0,10") == 0
+    assert rows(tmp_path, "Toys", "inter")[1][2] == "9.5"
+
+
+@pytest.mark.parametrize("name", ["Toys.json", "meta_Toys.json"])
+def test_a_truncated_gzip_file_is_named(tmp_path, refused, name):
+    write_toys(tmp_path, json_lines([GOOD] * 50))
+    path = tmp_path / "raw" / name
+    whole = gzip.compress(path.read_bytes())
+    path.write_bytes(whole[:-12])
+    told = refused()
+    assert f"{path}, after line " in told and "cut short or damaged" in told and "fetch it again" in told
+    path.write_bytes(whole[:20] + b"\x00" * 9 + whole[29:])
+    assert "cut short or damaged" in refused()
+
+
+def test_a_bad_product_line_is_named_after_the_events_were_read(tmp_path, refused):
+    write_toys(tmp_path, json_lines([GOOD]))
+    write_lines(tmp_path / "raw" / "meta_Toys.json", ["{'asin': 'B1'}", "<html>"])
+    assert "meta_Toys.json, line 2: neither" in refused()
+    assert convert(tmp_path, "Toys", tmp_path / "raw", "--bad_lines=skip") == 0
+
+
+def test_missing_texts_are_an_error_unless_none_are_asked_for(tmp_path, refused, capsys):
+    write_toys(tmp_path, json_lines([GOOD]))
+    assert convert(tmp_path, "Toys", tmp_path / "raw") == 0
+    (tmp_path / "raw" / "meta_Toys.json").unlink()
+    capsys.readouterr()
+    assert convert(tmp_path, "Toys", tmp_path / "raw", "--no-text") == 0
+    told = capsys.readouterr().out
+    assert "Toys.item, of an earlier conversion" in told and "item: [" not in told
+    (tmp_path / "dataset" / "Toys" / "Toys.inter").unlink()
+    assert "has no meta_Toys.json(l)[.gz], the items' texts" in refused()
+    write_lines(tmp_path / "raw" / "ratings.dat", ["1::2::3::4"])
+    assert "has no movies.dat, the items' texts" in refused("ml-1m")
+
+
+def test_a_failed_conversion_leaves_the_earlier_files_as_they_were(tmp_path):
+    write_toys(tmp_path, json_lines([GOOD]))
+    assert convert(tmp_path, "Toys", tmp_path / "raw") == 0
+    before = rows(tmp_path, "Toys", "inter"), rows(tmp_path, "Toys", "item")
+    write_toys(tmp_path, json_lines([GOOD, review("A9", "B9", 5)]))
+    write_lines(tmp_path / "raw" / "meta_Toys.json", ["no product"])
+    assert convert(tmp_path, "Toys", tmp_path / "raw") == 2
+    assert (rows(tmp_path, "Toys", "inter"), rows(tmp_path, "Toys", "item")) == before
+    assert len(list((tmp_path / "dataset" / "Toys").iterdir())) == 2
+
+
+def test_wrong_places_and_names_are_told(tmp_path, refused):
+    assert "does not exist - unpack the dump there" in refused()
+    (tmp_path / "raw").mkdir()
+    assert "(it holds nothing)" in refused()
+    write_lines(tmp_path / "raw" / "notes.doc", ["?"])
+    assert "holds no dump of a known format (it holds notes.doc)" in refused()
+    assert "holds no dump of format movielens" in refused("Toys", "--format=movielens")
+    assert "must be letters, digits" in refused("../Toys")
+    write_toys(tmp_path, [])
+    assert "Toys.json holds no events" in refused()
+    assert "are for --format=csv, not amazon-2018" in refused("Toys", "--format=amazon-2018", "--user=u")
+
+
+def test_an_empty_core_is_said_and_all_events_are_still_written(tmp_path, capsys):
+    write_toys(tmp_path, json_lines([GOOD]))
+    assert convert(tmp_path, "Toys", tmp_path / "raw") == 0
+    assert "Nothing is left after 5-core: lower user_inter_num_interval" in capsys.readouterr().out
+    assert len(rows(tmp_path, "Toys", "inter")) == 2

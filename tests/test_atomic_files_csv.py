@@ -1,0 +1,111 @@
+"""A user's own tables."""
+
+import datetime
+import sys
+
+import pytest
+import yaml
+
+from tests.raw_dumps import convert, rows, write_lines
+
+NAMES = ("--format=csv", "--user=who", "--item=what", "--time=when")
+
+
+def test_one_table_with_everything(tmp_path, capsys):
+    table = [
+        "who,title,what,stars,when,brand",
+        'ann,"Tea, green",12,4.5,2024-05-01T00:00:02Z,',
+        'ann,"Tea, green",12,,2024-05-01,Leaf',
+        'bob,"two\nlines",7,3,2024-05-01 02:00:00+02:00,"Q"',
+    ]
+    write_lines(tmp_path / "raw" / "events.csv", table)
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--rating=stars", "--text=title,brand") == 0
+    assert rows(tmp_path, "mydata", "inter") == [
+        ["user_id:token", "item_id:token", "rating:float", "timestamp:float"],
+        ["ann", "12", "", "1714521600"],
+        ["ann", "12", "4.5", "1714521602"],
+        ["bob", "7", "3", "1714521600"],
+    ]
+    assert rows(tmp_path, "mydata", "item") == [
+        ["item_id:token", "title:token_seq", "brand:token_seq"],
+        ["12", "Tea, green", ""],
+        ["7", "two lines", "Q"],
+    ]
+    told = capsys.readouterr().out
+    config = yaml.safe_load(told.partition("config/data/mydata.yaml:\n")[2])
+    assert config == {
+        "load_col": {"inter": ["user_id", "item_id", "rating", "timestamp"], "item": ["item_id", "title", "brand"]},
+        "user_inter_num_interval": "[5,inf)",
+        "item_inter_num_interval": "[5,inf)",
+        "data_path": f"{tmp_path / 'dataset'}/",
+    }
+
+
+def test_texts_in_a_second_table_and_no_ratings(tmp_path, capsys):
+    write_lines(tmp_path / "raw" / "events.tsv.gz", ["who\twhat\twhen", "ann\t12\t5", "ann\t13\t1.25"])
+    write_lines(tmp_path / "raw" / "items.csv", ["what;title", "13;Cup", "12;Tea", "12;Tea again", "99;never met"])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--text=title") == 0
+    header, *events = rows(tmp_path, "mydata", "inter")
+    assert header == ["user_id:token", "item_id:token", "timestamp:float"]
+    assert events == [["ann", "13", "1.25"], ["ann", "12", "5"]]
+    assert rows(tmp_path, "mydata", "item")[1:] == [["13", "Cup"], ["12", "Tea"]]
+    assert "inter: [user_id, item_id, timestamp]" in capsys.readouterr().out
+
+
+def test_parquet_gives_the_same_as_csv(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = {
+        "who": [1, 1, None],
+        "what": [2.0, None, 3.0],
+        "when": [datetime.datetime(2024, 5, 1), datetime.datetime(2024, 5, 2), datetime.datetime(2024, 5, 3)],
+        "stars": [None, 4.0, 5.0],
+        "title": [["green", "tea"], None, ["cup"]],
+    }
+    (tmp_path / "raw").mkdir()
+    parquet.write_table(pyarrow.table(table), tmp_path / "raw" / "events.parquet")
+    options = (*NAMES, "--rating=stars", "--text=title", "--bad_lines=skip")
+    assert convert(tmp_path, "mydata", tmp_path / "raw" / "events.parquet", *options) == 0
+    assert rows(tmp_path, "mydata", "inter")[1:] == [["1", "2", "", "1714521600"]]
+    assert rows(tmp_path, "mydata", "item")[1:] == [["2", "green tea"]]
+
+
+def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch, capsys):
+    write_lines(tmp_path / "raw" / "events.parquet", ["PAR1"])
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
+    assert "pip install 'pyarrow<22', or give a CSV" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options, told",
+    [
+        (["--format=csv", "--user=who"], "--item=COLUMN is missing: --format=csv needs --user, --item and --time"),
+        (
+            ["--user=who", "--item=what", "--time=day"],
+            "no CSV or parquet table has the columns who, what, day (a.csv has",
+        ),
+        ([*NAMES, "--text=title"], "no CSV or parquet table has the columns what, title"),
+        ([*NAMES, "--text=a:b"], "names must differ, hold no ':' and not be item_id"),
+        ([*NAMES, "--rating=stars"], "a.csv, line 3: 3 fields where the header has 4"),
+        ([*NAMES, "--rating=stars", "--bad_lines=skip", "--rating_range=7,9"], "a.csv holds no events"),
+    ],
+)
+def test_faults_of_a_table_are_told(tmp_path, capsys, options, told):
+    write_lines(tmp_path / "raw" / "a.csv", ["who,what,when,stars", "ann,12,1,5", "ann,12,1"])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *options) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_two_tables_with_the_same_columns_are_refused(tmp_path, capsys):
+    for name in ("a.csv", "b.csv"):
+        write_lines(tmp_path / "raw" / name, ["who,what,when", "ann,12,1"])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
+    assert "a.csv, b.csv all have the columns who, what, when" in capsys.readouterr().err
+
+
+def test_a_short_line_of_a_table_with_everything_is_counted_once(tmp_path, capsys):
+    write_lines(tmp_path / "raw" / "a.csv", ["who,what,when,title", "ann,12,1,Tea", "", "ann"])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--text=title", "--bad_lines=skip") == 0
+    assert "1 bad lines left out (the first, line 4: 1 fields" in capsys.readouterr().out
