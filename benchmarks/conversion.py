@@ -132,7 +132,7 @@ def main() -> None:
     if not (folder / f"meta_{CATEGORY}.json.gz").exists():
         print(f"making {folder} ...")
         make_dump(folder, asked.events)
-    ours = [sys.executable, "-m", "sear.atomic_files", "supplies", str(folder), f"--out={asked.work / 'dataset'}"]
+    ours = [sys.executable, "-m", "sear.atomic_files", CATEGORY, str(folder), f"--out={asked.work / 'dataset'}"]
     seconds, cpu, peak = measure(ours)
     print(f"converter: {seconds:.1f} s (CPU {cpu:.1f} s), peak {peak:.2f} GB")
     if not asked.no_peer:

@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--no-text", "--no_text", action="store_true", help="do without the items' texts")
     made.add_argument(
-        "--rating_range", type=_range, metavar="LOW,HIGH", help="lawful ratings (default: the dump's 1-5)"
+        "--rating_range", type=_range, metavar="LOW,HIGH", help="lawful ratings (default: 1,5 for Amazon, else 0.5,5)"
     )
     for option in ("user", "item", "time", "rating"):
         made.add_argument(f"--{option}", metavar="COLUMN", default="", help=f"csv: the {option} column")
