@@ -8,6 +8,13 @@ from sear.setting_rules import dump_value
 from sear.settings import Settings, nearest, shown
 
 INTERVAL = re.compile(r"[\[(]\s*(\d+|-inf)\s*,\s*(\d+|inf)\s*[\])]")  # of whole counts, as RecBole writes them
+# RecBole's keys that a SEARDataset has no use for: it reads the atomic files itself, exactly as they are
+WITHOUT_EFFECT = (
+    "field_separator seq_separator seq_len threshold unload_col unused_col additional_feat_suffix preload_weight "
+    "filter_inter_by_user_or_item alias_of_user_id alias_of_item_id alias_of_entity_id alias_of_relation_id "
+    "normalize_field normalize_all discretization kg_reverse_r entity_kg_num_interval relation_kg_num_interval "
+    "benchmark_filename save_dataset dataset_save_path valid_metric_bigger"
+).split()
 
 
 def check_settings(settings: Settings) -> None:
@@ -16,6 +23,8 @@ def check_settings(settings: Settings) -> None:
         rule = settings.rules[key]
         if not rule.accepts(value):
             raise _wrong_kind(settings, key, value)
+        if key in WITHOUT_EFFECT and value not in (rule.default, None, []) and (value or rule.default is True):
+            raise settings.fault(key, "but it has no effect here: SEAR reads data as they are", f"remove {key}")
     _check_lists(settings)
     _check_metrics(settings)
     _check_protocol(settings)
@@ -66,8 +75,6 @@ def _check_protocol(settings: Settings) -> None:
         raise settings.fault(
             "repeatable", "but a sequential model may repeat items", "set it True; mask_history leaves old items out"
         )
-    if settings.get("benchmark_filename") is not None:
-        raise settings.fault("benchmark_filename", "but ready-made splits are not supported", "remove the key")
     stride, length = settings.get("window_stride"), settings.get("MAX_ITEM_LIST_LENGTH")
     if stride is not None and stride > length:
         raise settings.fault(

@@ -4,11 +4,13 @@ One comment is the source of the check, of the error message and of the text of 
 written the same way, so their keys are checked too.
 """
 
+import copy
 import math
 import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +70,8 @@ def load_yaml(text: str) -> Any:
 
 def dump_yaml(settings: dict) -> str:
     """YAML text that `load_yaml` reads back as it was."""
-    return yaml.dump(settings, Dumper=SettingsDumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
+    style = {"sort_keys": False, "default_flow_style": None, "allow_unicode": True, "width": 120}
+    return yaml.dump(settings, Dumper=SettingsDumper, **style)
 
 
 def dump_value(value: Any) -> str:
@@ -79,13 +82,20 @@ def dump_value(value: Any) -> str:
 
 def read_settings(path: Path | str) -> tuple[dict[str, Any], dict[str, int]]:
     """The keys of a YAML file, and the line each stands on. Raises InputError naming file and line."""
-    loader = SettingsLoader(_read_text(path))
+    settings, lines = _parse(path, _read_text(path))
+    return copy.deepcopy(settings), dict(lines)
+
+
+@lru_cache(maxsize=256)  # a run reads RecBole's files and ours several times, and YAML is slow
+def _parse(path: Path | str, text: str) -> tuple[dict[str, Any], dict[str, int]]:
     try:
+        loader = SettingsLoader(text)
         node = loader.get_single_node()
         lines = _key_lines(path, node)
         settings = {} if node is None else loader.construct_document(node)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
+        open_bracket = str(getattr(error, "context", "")).startswith("while parsing a flow")
+        mark = error.context_mark if open_bracket else getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
         raise InputError(

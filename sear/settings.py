@@ -23,7 +23,9 @@ SEAR_KEYS = (
 ).split()
 # RecBole's comments say less than RecBole accepts
 RECBOLE_RULES = {
+    "state": "str: DEBUG | INFO | WARNING | ERROR | CRITICAL",
     "gpu_id": "str or int",
+    "train_neg_sample_args": "dict or ~",
     "additional_feat_suffix": "list or str or ~",
     "user_inter_num_interval": "str or ~",
     "item_inter_num_interval": "str or ~",
@@ -54,6 +56,8 @@ class Settings:
             if key in ("dataset", "model", "model_name"):
                 continue  # already decided, by name
             where = f"{place}, line {lines[key]}" if lines else place
+            if key == "checkpoint_dir":
+                raise InputError(f"{where}: checkpoint_dir has no effect, a run's folder holds them - set results_path")
             if key not in self.rules:
                 raise InputError(f"{where}: unknown key {key}{nearest(key, self.rules)} - --help lists the keys")
             self.values[key], self.places[key] = plain(value), where
@@ -134,14 +138,14 @@ def own_files(kind: str) -> dict[str, Path]:
 @cache
 def recbole_models() -> tuple[str, ...]:
     """RecBole's sequential models, found without importing RecBole."""
-    root = _recbole_root()
+    root = recbole_root()
     names = sorted(path.stem for path in (root / "properties" / "model").glob("*.yaml"))
     return tuple(n for n in names if (root / "model" / "sequential_recommender" / f"{n.lower()}.py").is_file())
 
 
 def rules_of(model: str, model_name: str) -> dict[str, Rule]:
     """Every known key. RecBole's own comments < SEAR.yaml's < the model's own."""
-    properties = _recbole_root() / "properties"
+    properties = recbole_root() / "properties"
     rules = read_rules(properties / "overall.yaml") | read_rules(properties / "dataset" / "sample.yaml")
     for key, allowed in RECBOLE_RULES.items():
         rules[key] = make_rule(key, allowed, rules[key].meaning, rules[key].default)
@@ -184,5 +188,6 @@ def plain(value: Any) -> Any:
     return value.item() if type(value).__module__ == "numpy" and value.ndim == 0 else value
 
 
-def _recbole_root() -> Path:
+def recbole_root() -> Path:
+    """RecBole's folder, found without importing it."""
     return Path(importlib.util.find_spec("recbole").submodule_search_locations[0])

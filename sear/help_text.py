@@ -1,0 +1,69 @@
+"""The text of --help: what can be asked for, and every key with the words of its YAML comment."""
+
+import shutil
+import textwrap
+from collections.abc import Iterable, Iterator
+
+from sear.setting_rules import Rule, dump_value, read_rules
+from sear.settings import find_model, own_files, recbole_models, recbole_root, rules_of, shown
+
+USAGE = """\
+SEAR: sequential recommendation from collaborative, semantic and rating information.
+
+python custom_trainer.py                          trains, tests and reports SEAR on ml-100k
+python custom_trainer.py --key=value [...]        the same with other settings
+python custom_trainer.py --resume=RUN_FOLDER      goes on with a run that was stopped
+python custom_trainer.py --evaluate=RUN_FOLDER    tests a run's best checkpoint again
+
+A run leaves its folder in results/DATASET/MODEL/. Stronger settings come later: RecBole's own, config/model/MODEL.yaml,
+config/data/NAME.yaml, the files of --config, the command line. Values are YAML: 1e-3, True, ~ for none, [5, 10]; lists
+and texts with spaces or brackets want quotes from the shell."""
+OPTIONS = {
+    "dataset=NAME[,NAME]": "data sets, run in turn (ml-100k)",
+    "model=NAME[,NAME]": "models, run in turn (SEAR)",
+    "seed=N[,N]": "seeds, run in turn",
+    "config=FILE[,FILE]": "extra YAML files, such as a run's config.yaml",
+    "debug": "shows where an error arose",
+    "help": "this text; with --model=NAME also that model's keys",
+}
+
+
+def help_text(models: Iterable[str] = ("SEAR",)) -> str:
+    """Everything the command line understands, for these models."""
+    sections = [USAGE, "Options\n" + "\n".join(_entry(f"--{key}", meaning) for key, meaning in OPTIONS.items())]
+    sections.append(_entry("Data sets", ", ".join(own_files("data"))))
+    sections.append(_entry("Models", ", ".join(own_files("model"))))
+    sections.append(_entry("  of RecBole", ", ".join(recbole_models())))
+    told: set[str] = set()
+    for title, rules in _books(["SEAR", *models]):
+        fresh = [rule for key, rule in rules.items() if key not in told]
+        told |= set(rules)
+        if fresh:
+            sections.append("\n".join([title, *(_explained(rule) for rule in fresh)]))
+    return "\n\n".join(sections)
+
+
+def _books(models: Iterable[str]) -> Iterator[tuple[str, dict[str, Rule]]]:
+    """(title, rules) of every YAML file that explains keys, the nearest first."""
+    for name in dict.fromkeys(models):
+        class_name = find_model(name)
+        if name in own_files("model"):
+            yield f"Keys of {shown(own_files('model')[name])}", read_rules(own_files("model")[name])
+        if class_name in recbole_models():
+            file = recbole_root() / "properties" / "model" / f"{class_name}.yaml"
+            yield f"Keys of RecBole's {class_name}", read_rules(file)
+    yield "Keys of RecBole", rules_of("SEAR", "SEAR")
+
+
+def _explained(rule: Rule) -> str:
+    return _entry(f"--{rule.key}={dump_value(rule.default)}", f"({rule.allowed}) {rule.meaning}")
+
+
+def _entry(head: str, text: str, indent: int = 38) -> str:
+    """Two columns, the second one wrapped; a long head has a line of its own."""
+    width = max(80, min(120, shutil.get_terminal_size().columns))
+    lines = textwrap.wrap(text, width - indent, break_on_hyphens=False) or [""]
+    head = f"  {head}"
+    first = [] if len(head) < indent else [head]
+    start = "" if first else head
+    return "\n".join([*first, start.ljust(indent) + lines[0], *(" " * indent + line for line in lines[1:])]).rstrip()
