@@ -105,6 +105,14 @@ def test_two_tables_with_the_same_columns_are_refused(tmp_path, capsys):
     assert "a.csv, b.csv all have the columns who, what, when" in capsys.readouterr().err
 
 
+def test_a_stray_carriage_return_is_a_bad_line_not_a_crash(tmp_path, capsys):
+    write_lines(tmp_path / "raw" / "a.csv", ["who,what,when", "ann,12,1", "an\rn,12,1", "bob,12,2"])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
+    assert "a.csv, line 3: no CSV (new-line character" in capsys.readouterr().err
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--bad_lines=skip") == 0
+    assert [row[0] for row in rows(tmp_path, "mydata", "inter")[1:]] == ["ann", "bob"]
+
+
 def test_a_short_line_of_a_table_with_everything_is_counted_once(tmp_path, capsys):
     write_lines(tmp_path / "raw" / "a.csv", ["who,what,when,title", "ann,12,1,Tea", "", "ann"])
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--text=title", "--bad_lines=skip") == 0

@@ -1,6 +1,5 @@
 """A user's own tables, CSV or parquet: one with user, item and time, the items' texts in it or in a second one."""
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -88,8 +87,7 @@ def table_columns(path: Path) -> list[str]:
     """Column names of a table."""
     if _suffix(path) == PARQUET_SUFFIX:
         return _parquet(path).schema_arrow.names
-    first = _first_line(path)
-    return next(csv.reader([first], delimiter=_delimiter(first)), [])
+    return next(csv_rows(path, BadLines(), _delimiter(_first_line(path))), (0, []))[1]
 
 
 def _first_line(path: Path) -> str:
@@ -122,7 +120,7 @@ def _rows(path: Path, names: list[str], bad_lines: BadLines | None) -> Iterator[
         return
     header = table_columns(path)
     places = [header.index(name) for name in names]
-    rows = csv_rows(path, _delimiter(_first_line(path)))
+    rows = csv_rows(path, bad_lines or BadLines(skip=True), _delimiter(_first_line(path)))
     next(rows)
     for line, fields in rows:
         if len(fields) == len(header):

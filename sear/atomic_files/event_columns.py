@@ -3,6 +3,7 @@
 import math
 from array import array
 from dataclasses import dataclass
+from reprlib import repr as shortened
 
 import numpy as np
 
@@ -58,7 +59,10 @@ class EventColumns:
             BadLine: an id, the time or the rating cannot be used; then nothing is kept of the event.
         """
         seconds, stars = self._seconds(time), self._stars(rating)
-        user_code, item_code = self.user_codes.get(user), self.item_codes.get(item)
+        try:
+            user_code, item_code = self.user_codes.get(user), self.item_codes.get(item)
+        except TypeError:  # a list or an object, which no dictionary takes
+            user_code = item_code = None
         if user_code is None or item_code is None:
             _check_id("user", user)
             _check_id("item", item)
@@ -72,10 +76,10 @@ class EventColumns:
     def _seconds(self, time: object) -> float:
         try:
             value = float(time)
-        except (TypeError, ValueError):
-            raise BadLine("no time" if time is None or time == "" else f"time {time!r} is no number") from None
+        except (TypeError, ValueError, OverflowError):
+            raise BadLine("no time" if time is None or time == "" else f"time {shortened(time)} is no number") from None
         if not math.isfinite(value):
-            raise BadLine(f"time {time!r} is not finite")
+            raise BadLine(f"time {shortened(time)} is not finite")
         unit = next(unit for unit in TIME_UNITS if abs(value) < unit[0])
         if self._unit is None:
             self._unit = unit
@@ -88,8 +92,8 @@ class EventColumns:
             return math.nan
         try:
             value = float(rating)
-        except (TypeError, ValueError):
-            raise BadLine(f"rating {rating!r} is no number") from None
+        except (TypeError, ValueError, OverflowError):
+            raise BadLine(f"rating {shortened(rating)} is no number") from None
         low, high = self.rating_range
         if not low <= value <= high:
             raise BadLine(
@@ -119,9 +123,9 @@ class EventColumns:
 
 def _check_id(kind: str, token: object) -> None:
     if not isinstance(token, str) or not token.strip():
-        raise BadLine(f"no {kind} id" if token is None or token == "" else f"{kind} id {token!r} is no text")
-    if token == PADDING or not NOT_IN_IDS.isdisjoint(token):
-        raise BadLine(f"{kind} id {token!r} cannot be written to an atomic file")
+        raise BadLine(f"no {kind} id" if token is None or token == "" else f"{kind} id {shortened(token)} is no text")
+    if token == PADDING or not NOT_IN_IDS.isdisjoint(token) or token != token.encode("utf-8", "replace").decode():
+        raise BadLine(f"{kind} id {shortened(token)} cannot be written to an atomic file")
 
 
 def _first_of_repeats(user: np.ndarray, item: np.ndarray, time: np.ndarray, rating: np.ndarray) -> np.ndarray:

@@ -46,7 +46,7 @@ def _source(event_path: Path, item_path: Path | None, separator: str) -> Source:
 
 
 def _events(path: Path, separator: str, bad_lines: BadLines) -> Iterator[Event]:
-    for line, fields in _rows(path, separator):
+    for line, fields in _rows(path, separator, bad_lines):
         if len(fields) == 4:
             user, item, rating, time = fields
             yield line, user, item, time, rating or None
@@ -55,19 +55,19 @@ def _events(path: Path, separator: str, bad_lines: BadLines) -> Iterator[Event]:
 
 
 def _items(path: Path, separator: str, movie, bad_lines: BadLines) -> Iterator[ItemRow]:
-    for line, fields in _rows(path, separator):
+    for line, fields in _rows(path, separator, bad_lines):
         try:
             yield movie(fields)
         except BadLine as error:
             bad_lines.report(path, line, error)
 
 
-def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
+def _rows(path: Path, separator: str, bad_lines: BadLines) -> Iterator[tuple[int, list[str]]]:
     if separator != ",":
         for line, text in raw_lines(path):
             yield line, decode(text).rstrip("\r\n").split(separator)
         return
-    rows = csv_rows(path)
+    rows = csv_rows(path, bad_lines)
     next(rows, None)  # userId,movieId,rating,timestamp or movieId,title,genres
     yield from rows
 

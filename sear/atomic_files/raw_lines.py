@@ -68,7 +68,7 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             ) from None
 
 
-def csv_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+def csv_rows(path: Path, bad_lines: BadLines, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
     """(number of its last line, fields) of every row, the header's included; a quoted field may span lines."""
     number = 0
 
@@ -78,11 +78,16 @@ def csv_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
             number = here
             yield decode(line)
 
-    try:
-        for fields in csv.reader(texts(), delimiter=delimiter):
+    rows = csv.reader(texts(), delimiter=delimiter)
+    while True:
+        try:
+            fields = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            bad_lines.report(path, number, f"no CSV ({error})")
+        else:
             yield number, fields
-    except csv.Error as error:
-        raise InputError(f"{path}, line {number}: no CSV ({error}) - mend the quotation marks before it") from None
 
 
 def _progress_bar(path: Path) -> tqdm:

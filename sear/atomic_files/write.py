@@ -53,7 +53,7 @@ def write_items(
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         file.write("\t".join(["item_id:token", *(f"{name}:{kind}" for name, kind in columns.items())]) + "\n")
         for item, texts in rows:
-            code = codes.get(item)
+            code = codes.get(item) if isinstance(item, str) else None
             if code is None or not any(texts):
                 continue
             if written[code]:
