@@ -14,7 +14,7 @@ from sear.errors import InputError
 NOT_OF_THE_RESULT = frozenset(
     "checkpoint_dir data_path dataloaders_save_path debug device gpu_id ip local_rank log_wandb nproc offset port "
     "results_path resume run_id save_dataloaders save_dataset show_progress shutdown_logger single_spec state "
-    "wandb_project worker world_size".split()
+    "threads use_gpu wandb_project worker world_size".split()
 )
 LAST_CHECKPOINT = "*last*.pth"
 

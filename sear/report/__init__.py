@@ -1,0 +1,51 @@
+"""Tables, figures and one readable page out of finished runs: python -m sear.report RUN_OR_RESULTS_DIR… [--out=DIR]."""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+REPORT = "report"
+
+
+def make_report(
+    paths: Iterable[Path | str],
+    out: Path | str | None = None,
+    reference: str | None = None,
+    command: str = "sear.report.make_report",
+) -> Path:
+    """Write report.html, figures (PNG, SVG) and tables (CSV, Markdown, LaTeX); returns the path of report.html.
+
+    Args:
+        paths: run folders, results folders or folders of frozen cells.
+        out: where to write; default: `report/` in the folder that holds all `paths`.
+        reference: label of the row that the others are tested against; default: SEAR, else the best one.
+        command: what the page names as its own origin.
+
+    Raises:
+        InputError: no finished run, a broken one, or runs that were tested on different cases.
+    """
+    from sear.report.page import render
+    from sear.report.rows import metrics_of, rows_of
+    from sear.report.runs import read_runs
+    from sear.report.sections import make_section
+    from sear.report.summaries import dataset_table
+    from sear.report.tables import write_table
+    from sear.run_folder import write_text
+
+    paths = [Path(path) for path in paths]
+    runs = read_runs(paths)
+    rows, metrics = rows_of(runs), metrics_of(runs)
+    out = Path(out) if out else default_folder(paths)
+    datasets = dataset_table(rows)
+    write_table(datasets, out)
+    by_dataset: dict[str, list] = {}
+    for row in rows:
+        by_dataset.setdefault(row.dataset, []).append(row)
+    sections = [make_section(name, own, metrics, reference, out) for name, own in by_dataset.items()]
+    write_text(out / "report.html", render(sections, datasets, runs, command))
+    return out / "report.html"
+
+
+def default_folder(paths: Sequence[Path]) -> Path:
+    """`report/` in the folder that holds all paths."""
+    return Path(os.path.commonpath([path.absolute() for path in paths])) / REPORT

@@ -1,0 +1,44 @@
+"""python -m sear.report RUN_OR_RESULTS_DIR… [--out=DIR] [--reference=ROW] [--freeze=DIR] [--debug]"""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+
+from sear.errors import InputError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make a report, or freeze the cells that one rests on; returns the exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(prog="python -m sear.report", description="Report on finished runs.")
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="run folder, results folder or frozen folder")
+    parser.add_argument("--out", help="folder to write to (default: report/ in the folder that holds all PATHs)")
+    parser.add_argument("--reference", metavar="ROW", help="row that the others are tested against (default: SEAR)")
+    parser.add_argument("--freeze", metavar="DIR", help="only copy each run's figures and bare ranks there, no ids")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
+    options = parser.parse_args(arguments)
+    try:
+        print(_done(options, shlex.join(["python", "-m", "sear.report", *arguments])))
+    except InputError as error:
+        if options.debug:
+            raise
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _done(options: argparse.Namespace, command: str) -> str:
+    from sear.report import make_report
+
+    if not options.freeze:
+        return f"report: {make_report(options.paths, options.out, options.reference, command)}"
+    from sear.report.freeze import freeze
+    from sear.report.runs import read_runs
+
+    cells = freeze(read_runs(options.paths), options.freeze)
+    return f"{len(cells)} cells frozen - report on them with: python -m sear.report {shlex.quote(options.freeze)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

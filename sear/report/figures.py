@@ -1,0 +1,111 @@
+"""The figures of a report, each drawn from rows of runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sear.report.figure_style import FONT, LIGHT, SIZE, Figure, axes, colours_of, keep, legend_below, seconds_axis
+from sear.report.rows import Row, Tests, mean
+from sear.report.summaries import group_numbers, metric_name
+
+MOST_MODELS = 8  # bars thinner than this many allow are not read
+
+
+def group_bars(name: str, title: str, rows: Sequence[Row], key: str, what: str, metric: str, folder: Path) -> Figure:
+    """Bars of a metric by group, one colour per model, whiskers = deviation over seeds."""
+    shown = rows[:MOST_MODELS]
+    numbers = group_numbers(shown, key, metric)
+    heads = numbers.drop_duplicates("group")
+    width = 0.84 / len(shown)
+    with axes() as ax:
+        for place, (label, (colour, _)) in enumerate(colours_of([row.label for row in shown]).items()):
+            own = numbers[numbers["model"] == label]
+            left = own["group"].map(list(heads["group"]).index) - 0.42 + width * (place + 0.5)
+            ax.bar(left, own["mean"], width * 0.92, color=colour, label=label)
+            ax.errorbar(left, own["mean"], own["sd"], fmt="none", ecolor=LIGHT["ink"], elinewidth=0.9, capsize=0)
+        ax.set_xticks(range(len(heads)), [f"{g}\n{c:,}" for g, c in zip(heads["group"], heads["cases"], strict=True)])
+        ax.set(xlabel=f"{what}, number of test cases", ylabel=metric_name(metric))
+        ax.grid(False, axis="x")
+        ax.tick_params(length=0)
+        legend_below(ax)
+        text = f"Bars of {metric_name(metric)} by {what} for {', '.join(row.label for row in shown)}."
+        return keep(ax, folder, name, title, text)
+
+
+def learning_curves(name: str, title: str, rows: Sequence[Row], metric: str, over: str, folder: Path) -> Figure | None:
+    """Validation metric over epochs or training seconds: a line per seed, a mark at the best epoch; None without any.
+
+    Args:
+        over: "epoch" or "seconds".
+    """
+    column = f"valid_{metric}"
+    with axes() as ax:
+        drawn = 0
+        for row, (colour, marker) in zip(rows, colours_of([row.label for row in rows]).values(), strict=True):
+            label: str | None = row.label
+            for run in row.runs:
+                curve = None if run.history is None else _curve(run.history, column)
+                if curve is None:
+                    continue
+                x = curve["epoch"] + 1 if over == "epoch" else curve["seconds_so_far"]
+                best = int(np.argmax(curve[column]))
+                ax.plot(x, curve[column], color=colour, alpha=0.6, linewidth=1.1)
+                ax.plot(x.iloc[best], curve[column].iloc[best], marker, color=colour, markersize=6, label=label)
+                label, drawn = None, drawn + 1
+        if not drawn:
+            return None
+        if over == "seconds":
+            seconds_axis(ax)
+        ax.set(xlabel="epoch" if over == "epoch" else "seconds of training", ylabel=f"validation {metric_name(metric)}")
+        legend_below(ax)
+        return keep(ax, folder, name, title, f"Validation {metric_name(metric)} over {over}, one line per seed.")
+
+
+def _curve(history: pd.DataFrame, column: str) -> pd.DataFrame | None:
+    """The epochs that were validated, with the seconds of training up to each one's end."""
+    if column not in history:
+        return None
+    curve = history.assign(seconds_so_far=history["seconds"].cumsum()).dropna(subset=[column])
+    return curve if len(curve) else None
+
+
+def quality_by_cost(name: str, title: str, rows: Sequence[Row], metric: str, folder: Path) -> Figure | None:
+    """Each model's quality against its training time; None where no run says how long it took."""
+    timed = [row for row in rows if mean(row.values("seconds", "train")) > 0]
+    if not timed:
+        return None
+    looks = colours_of([row.label for row in rows])
+    with axes() as ax:
+        for row in timed:
+            colour, marker = looks[row.label]
+            x, y = mean(row.values("seconds", "train")), mean(row.values("test", metric))
+            ax.plot(x, y, marker, color=colour, markersize=9, label=row.label)
+        seconds_axis(ax)
+        ax.margins(0.12)
+        ax.set(xlabel="seconds of training", ylabel=f"test {metric_name(metric)}")
+        legend_below(ax)
+        return keep(ax, folder, name, title, f"Test {metric_name(metric)} against seconds of training.")
+
+
+def effects(
+    name: str, title: str, rows: Sequence[Row], reference: Row, tests: Tests, metric: str, folder: Path
+) -> Figure:
+    """Difference to the reference with its 95 % interval, a line per row."""
+    others = [row for row in rows if (row.label, metric) in tests]
+    with axes(SIZE[0], 0.9 + 0.28 * len(others)) as ax:
+        for place, row in enumerate(others):
+            c = tests[row.label, metric].comparison
+            sure = tests[row.label, metric].mark
+            colour = LIGHT["c8"] if not sure else LIGHT["c1"] if c.difference > 0 else LIGHT["c2"]
+            ax.plot([c.low, c.high], [place, place], color=colour, linewidth=2.2, solid_capstyle="round")
+            ax.plot(c.difference, place, "o" if sure else "s", color=colour, markersize=6)
+        ax.axvline(0, color=LIGHT["ink"], linewidth=1)
+        ax.set_yticks(range(len(others)), [row.label for row in others], color=LIGHT["ink"], fontsize=FONT)
+        ax.invert_yaxis()
+        ax.locator_params(axis="x", nbins=5)
+        ax.grid(False, axis="y")
+        ax.tick_params(length=0)
+        ax.set(xlabel=f"{metric_name(metric)} − that of {reference.label}")
+        return keep(ax, folder, name, title, f"Differences to {reference.label} with 95 % intervals.")

@@ -1,0 +1,33 @@
+"""What a published table rests on, small enough to commit: each cell's metrics.json and its bare ranks, no ids."""
+
+import gzip
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from sear.atomic_table import write_aside
+from sear.report.runs import Run
+from sear.report.tables import file_name
+
+
+def freeze(runs: Iterable[Run], folder: Path | str) -> list[Path]:
+    """Write `folder/DATASET/ROW/seed-N/{metrics.json, ranks.csv.gz}` for each run; returns the cells' folders.
+
+    The ranks stand in the order of user, then target, which is the same for all cells of a data set; the ids stay
+    behind, and a hash of them shows that cells belong together. The same runs give the same bytes.
+    """
+    written = []
+    for run in runs:
+        cell = Path(folder) / run.dataset / file_name(run.label) / f"seed-{run.seed}"
+        known = {"ablate": run.ablate, "variant": run.variant, "cases_sha256": run.cases_hash}
+        with write_aside(cell / "ranks.csv.gz") as aside, open(aside, "wb") as file:
+            with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:  # no clock in the header
+                with io.TextIOWrapper(packed, encoding="utf-8", newline="") as text:
+                    pd.DataFrame({"rank": run.ranks}).to_csv(text, index=False, lineterminator="\n")
+        with write_aside(cell / "metrics.json") as aside:
+            aside.write_text(json.dumps(run.metrics | known, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        written.append(cell)
+    return written

@@ -1,0 +1,123 @@
+"""Runs that differ only in their seed make one row of a table: means, deviations and tests of significance."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sear.errors import InputError
+from sear.evaluation import metrics_by_row
+from sear.report.runs import Run
+from sear.significance import Comparison, compare, holm
+
+
+@dataclass
+class Row:
+    """The runs of one model (or ablation, or variant) on one data set, one per seed."""
+
+    runs: list[Run]
+
+    def __post_init__(self):
+        first = self.runs[0]
+        self.dataset, self.label, self.model = first.dataset, first.label, first.model
+        self.ablate, self.variant = first.ablate, first.variant
+
+    @property
+    def whole(self) -> bool:
+        """Neither an ablation nor a variant."""
+        return not self.ablate and not self.variant
+
+    @property
+    def peer(self) -> bool:
+        """A model of others, to be measured against."""
+        return self.whole and not self.model.startswith("SEAR")
+
+    def values(self, *path: str) -> np.ndarray:
+        """float (seeds,): a figure of metrics.json, such as `values("test", "hit@10")`; NaN where it is missing."""
+        found = []
+        for run in self.runs:
+            value = run.metrics
+            for key in path:
+                value = value.get(key) if isinstance(value, dict) else None
+            found.append(np.nan if value is None else value)
+        return np.array(found, dtype=np.float64)
+
+    def by_case(self, metric: str) -> np.ndarray:
+        """float (cases,): each test case's metric, averaged over the seeds."""
+        name, _, k = metric.partition("@")
+        return np.mean([metrics_by_row(run.ranks, [name], [int(k)])[metric] for run in self.runs], axis=0)
+
+
+def mean(values: np.ndarray) -> float:
+    return float(np.mean(values))
+
+
+def deviation(values: np.ndarray) -> float:
+    """Standard deviation over seeds (ddof 1); NaN for a single seed."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+
+
+def rows_of(runs: Sequence[Run]) -> list[Row]:
+    """A row for each data set and label, best first within a data set (by the main metric)."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.dataset, run.label), []).append(run)
+    rows = [Row(group) for group in groups.values()]
+    main = main_metric(metrics_of(runs))
+    return sorted(rows, key=lambda row: (row.dataset, -mean(row.values("test", main))))
+
+
+def metrics_of(runs: Sequence[Run]) -> list[str]:
+    """The test metrics that all runs have, in the order of the first run. Raises InputError where there are none."""
+    found = [name for name in runs[0].metrics["test"] if all(name in run.metrics["test"] for run in runs)]
+    if not found:
+        raise InputError(f"{runs[0].folder} and the other runs share no test metric - report them apart")
+    return found
+
+
+def main_metric(metrics: Sequence[str]) -> str:
+    """The metric that figures show and rows are sorted by."""
+    return "ndcg@10" if "ndcg@10" in metrics else metrics[0]
+
+
+def find_reference(rows: Sequence[Row], wanted: str | None = None) -> Row:
+    """The row that the others on its data set are tested against: the one asked for, else SEAR, else the best.
+
+    Raises:
+        InputError: when the one asked for is not there.
+    """
+    by_label = {row.label: row for row in rows}
+    if wanted and wanted not in by_label:
+        raise InputError(f"--reference={wanted}: no such row on {rows[0].dataset} - choose from {', '.join(by_label)}")
+    return by_label.get(wanted or "SEAR", next((row for row in rows if row.whole), rows[0]))
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A comparison with its p-values after Holm's correction over the rows compared on one metric."""
+
+    comparison: Comparison
+    t_p: float
+    wilcoxon_p: float
+
+    @property
+    def mark(self) -> str:
+        """‡ or † where both tests stay below 0.01 or 0.05 after correction."""
+        worst = max(self.t_p, self.wilcoxon_p)
+        return "‡" if worst < 0.01 else "†" if worst < 0.05 else ""
+
+
+Tests = Mapping[tuple[str, str], Tested]  # by label and metric
+
+
+def compare_rows(rows: Sequence[Row], reference: Row, metrics: Sequence[str]) -> Tests:
+    """(label, metric) -> every row of the reference's data set against the reference; none on a single test case."""
+    others = [row for row in rows if row is not reference and len(reference.runs[0].ranks) > 1]
+    tested = {}
+    for metric in metrics:
+        base = reference.by_case(metric)
+        found = [compare(row.by_case(metric), base) for row in others]
+        corrected = zip(holm([c.t_p for c in found]), holm([c.wilcoxon_p for c in found]), strict=True)
+        for row, comparison, (t_p, wilcoxon_p) in zip(others, found, corrected, strict=True):
+            tested[row.label, metric] = Tested(comparison, float(t_p), float(wilcoxon_p))
+    return tested

@@ -1,0 +1,187 @@
+"""Run folders and frozen cells, read alike: figures, ranks in case order, learning curve, examples.
+
+A run folder has cases.csv.gz (`user, target, rank, …`); a frozen cell has ranks.csv.gz (`rank` alone, in the same
+order) and, in its metrics.json, the hash of the cases it left out.
+"""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sear import run_folder
+from sear.errors import InputError
+from sear.experiment import NOT_OF_THE_RESULT
+
+FROZEN_KEYS = ("dataset", "model", "seed", "test", "ablate", "variant", "cases_sha256")
+
+
+@dataclass
+class Run:
+    """One finished run.
+
+    Attributes:
+        metrics: its metrics.json.
+        ranks: int (cases,), each target's rank, in the order of user, then target.
+        cases: DataFrame of str `user, target`, so ordered; None in a frozen cell.
+        cases_hash: equal for two runs exactly when they hold the same cases.
+        settings: its config.yaml; empty in a frozen cell.
+        variant: how its settings differ from the other runs of its model, "" for the most common ones.
+        history: its history.csv; None where there is none.
+        examples: its examples.json, see sear/report/examples.py.
+    """
+
+    folder: Path
+    metrics: dict
+    ranks: np.ndarray
+    cases: pd.DataFrame | None
+    cases_hash: str
+    settings: dict = field(default_factory=dict)
+    variant: str = ""
+    history: pd.DataFrame | None = None
+    examples: list[dict] = field(default_factory=list)
+
+    @property
+    def dataset(self) -> str:
+        return self.metrics["dataset"]
+
+    @property
+    def model(self) -> str:
+        return self.metrics["model"]
+
+    @property
+    def seed(self) -> int:
+        return self.metrics["seed"]
+
+    @property
+    def ablate(self) -> str:
+        """The part left out, "" for none; several are joined by +."""
+        found = self.metrics.get("ablate") or self.settings.get("ablate") or ""
+        return found if isinstance(found, str) else "+".join(found)
+
+    @property
+    def label(self) -> str:
+        """What the run's row is called in every table."""
+        without = f" without {self.ablate.replace('_', ' ')}" if self.ablate else ""
+        return f"{self.model}{without}{f' ({self.variant})' if self.variant else ''}"
+
+
+def read_runs(paths: Iterable[Path | str]) -> list[Run]:
+    """Every finished run in or below `paths`; of several with the same row and seed the newest.
+
+    Raises:
+        InputError: where there is none, where a file is missing or broken, or where two runs on one data set do not
+            hold the same cases.
+    """
+    folders: dict[Path, None] = {}
+    for path in map(Path, paths):
+        found = sorted(path.rglob("metrics.json"))
+        if not found:
+            raise InputError(f"{path}: no finished run there (no metrics.json) - name a run folder or a results folder")
+        folders.update(dict.fromkeys(file.parent for file in found))
+    runs = [read_run(folder) for folder in folders]
+    name_variants(runs)
+    runs.sort(key=lambda run: (run.folder / "metrics.json").stat().st_mtime_ns)
+    runs = list({(run.dataset, run.label, run.seed): run for run in runs}.values())
+    runs.sort(key=lambda run: (run.dataset, run.model, run.ablate, run.variant, run.seed))
+    refuse_different_cases(runs)
+    return runs
+
+
+def read_run(folder: Path) -> Run:
+    """The run in one folder, frozen or not. Raises InputError naming the file that is missing or broken."""
+    if (folder / "ranks.csv.gz").exists():
+        return read_frozen(folder)
+    found, examples = run_folder.read_run(folder), folder / "examples.json"
+    table = found["cases"].sort_values(["user", "target"], ignore_index=True)
+    cases = table[["user", "target"]]
+    return Run(
+        folder,
+        found["metrics"],
+        _checked_ranks(table["rank"], folder / "cases.csv.gz"),
+        cases,
+        hash_cases(cases),
+        settings=found["config"],
+        history=found["history"],
+        examples=_json(examples) if examples.exists() else [],
+    )
+
+
+def read_frozen(folder: Path) -> Run:
+    """What `freeze` kept of a run. Raises InputError naming the file that is missing or broken."""
+    metrics, path = _json(folder / "metrics.json"), folder / "ranks.csv.gz"
+    missing = [key for key in FROZEN_KEYS if not isinstance(metrics, dict) or key not in metrics]
+    if missing:
+        raise InputError(f"{folder / 'metrics.json'} has no {missing[0]} - freeze that cell again")
+    try:
+        ranks = pd.read_csv(path)["rank"]
+    except (KeyError, ValueError, EOFError, OSError, zlib.error) as error:
+        raise InputError(f"{path} cannot be read ({error}) - freeze that cell again") from None
+    ranks = _checked_ranks(ranks, path)
+    return Run(folder, metrics, ranks, None, metrics["cases_sha256"], variant=metrics["variant"])
+
+
+def _checked_ranks(ranks: pd.Series, path: Path) -> np.ndarray:
+    if not pd.api.types.is_integer_dtype(ranks) or not len(ranks) or ranks.min() < 1:
+        raise InputError(f"{path}: not every rank is a whole number from 1 - restore it, or run again")
+    return ranks.to_numpy()
+
+
+def hash_cases(cases: pd.DataFrame) -> str:
+    """Names a set of sorted cases without holding any of their ids."""
+    return hashlib.sha256("\n".join(cases["user"] + "\t" + cases["target"]).encode()).hexdigest()
+
+
+def _json(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is broken ({error}) - restore it, or run again") from None
+
+
+def name_variants(runs: Iterable[Run]) -> None:
+    """Set `variant` where runs of one model and ablation differ in more than seed and place.
+
+    The settings that most runs share are the plain ones; the others are named by the keys that differ from them.
+    """
+    families: dict[tuple, list[Run]] = {}
+    for run in runs:
+        if run.settings:
+            families.setdefault((run.dataset, run.model, run.ablate), []).append(run)
+    for family in families.values():
+        texts = [json.dumps(_of_the_result(run.settings), sort_keys=True, default=str) for run in family]
+        plain = _of_the_result(family[texts.index(max(texts, key=texts.count))].settings)
+        for run in family:
+            own = _of_the_result(run.settings)
+            different = [key for key in {**plain, **own} if own.get(key) != plain.get(key)]
+            run.variant = ", ".join(f"{key}={own.get(key)}" for key in different)
+
+
+def _of_the_result(settings: Mapping) -> dict:
+    return {key: value for key, value in settings.items() if key not in NOT_OF_THE_RESULT | {"seed"}}
+
+
+def refuse_different_cases(runs: Iterable[Run]) -> None:
+    """Raises InputError where two runs on one data set were tested on different cases."""
+    first: dict[str, Run] = {}
+    for run in runs:
+        other = first.setdefault(run.dataset, run)
+        same = run.cases_hash == other.cases_hash and len(run.ranks) == len(other.ranks)
+        if not same or not run.cases_hash:
+            place = f"{other.folder} and {run.folder} were not tested on the same cases"
+            raise InputError(f"{place}{_first_difference(other, run)} - report them apart, or run one of them again")
+
+
+def _first_difference(one: Run, other: Run) -> str:
+    if one.cases is None or other.cases is None:
+        return ""
+    if len(one.cases) != len(other.cases):
+        return f" ({len(one.cases)} and {len(other.cases)})"
+    row = int((one.cases != other.cases).any(axis=1).to_numpy().argmax())
+    seen = [f"user {user}, target {target}" for user, target in (one.cases.loc[row], other.cases.loc[row])]
+    return f" (for example {' and '.join(seen)})"

@@ -1,0 +1,106 @@
+"""What a report says about one data set: its tables and figures, written to a folder and gathered for the page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sear.report import figures as draw
+from sear.report import summaries as summary
+from sear.report.examples import shared_examples
+from sear.report.figure_style import Figure
+from sear.report.rows import Row, Tests, compare_rows, find_reference, main_metric, mean
+from sear.report.summaries import GROUPS, metric_name
+from sear.report.tables import Table, file_name, signed, write_table
+
+
+@dataclass
+class Section:
+    """One data set; `tiles` are its headline figures: (small head, number, small print)."""
+
+    dataset: str
+    tiles: list[tuple[str, str, str]]
+    tables: dict[str, Table] = field(default_factory=dict)
+    figures: dict[str, Figure] = field(default_factory=dict)
+    examples: list[dict] = field(default_factory=list)
+
+
+def make_section(dataset: str, rows: Sequence[Row], metrics: Sequence[str], wanted: str | None, out: Path) -> Section:
+    """The section of one data set's rows; its tables and figures are written to `out`.
+
+    Args:
+        wanted: label of the reference row, None to let `find_reference` choose.
+    """
+    main, reference = main_metric(metrics), find_reference(rows, wanted)
+    tests = compare_rows(rows, reference, metrics)
+    whole = [row for row in rows if row.whole] or list(rows)
+    section = Section(dataset, _tiles(rows, reference, tests, main))
+    section.tables = _tables(dataset, rows, whole, metrics, reference, tests)
+    for table in section.tables.values():
+        write_table(table, out)
+    section.figures = _figures(dataset, rows, whole, main, reference, tests, out)
+    section.examples = shared_examples(whole)
+    return section
+
+
+def _tiles(rows: Sequence[Row], reference: Row, tests: Tests, metric: str) -> list[tuple[str, str, str]]:
+    """The best model, the reference against the best peer, how much was measured."""
+    best, name = rows[0], metric_name(metric)
+    found = [("Best model", best.label, f"{name} {mean(best.values('test', metric)):.4f}")]
+    rivals = [row for row in rows if row.peer and row is not reference]
+    if rivals and tests:
+        c = tests[rivals[0].label, metric].comparison
+        base = mean(rivals[0].values("test", metric))
+        change = f"{signed(-100 * c.difference / base, '.1f')} %" if base else signed(-c.difference, ".4f")
+        bounds = f"{signed(-c.high, '.4f')} to {signed(-c.low, '.4f')}"
+        found.append((f"{reference.label} against {rivals[0].label}", change, f"{name}, 95 % interval {bounds}"))
+    runs = [run for row in rows for run in row.runs]
+    seeds = len({run.seed for run in runs})
+    found.append(("Test cases", f"{len(runs[0].ranks):,}", "one held-out event per user, all items ranked"))
+    found.append(("Runs", str(len(runs)), f"{len(rows)} rows, {'one seed' if seeds == 1 else f'up to {seeds} seeds'}"))
+    return found
+
+
+def _tables(
+    dataset: str, rows: Sequence[Row], whole: Sequence[Row], metrics: Sequence[str], reference: Row, tests: Tests
+) -> dict[str, Table]:
+    main, stem = main_metric(metrics), file_name(dataset)
+    note, title = summary.marks_note(rows, reference, tests), f"Models on {dataset}"
+    tables = {"models": summary.quality_table(f"{stem}-models", title, whole, metrics, tests, note)}
+    for kind, title in (("ablate", "Ablations"), ("variant", "Variants")):
+        for model in dict.fromkeys(row.model for row in rows if getattr(row, kind)):
+            family = [row for row in rows if row.model == model and (row.whole or getattr(row, kind))]
+            against = next((row for row in family if row.whole), family[0])
+            name, heading = f"{stem}-{title.lower()}-{file_name(model)}", f"{title} of {model} on {dataset}"
+            family = [against, *(row for row in family if row is not against)]
+            table = summary.quality_table(name, heading, family, metrics, tests, note, against)
+            tables[f"{kind} {model}"] = table
+    if tests:
+        title = f"Tests against {reference.label} on {dataset}"
+        tables["significance"] = summary.significance_table(f"{stem}-significance", title, rows, reference, tests)
+    tables["cost"] = summary.cost_table(f"{stem}-cost", f"Cost beside quality on {dataset}", rows, main)
+    for key, what in _groups(whole).items():
+        name, title = f"{stem}-by-{what.replace(' ', '-')}", f"{metric_name(main)} by {what} on {dataset}"
+        tables[key] = summary.group_table(name, title, whole, key, main)
+    return tables
+
+
+def _figures(
+    dataset: str, rows: Sequence[Row], whole: Sequence[Row], main: str, reference: Row, tests: Tests, out: Path
+) -> dict[str, Figure]:
+    drawn: dict[str, Figure | None] = {}
+    stem = file_name(dataset)
+    for key, what in _groups(whole).items():
+        name, title = f"{stem}-by-{what.replace(' ', '-')}", f"{metric_name(main)} by {what}"
+        drawn[key] = draw.group_bars(name, title, whole, key, what, main, out)
+    for over, title in (("epoch", "Learning curves"), ("seconds", "Learning curves by time")):
+        drawn[over] = draw.learning_curves(f"{stem}-curves-by-{over}", title, whole, main, over, out)
+    drawn["cost"] = draw.quality_by_cost(f"{stem}-cost", "Quality and training time", whole, main, out)
+    if tests:
+        title = f"Difference to {reference.label}"
+        drawn["effects"] = draw.effects(f"{stem}-effects", title, rows, reference, tests, main, out)
+    return {key: figure for key, figure in drawn.items() if figure}
+
+
+def _groups(rows: Sequence[Row]) -> dict[str, str]:
+    """The groupings that some run has figures for."""
+    return {key: what for key, what in GROUPS.items() if any(run.metrics.get(key) for row in rows for run in row.runs)}

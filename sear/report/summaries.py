@@ -1,0 +1,146 @@
+"""The tables of a report: quality, ablations, variants, tests of significance, cost, groups, data sets."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from sear.report.rows import Row, Tests, deviation, main_metric, mean
+from sear.report.tables import Entry, Table, best_in_column, p_value, signed, with_deviation
+
+GROUPS = {"test_by_history_length": "history length", "test_by_item_popularity": "item popularity"}
+NAMES = {"hit": "Hit", "ndcg": "NDCG", "mrr": "MRR", "map": "MAP", "recall": "Recall", "precision": "Precision"}
+
+
+def metric_name(metric: str) -> str:
+    """`ndcg@10` -> `NDCG@10`."""
+    name, at, k = metric.partition("@")
+    return f"{NAMES.get(name, name)}{at}{k}"
+
+
+def quality_table(
+    name: str,
+    title: str,
+    rows: Sequence[Row],
+    metrics: Sequence[str],
+    tests: Tests,
+    note: str,
+    against: Row | None = None,
+) -> Table:
+    """Mean ± deviation of each test metric per row, best in bold, significance marks.
+
+    Args:
+        against: the row that the last column measures the main metric's change from; None for no such column.
+    """
+    main = main_metric(metrics)
+    entries: list[list[Entry]] = [[Entry(row.label), Entry(str(len(row.runs)))] for row in rows]
+    numbers = pd.DataFrame({"model": [row.label for row in rows], "seeds": [len(row.runs) for row in rows]})
+    columns = ["model", "seeds"]
+    for metric in metrics:
+        columns.append(metric_name(metric))
+        numbers[metric] = [mean(row.values("test", metric)) for row in rows]
+        numbers[f"{metric}_sd"] = [deviation(row.values("test", metric)) for row in rows]
+        best = best_in_column(numbers[metric])
+        for entry, row, is_best, number, sd in zip(
+            entries, rows, best, numbers[metric], numbers[f"{metric}_sd"], strict=True
+        ):
+            mark = tests[row.label, metric].mark if (row.label, metric) in tests else ""
+            entry.append(Entry(with_deviation(number, sd), is_best, mark))
+    if against:
+        base = mean(against.values("test", main))
+        columns.append(f"{metric_name(main)} against {against.label}")
+        numbers["change"] = numbers[main] / base - 1 if base else np.nan
+        for entry, row, value in zip(entries, rows, numbers["change"], strict=True):
+            entry.append(Entry("–" if row is against else signed(100 * value, ".1f") + " %"))
+    return Table(name, title, columns, entries, numbers, note)
+
+
+def marks_note(rows: Sequence[Row], reference: Row, tests: Tests) -> str:
+    """What ± and the marks mean, where there are any."""
+    note = "Mean ± standard deviation over seeds. " if any(len(row.runs) > 1 for row in rows) else ""
+    if tests:
+        note += f"† (‡): differs from {reference.label} with p < 0.05 (0.01) in both the paired t-test and "
+        note += "the Wilcoxon signed-rank test over test cases, Holm-corrected."
+    return note.strip()
+
+
+def significance_table(name: str, title: str, rows: Sequence[Row], reference: Row, tests: Tests) -> Table:
+    """Every row against the reference on every metric: effect, its 95 % interval, corrected p-values."""
+    found = [(row, metric, test) for row in rows for (label, metric), test in tests.items() if label == row.label]
+    entries, numbers = [], []
+    for row, metric, test in found:
+        c = test.comparison
+        interval = f"{signed(c.low, '.4f')} to {signed(c.high, '.4f')}"
+        relative = signed(100 * c.relative, ".1f") + ("" if np.isnan(c.relative) else " %")
+        texts = [row.label, metric_name(metric), signed(c.difference, ".4f"), interval, relative]
+        entries.append([*map(Entry, [*texts, p_value(test.t_p), p_value(test.wilcoxon_p), test.mark])])
+        numbers.append(
+            {"model": row.label, "metric": metric, "cases": c.cases, "difference": c.difference, "low": c.low,
+             "high": c.high, "relative": c.relative, "t_p": c.t_p, "t_p_holm": test.t_p,
+             "wilcoxon_p": c.wilcoxon_p, "wilcoxon_p_holm": test.wilcoxon_p}
+        )  # fmt: skip
+    columns = ["model", "metric", "difference", "95 % interval", "relative", "p (t-test)", "p (Wilcoxon)", ""]
+    rivals = len({row.label for row, _, _ in found})
+    note = f"Model − {reference.label}, paired over the same test cases, each averaged over seeds; p-values Holm-"
+    note += f"corrected over the {rivals} comparisons on a metric."
+    return Table(name, title, columns, entries, pd.DataFrame(numbers), note, texts=2)
+
+
+def cost_table(name: str, title: str, rows: Sequence[Row], metric: str) -> Table:
+    """Seconds, epochs and memory beside quality, means over seeds."""
+    wanted: dict[str, tuple[Callable[[Row], np.ndarray], str]] = {
+        metric_name(metric): (lambda row: row.values("test", metric), ".4f"),
+        "train s": (lambda row: row.values("seconds", "train"), ",.1f"),
+        "test s": (lambda row: row.values("seconds", "test"), ",.2f"),
+        "epochs": (lambda row: row.values("epochs"), ".1f"),
+        "s per epoch": (lambda row: row.values("seconds", "train") / row.values("epochs"), ",.2f"),
+        "peak MB": (lambda row: row.values("memory_mb"), ",.0f"),
+    }
+    numbers = pd.DataFrame({"model": [row.label for row in rows]})
+    entries = [[Entry(row.label)] for row in rows]
+    for column, (values, form) in wanted.items():
+        numbers[column] = [mean(values(row)) for row in rows]
+        for entry, value in zip(entries, numbers[column], strict=True):
+            entry.append(Entry("–" if np.isnan(value) else format(value, form)))
+    return Table(name, title, ["model", *wanted], entries, numbers, "Means over seeds.")
+
+
+def group_numbers(rows: Sequence[Row], key: str, metric: str) -> pd.DataFrame:
+    """Long table `model, group, cases, mean, sd` of a metric in the groups of `test_by_history_length` or the like."""
+    found = []
+    for row in rows:
+        lists = [run.metrics.get(key) or [] for run in row.runs]
+        for groups in zip(*lists, strict=True):
+            values = np.array([np.nan if group[metric] is None else group[metric] for group in groups], dtype=float)
+            first = {"model": row.label, "group": groups[0]["group"], "cases": groups[0]["cases"]}
+            found.append({**first, "mean": mean(values), "sd": deviation(values)})
+    return pd.DataFrame(found, columns=["model", "group", "cases", "mean", "sd"])
+
+
+def group_table(name: str, title: str, rows: Sequence[Row], key: str, metric: str) -> Table:
+    """A metric by group: a row per model, a column per group."""
+    numbers = group_numbers(rows, key, metric)
+    heads = numbers.drop_duplicates("group")
+    entries = []
+    for row in rows:
+        own = numbers[numbers["model"] == row.label].set_index("group").reindex(heads["group"])
+        entries.append([Entry(row.label), *map(Entry, map(with_deviation, own["mean"], own["sd"]))])
+    columns = ["model", *(f"{head.group} · {head.cases:,}" for head in heads.itertuples())]
+    return Table(name, title, columns, entries, numbers, "Heads: group and its number of test cases.")
+
+
+def dataset_table(rows: Sequence[Row]) -> Table:
+    """Each data set's statistics, as its first run saw them."""
+    forms = {
+        "users": ",.0f", "items": ",.0f", "interactions": ",.0f", "sparsity": ".4%",
+        "avg_interactions_per_user": ".2f", "avg_interactions_per_item": ".2f",
+    }  # fmt: skip
+    first = {row.dataset: row for row in reversed(rows)}
+    numbers, entries = [], []
+    for dataset in sorted(first):
+        known = first[dataset].runs[0].metrics.get("statistics") or {}
+        numbers.append({"dataset": dataset, **{key: known.get(key) for key in forms}})
+        texts = [format(known[key], form) if key in known else "–" for key, form in forms.items()]
+        entries.append([*map(Entry, [dataset, *texts])])
+    columns = ["data set", "users", "items", "interactions", "sparsity", "per user", "per item"]
+    return Table("datasets", "Data sets", columns, entries, pd.DataFrame(numbers), "After filtering.")

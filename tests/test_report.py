@@ -1,0 +1,291 @@
+import gzip
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from sear.errors import InputError
+from sear.report import make_report
+from sear.report.__main__ import main
+from sear.report.examples import example_cases, examples
+from sear.report.figure_style import PALETTE
+from sear.report.freeze import freeze
+from sear.report.rows import compare_rows, rows_of
+from sear.report.runs import read_runs
+from sear.report.summaries import marks_note, quality_table
+from sear.report.tables import Entry, Table, best_in_column, escape_latex, to_latex, to_markdown
+from tests.finished_runs import write_run
+
+NEVER = 99  # a rank past every cut-off
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+
+
+def write_grid(results):
+    """Three models (one in a variant), an ablation, two seeds, 60 cases, and a second data set with a single run."""
+    random = np.random.default_rng(3)
+    difficulty = random.integers(1, 25, 60)
+    for seed in (1, 2):
+        noise = random.integers(0, 4, 60)
+        write_run(results, difficulty + noise, seed=seed)
+        write_run(results, difficulty + noise + 1, seed=seed, ablate="text_init")
+        write_run(results, difficulty + 9 * noise, model="SASRec", seed=seed)
+        write_run(results, difficulty + 40 - noise, model="Pop", seed=seed)
+    write_run(results, difficulty, seed=1, window_stride=25)
+    write_run(results, difficulty, dataset="other", seed=1)
+    return results
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    results = write_grid(tmp_path_factory.mktemp("grid") / "results")
+    return make_report([results], command="python -m sear.report <results>").parent
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """For what figures have no part in: drawing takes most of a report's time."""
+    monkeypatch.setattr("sear.report.sections._figures", lambda *args: {})
+
+
+def test_means_and_deviations_are_taken_over_seeds(tmp_path):
+    write_run(tmp_path, [1, NEVER, NEVER, NEVER], seed=1)
+    write_run(tmp_path, [1, 2, 2, NEVER], seed=2)
+    write_run(tmp_path, [1, 1, NEVER, NEVER], model="Pop", seed=1)
+    table = quality_table("t", "t", rows_of(read_runs([tmp_path])), ["hit@10", "mrr@10"], {}, "")
+    numbers = table.numbers.set_index("model").loc["SEAR"]
+    assert numbers["hit@10"] == (1 / 4 + 3 / 4) / 2
+    assert numbers["hit@10_sd"] == pytest.approx(np.sqrt(2 * (1 / 4) ** 2))
+    assert numbers["mrr@10"] == pytest.approx((1 / 4 + (1 + 1 / 2 + 1 / 2) / 4) / 2)
+    pop = table.entries[[row[0].text for row in table.entries].index("Pop")]
+    assert [entry.text for entry in pop] == ["Pop", "1", "0.5000", "0.5000"]  # one seed has no deviation
+
+
+def test_cases_are_averaged_over_seeds_before_they_are_tested(tmp_path):
+    write_run(tmp_path, [1, 2, NEVER, 4], seed=1)
+    write_run(tmp_path, [1, 1, NEVER, 4], seed=2)
+    write_run(tmp_path, [2, 4, NEVER, NEVER], model="Pop", seed=1)
+    rows = rows_of(read_runs([tmp_path]))
+    assert [row.label for row in rows] == ["SEAR", "Pop"]
+    tested = compare_rows(rows, rows[0], ["mrr@10"])["Pop", "mrr@10"]
+    sear, pop = [1, (1 / 2 + 1) / 2, 0, 1 / 4], [1 / 2, 1 / 4, 0, 0]
+    assert tested.comparison.difference == pytest.approx(sum(pop) / 4 - sum(sear) / 4)
+    assert tested.t_p == pytest.approx(stats.ttest_rel(pop, sear).pvalue)
+
+
+def test_p_values_are_corrected_over_the_rows_of_a_metric(report):
+    table = pd.read_csv(report / "tiny-significance.csv")
+    for _, rows in table.groupby("metric"):
+        assert len(rows) == 4
+        smallest = rows.loc[rows["t_p"].idxmin()]
+        assert smallest["t_p_holm"] == pytest.approx(min(4 * smallest["t_p"], 1))
+        assert (rows["t_p_holm"] >= rows["t_p"]).all() and (rows["wilcoxon_p_holm"] >= rows["wilcoxon_p"]).all()
+
+
+def test_cases_are_matched_whatever_their_order_in_the_files(tmp_path):
+    first, second = write_run(tmp_path, [1, 2, 3]), write_run(tmp_path, [3, 2, 1], model="Pop")
+    cases = pd.read_csv(second / "cases.csv.gz")
+    cases.iloc[[2, 0, 1]].to_csv(second / "cases.csv.gz", index=False)
+    runs = {run.model: run for run in read_runs([first, second])}
+    assert runs["Pop"].ranks.tolist() == [3, 2, 1]
+    assert runs["Pop"].cases.equals(runs["SEAR"].cases)
+
+
+@pytest.mark.parametrize(("ranks", "targets"), [([1, 2, 3], ["i0", "i1", "i7"]), ([1, 2], ["i0", "i1"])])
+def test_runs_on_different_cases_are_refused(tmp_path, ranks, targets):
+    write_run(tmp_path, [1, 2, 3])
+    write_run(tmp_path, ranks, model="Pop", targets=targets)
+    with pytest.raises(InputError, match="not tested on the same cases"):
+        read_runs([tmp_path])
+
+
+def test_runs_that_differ_in_a_setting_are_rows_of_their_own(tmp_path):
+    write_run(tmp_path, [1, 2], seed=1)
+    write_run(tmp_path, [1, 2], seed=2)
+    write_run(tmp_path, [1, 1], seed=1, window_stride=25)
+    write_run(tmp_path, [1, 1], seed=1, ablate="soft_labels")
+    rows = rows_of(read_runs([tmp_path]))
+    seeds = {row.label: [run.seed for run in row.runs] for row in rows}
+    assert seeds == {"SEAR": [1, 2], "SEAR (window_stride=25)": [1], "SEAR without soft labels": [1]}
+
+
+def test_of_two_runs_of_one_cell_the_newer_counts(tmp_path):
+    older = write_run(tmp_path / "a", [NEVER, NEVER])
+    newer = write_run(tmp_path / "b", [1, 1])
+    stamp = (older / "metrics.json").stat().st_mtime_ns
+    for folder, later in ((older, 0), (newer, 10**9)):
+        os.utime(folder / "metrics.json", ns=(stamp + later, stamp + later))
+    assert [run.folder for run in read_runs([tmp_path])] == [newer]
+
+
+def test_frozen_cells_give_the_same_tables_and_hold_no_ids(report, tmp_path, no_figures):
+    cells = freeze(read_runs([report.parent]), tmp_path / "frozen")
+    assert sorted(path.name for path in cells[0].iterdir()) == ["metrics.json", "ranks.csv.gz"]
+    kept = "".join(gzip.decompress((cell / "ranks.csv.gz").read_bytes()).decode() for cell in cells)
+    assert re.fullmatch(r"(rank\n(\d+\n)+)+", kept)
+    again = make_report([tmp_path / "frozen"]).parent
+    for table in report.glob("*.csv"):
+        assert (again / table.name).read_bytes() == table.read_bytes(), table.name
+
+
+def test_freezing_twice_gives_the_same_bytes(report, tmp_path):
+    runs = read_runs([report.parent])
+    for one, other in zip(freeze(runs, tmp_path / "a"), freeze(runs, tmp_path / "b"), strict=True):
+        assert (one / "ranks.csv.gz").read_bytes() == (other / "ranks.csv.gz").read_bytes()
+
+
+def test_frozen_cells_of_other_cases_are_refused(tmp_path):
+    freeze(read_runs([write_run(tmp_path / "a", [1, 2])]), tmp_path / "frozen")
+    freeze(read_runs([write_run(tmp_path / "b", [1, 2], model="Pop", targets=["i5", "i6"])]), tmp_path / "frozen")
+    with pytest.raises(InputError, match="not tested on the same cases"):
+        read_runs([tmp_path / "frozen"])
+
+
+def test_a_broken_run_is_named(tmp_path):
+    with pytest.raises(InputError, match="no finished run there"):
+        read_runs([tmp_path])
+    folder = write_run(tmp_path, [1, 2])
+    (folder / "cases.csv.gz").write_bytes((folder / "cases.csv.gz").read_bytes()[:-9])
+    with pytest.raises(InputError, match="cases.csv.gz"):
+        read_runs([tmp_path])
+
+
+def test_best_is_what_reads_highest_and_ties_share_it():
+    assert best_in_column([0.12341, 0.12339, 0.1]) == [True, True, False]
+    assert best_in_column([0.5]) == [False]
+    assert best_in_column([0.5, float("nan")]) == [False, False]
+
+
+def test_tables_survive_signs_that_markdown_and_latex_claim():
+    table = Table("t", "50% of_all", ["m_1", "x"], [[Entry("a|b & <i>"), Entry("1 ± 2", True, "†")]], pd.DataFrame())
+    assert r"| a\|b & \<i\> |" in to_markdown(table) and "**1 ± 2**†" in to_markdown(table)
+    latex = to_latex(table)
+    assert r"a|b \& $<$i$>$ & \textbf{1 $\pm$ 2}$^\dagger$ \\" in latex and r"\caption{50\% of\_all}" in latex
+    assert escape_latex("\\{~^}") == r"\textbackslash{}\{\textasciitilde{}\textasciicircum{}\}"
+
+
+def test_the_note_explains_marks_only_where_there_are_any(tmp_path):
+    rows = rows_of(read_runs([write_run(tmp_path, [1, 2])]))
+    assert marks_note(rows, rows[0], {}) == ""
+
+
+def test_examples_keep_the_last_events_and_the_first_titles():
+    titles = ["", *"abcdefghijk"]
+    found = examples(["7"], [[*range(1, 11)]], [[np.nan] * 9 + [4.0]], [11], [3], [[9, 8, 11, 7, 6, 5]], titles)
+    assert [event["title"] for event in found[0]["history"]] == list("cdefghij")
+    assert found[0]["history"][-2:] == [{"title": "i", "rating": None}, {"title": "j", "rating": 4.0}]
+    assert (found[0]["user"], found[0]["target"], found[0]["rank"]) == ("7", "k", 3)
+    assert found[0]["top"] == list("ihkgf")
+
+
+def test_example_cases_are_spread_over_all_users_and_never_repeat():
+    assert example_cases(943).tolist()[:: len(example_cases(943)) - 1] == [0, 942] and len(example_cases(943)) == 12
+    assert example_cases(3).tolist() == [0, 1, 2]
+
+
+class Reader(HTMLParser):
+    """Gathers tags and notices elements that are closed in the wrong order."""
+
+    VOID = {"meta", "br", "img", "link", "path", "use"}
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.outside = [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        known = dict(attributes)
+        self.ids += [known["id"]] if "id" in known else []
+        named = (known.get(name) or "" for name in ("src", "href", "xlink:href"))
+        self.outside += [value for value in named if value and not value.startswith("#")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_needs_nothing_from_outside(report):
+    text = (report / "report.html").read_text(encoding="utf-8")
+    reader = Reader()
+    reader.feed(text)
+    assert reader.open == [] and reader.outside == []
+    assert len(set(reader.ids)) == len(reader.ids)
+    assert "<script" not in text and "@import" not in text
+    assert not re.search(r"url\((?!#)", text)
+
+
+def test_the_page_escapes_what_runs_say(report):
+    text = (report / "report.html").read_text(encoding="utf-8")
+    assert "&lt;i&gt;Eraserhead&lt;/i&gt; &amp; Co. (1977)" in text and "<i>Eraserhead" not in text
+    assert "python -m sear.report &lt;results&gt;" in text
+    assert "python custom_trainer.py --dataset=tiny --model=Pop --seed=2" in text
+
+
+def test_every_figure_is_there_as_png_and_as_svg_for_both_schemes(report):
+    stems = {path.stem for path in report.glob("*.svg")}
+    parts = "by-history-length by-item-popularity curves-by-epoch curves-by-seconds cost effects".split()
+    assert {f"tiny-{part}" for part in parts} <= stems
+    assert stems == {path.stem for path in report.glob("*.png")}
+    for path in report.glob("*.svg"):
+        text = path.read_text(encoding="utf-8")
+        assert "prefers-color-scheme: dark" in text and f"var(--ink, {PALETTE['ink'][0]})" in text
+        bare = re.findall(r"(?<!, )#[0-9a-f]{6}\b", re.sub(r"<style>.*?</style>", "", text))
+        assert not bare, f"{path.name}: a colour that does not follow the scheme"
+
+
+def test_equal_runs_give_equal_files(report, tmp_path):
+    again = make_report([report.parent / "other"], out=tmp_path).parent
+    files = sorted(path.name for path in again.glob("other-*"))
+    assert len([name for name in files if name.endswith(".svg")]) == 5
+    for name in files:
+        assert (again / name).read_bytes() == (report / name).read_bytes(), name
+
+
+def test_the_command_reports_and_freezes_and_names_mistakes(report, tmp_path, capsys, no_figures):
+    assert main([str(tmp_path / "nowhere")]) == 2
+    assert "no finished run there" in capsys.readouterr().err
+    assert main([str(report.parent), f"--out={tmp_path / 'out'}", "--reference=LLM"]) == 2
+    assert "choose from" in capsys.readouterr().err
+    assert main([f"--freeze={tmp_path / 'frozen'}", str(report.parent)]) == 0
+    assert len(list((tmp_path / "frozen").rglob("ranks.csv.gz"))) == 10
+    one = write_run(tmp_path, [1, 2])
+    assert main([str(one)]) == 0
+    assert (one / "report" / "report.html").exists()
+
+
+def test_a_run_without_extras_is_reported_all_the_same(tmp_path, no_figures):
+    folder = write_run(tmp_path, [1, 2, 30], example_titles=None)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    for key in ("memory_mb", "command"):
+        del metrics[key]
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    text = make_report([folder]).read_text(encoding="utf-8")
+    assert "not recorded" in text and "Examples" not in text
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_a_browser_finds_no_error_and_no_overflow_on_phone_and_desktop(report, tmp_path):
+    page = html.escape((report / "report.html").read_text(encoding="utf-8"))
+    frames = "".join(f'<iframe width="{width}" height="900" srcdoc="{page}"></iframe>' for width in (390, 1280))
+    widths = "pages.map(page => page.scrollWidth - page.clientWidth)"
+    pages = "[...document.querySelectorAll('iframe')].map(frame => frame.contentDocument.documentElement)"
+    script = f"onload = () => {{ const pages = {pages}; document.title = {widths}.join() }}"
+    (tmp_path / "frames.html").write_text(f"<!DOCTYPE html><title></title>{frames}<script>{script}</script>")
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    command += ["--no-first-run", f"--user-data-dir={tmp_path / 'user'}", "--enable-logging=stderr", "--dump-dom"]
+    done = subprocess.run([*command, (tmp_path / "frames.html").as_uri()], capture_output=True, text=True, timeout=120)
+    assert re.search("<title>(.*?)</title>", done.stdout).group(1) == "0,0"
+    assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
