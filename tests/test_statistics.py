@@ -69,6 +69,9 @@ def test_a_data_set_of_ones_own_without_ratings_and_texts(tmp_path, monkeypatch,
     write_lines(tmp_path / "config" / "data" / "mine.yaml", [advice])
     write_lines(tmp_path / "config" / "model" / "SEAR.yaml", [(ROOT / "config" / "model" / "SEAR.yaml").read_text()])
     monkeypatch.setattr(sear.settings, "CONFIG_ROOT", tmp_path / "config")
+    settings = gather_settings("mine", "SEAR")
+    check_settings(settings)
+    assert settings.get("streams") == ["collaborative", "rating"] and settings.get("text_init") is False
     assert main(["mine"]) == 0
     told = capsys.readouterr().out
     assert "all (no column)" in told and "all (no .item file)" in told and "published" not in told

@@ -102,6 +102,8 @@ def data_yaml(report: Report) -> list[str]:
     lines = ["load_col:", f"  inter: [{', '.join(['user_id', 'item_id', *rating, 'timestamp'])}]"]
     if report.item_path:
         lines.append(f"  item: [{', '.join(['item_id', *report.source.item_columns])}]")
+    else:
+        lines += ["streams: [collaborative, rating]", "text_init: False"]  # SEAR without texts
     lines += [f'{kind}_inter_num_interval: "[5,inf)"' for kind in ("user", "item")]
     data_path = report.event_path.parent.parent
     return lines if data_path == Path("dataset") else [*lines, f"data_path: {data_path.resolve()}/"]
