@@ -63,6 +63,8 @@ def resume(run_folder: Path | str) -> dict[str, Any]:
             metrics = read_run(folder)["metrics"]
             append_summary(folder, metrics)  # the stop may have come before this row was written
             return metrics | {"run_folder": str(folder)}
+        for left in folder.glob(".*.tmp"):  # half-written when the run was killed
+            left.unlink()
         return _Run(config, folder).train(log)
 
 

@@ -22,7 +22,7 @@ from sear.ranking import ranks_from_scores, target_ranks
 
 def step_seed(seed: int, epoch: int, step: int) -> int:
     """The seed of one training step's dropout: a stop between two steps changes nothing that comes after."""
-    return int(np.random.SeedSequence([seed, epoch, step]).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence([seed, epoch, step]).generate_state(1, np.uint64)[0]) >> 1
 
 
 class SEARTrainer(Trainer):

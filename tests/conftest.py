@@ -40,15 +40,14 @@ def random_histories(users=40, items=30, longest=30, seed=0):
     return histories
 
 
+def fake_text_embedding(sentences, *_, **__):
+    """Text embeddings without an encoder: 24 random numbers per sentence, the same in every run."""
+    return np.random.default_rng(1).standard_normal((len(sentences), 24)).astype(np.float32)
+
+
 @pytest.fixture
 def tiny_text(monkeypatch):
-    """Text embeddings without an encoder: 24 numbers per sentence, drawn from a seed of its length."""
-    def embed(sentences, *args, **kwargs):
-        random = np.random.default_rng(1)
-        return random.standard_normal((len(sentences), 24)).astype(np.float32)
-
-    monkeypatch.setattr("sear.text_embedding.text_embedding", embed)
-    return embed
+    monkeypatch.setattr("sear.text_embedding.text_embedding", fake_text_embedding)
 
 
 def tiny_config_root(folder):
@@ -62,7 +61,7 @@ def tiny_config_root(folder):
 
 TOY = {
     "hidden_size": 8, "num_layers": 1, "num_heads": 2, "d_state": 4, "MAX_ITEM_LIST_LENGTH": 10, "epochs": 2,
-    "train_batch_size": 128, "use_gpu": False, "show_progress": False,
+    "train_batch_size": 128, "seed": 1, "use_gpu": False, "show_progress": False,
     "load_col": {"inter": ["user_id", "item_id", "rating", "timestamp"], "item": ["item_id", "title", "kind"]},
     "user_inter_num_interval": "[5,inf)", "item_inter_num_interval": "[5,inf)",
 }  # fmt: skip
