@@ -12,10 +12,6 @@ import numpy as np
 
 from sear.errors import InputError
 
-# lower ends of the groups (method.md, Protocol); the last one is open
-HISTORY_LENGTH_EDGES = (0, 5, 10, 15, 20)
-ITEM_POPULARITY_EDGES = (0, 10, 50, 100, 200)
-
 
 def metrics_by_row(
     ranks: np.ndarray, metrics: Iterable[str] = ("Hit", "NDCG", "MRR"), topk: int | Sequence[int] = (10,)
@@ -70,12 +66,15 @@ def grouped(rows: Mapping[str, np.ndarray], values: np.ndarray, edges: Sequence[
     """`[{"group": "[0,5)", "cases": 2, "hit@10": 0.5, …}, …]`: the means of the cases whose value lies in each group.
 
     Args:
-        values: (n,), what the cases are grouped by; none below edges[0].
-        edges: each group's lower end, ascending; the last group is open: "[20,∞)".
+        values: (n,), what the cases are grouped by; a case below edges[0] is in no group.
+        edges: each group's lower end; the last group is open: "[20,∞)".
+
+    Raises:
+        InputError: edges do not rise.
     """
-    values = np.asarray(values)
-    assert not len(values) or values.min() >= edges[0], "a case lies below the first group"
-    group_of_case = np.searchsorted(edges, values, side="right") - 1
+    if not len(edges) or any(low >= high for low, high in zip(edges[:-1], edges[1:], strict=True)):
+        raise InputError(f"groups {list(edges)} - give lower ends that rise, such as [0, 5, 10]")
+    group_of_case = np.searchsorted(edges, np.asarray(values), side="right") - 1
     ends = [*map(str, edges[1:]), "∞"]
     groups = []
     for number, (low, high) in enumerate(zip(edges, ends, strict=True)):

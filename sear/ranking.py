@@ -1,9 +1,10 @@
 """The rank of every target among all items (method.md, Protocol), without sorting and with one chunk of scores alive.
 
-B cases, D vector width, V items incl. padding id 0, H events of the flat histories, P (case, history item) pairs.
+B cases, C cases of one chunk, D vector width, V items incl. padding id 0, H events of the flat histories, P pairs of a
+case and an item of its history.
 """
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import torch
@@ -63,13 +64,8 @@ def ranks_from_scores(
     assert not len(target_B) or 1 <= target_B.min() <= target_B.max() < scores_BV.shape[1], "a target is no item"
     if scores_BV.dtype not in (torch.float32, torch.float64):
         scores_BV = scores_BV.float()
-    if scores_BV.device.type == "cpu":
-        above = _count_above_compiled(scores_BV, target_B)
-    else:  # in parts: the reference makes tables as wide as the scores
-        rows = _chunk_rows(scores_BV)
-        above = torch.cat(
-            [count_above(*part) for part in zip(scores_BV.split(rows), target_B.split(rows), strict=True)]
-        )
+    count = _count_above_compiled if scores_BV.device.type == "cpu" else count_above
+    above = count(scores_BV, target_B)
     if (above < 0).any():
         raise InputError("scores are NaN - the training diverged: lower learning_rate and train again")
     masked = None if history is None else above - _history_above(scores_BV, target_B, history)
@@ -82,28 +78,36 @@ def _chunk_rows(scores_BV: torch.Tensor) -> int:
 
 def count_above(scores_BV: torch.Tensor, target_B: torch.Tensor) -> torch.Tensor:
     """int64 (B,): how many items outrank the target, -1 where a score is NaN. The plain reference, and CUDA's path."""
-    target_score = scores_BV.gather(1, target_B[:, None])
-    lower_id = torch.arange(scores_BV.shape[1], device=scores_BV.device) < target_B[:, None]
-    outranks = (scores_BV > target_score) | ((scores_BV == target_score) & lower_id)
-    spoilt = scores_BV[:, 1:].isnan().any(dim=1)
+    rows = _chunk_rows(scores_BV)  # in parts, because the comparisons make tables as wide as the scores
+    parts = zip(scores_BV.split(rows), target_B[:, None].split(rows), strict=True)
+    return torch.cat([_count_above_in_part(*part) for part in parts])
+
+
+def _count_above_in_part(scores_CV: torch.Tensor, target_C1: torch.Tensor) -> torch.Tensor:
+    target_score = scores_CV.gather(1, target_C1)
+    lower_id = torch.arange(scores_CV.shape[1], device=scores_CV.device) < target_C1
+    outranks = (scores_CV > target_score) | ((scores_CV == target_score) & lower_id)
+    spoilt = scores_CV[:, 1:].isnan().any(dim=1)
     return torch.where(spoilt, -1, outranks[:, 1:].sum(dim=1))
 
 
 def _count_above_compiled(scores_BV: torch.Tensor, target_B: torch.Tensor) -> torch.Tensor:
     """`count_above` at the speed of reading the scores once."""
-    above_B = torch.empty(len(target_B), dtype=torch.int64)
-    count = _compiled_counter()
-    count(scores_BV.contiguous().numpy(), target_B.contiguous().numpy(), above_B.numpy())
+    from sear.compiled import run_in_parallel
+
+    above_B = torch.empty_like(target_B)
+    arrays = (scores_BV.contiguous().numpy(), target_B.contiguous().numpy(), above_B.numpy())
+    run_in_parallel(_compiled_counter(), len(target_B), *arrays)
     return above_B
 
 
-@lru_cache(maxsize=1)
+@cache
 def _compiled_counter():
-    import numba
+    from sear.compiled import compiled
 
-    @numba.njit(parallel=True, cache=True)
-    def fill(scores_BV, target_B, above_B):
-        for row in numba.prange(len(target_B)):
+    @compiled
+    def count(start, stop, scores_BV, target_B, above_B):
+        for row in range(start, stop):
             scores, target = scores_BV[row], target_B[row]
             limit = scores[target]
             above = spoilt = 0
@@ -114,10 +118,6 @@ def _compiled_counter():
                 above += scores[item] > limit
                 spoilt += scores[item] != scores[item]
             above_B[row] = -1 if spoilt else above
-
-    def count(scores_BV, target_B, above_B):
-        numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
-        fill(scores_BV, target_B, above_B)
 
     return count
 

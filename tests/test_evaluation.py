@@ -8,7 +8,6 @@ import torch
 
 from sear.errors import InputError
 from sear.evaluation import (
-    HISTORY_LENGTH_EDGES,
     figures_table,
     grouped,
     groups_table,
@@ -86,15 +85,21 @@ def test_no_cases_have_no_mean():
 
 def test_groups_are_closed_below_and_open_above():
     rows = metrics_by_row(np.array([1, 2, 4, 20, 1]))
-    groups = grouped(rows, np.array([4, 5, 9, 20, 5000]), HISTORY_LENGTH_EDGES)
+    groups = grouped(rows, np.array([4, 5, 9, 20, 5000]), (0, 5, 10, 15, 20))
     assert [group["group"] for group in groups] == ["[0,5)", "[5,10)", "[10,15)", "[15,20)", "[20,∞)"]
     assert [group["cases"] for group in groups] == [1, 2, 0, 0, 2]
     assert [group["mrr@10"] for group in groups] == [1, (1 / 2 + 1 / 4) / 2, None, None, (0 + 1) / 2]
 
 
-def test_a_case_below_the_first_group_is_refused():
-    with pytest.raises(AssertionError):
-        grouped({"hit@10": np.ones(1)}, np.array([1]), (2, 5))
+def test_a_case_below_the_first_group_is_in_none():
+    groups = grouped({"hit@10": np.array([1.0, 0.0])}, np.array([1, 3]), (2, 5))
+    assert [(group["cases"], group["hit@10"]) for group in groups] == [(1, 0), (0, None)]
+
+
+@pytest.mark.parametrize("edges", [[], [5, 5], [5, 0]])
+def test_group_ends_that_do_not_rise_are_refused(edges):
+    with pytest.raises(InputError, match="rise"):
+        grouped({"hit@10": np.ones(1)}, np.array([1]), edges)
 
 
 def test_tables_have_four_decimals_and_a_dash_for_nothing():

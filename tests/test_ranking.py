@@ -104,6 +104,7 @@ def test_chunks_do_not_change_the_ranks(monkeypatch):
     chunked = target_ranks(users, items, target, history)
     np.testing.assert_array_equal(whole, chunked)
     assert chunked[0].dtype == chunked[1].dtype == np.int64
+    assert list(count_above(users @ items.T, target) + 1) == list(whole[0])
     assert target_ranks(users, items, target)[1] is None
 
 
