@@ -133,7 +133,7 @@ def read_rules(path: Path | str) -> dict[str, Rule]:
     text = _read_text(path).splitlines()
     rules = {}
     for key, default in settings.items():
-        comment = COMMENT.match(text[lines[key] - 1])
+        comment = COMMENT.match(text[lines[key] - 1]) if key in lines else None  # a key merged in has no line
         allowed, meaning = (comment["allowed"], comment["meaning"].strip()) if comment else ("anything", "")
         rules[key] = make_rule(key, allowed, meaning, default)
     return rules

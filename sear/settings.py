@@ -55,7 +55,7 @@ class Settings:
         for key, value in values.items():
             if key in ("dataset", "model", "model_name"):
                 continue  # already decided, by name
-            where = f"{place}, line {lines[key]}" if lines else place
+            where = f"{place}, line {lines[key]}" if lines and key in lines else place
             if key == "checkpoint_dir":
                 raise InputError(f"{where}: checkpoint_dir has no effect, a run's folder holds them - set results_path")
             if key not in self.rules:

@@ -98,3 +98,9 @@ def test_a_comment_says_what_a_key_may_hold(allowed, good, bad):
 def test_a_rule_that_forbids_its_own_default_is_not_believed():
     assert make_rule("noise_scale", "int", default=0.001).allowed == "anything"
     assert make_rule("x", "int", default=None).accepts(None)
+
+
+def test_merged_keys_count_although_they_stand_on_no_line_of_their_own(tmp_path):
+    (tmp_path / "merged.yaml").write_text("a: &sizes {d_state: 8}\n<<: *sizes\n")
+    assert read_settings(tmp_path / "merged.yaml")[0] == {"a": {"d_state": 8}, "d_state": 8}
+    assert read_rules(tmp_path / "merged.yaml")["d_state"].default == 8
