@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 
 from sear.errors import InputError
+from sear.setting_rules import read_settings
 
 # settings that say where things lie or how they are shown: two runs that differ only here are the same cell
 NOT_OF_THE_RESULT = frozenset(
@@ -77,12 +78,9 @@ def find_runs(results_path: Path | str, dataset: str, settings: Mapping) -> tupl
 
     A run is known by its config.yaml, and finished when it has metrics.json, which is written last.
     """
-    import yaml
-
     wanted, finished, unfinished = settings_hash(settings), None, None
     for path in sorted((Path(results_path) / dataset).glob("*/*/config.yaml"), key=lambda path: path.parent.name):
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if isinstance(found, dict) and settings_hash(found) == wanted:
+        if settings_hash(read_settings(path)[0]) == wanted:
             if (path.parent / "metrics.json").exists():
                 finished = path.parent
             else:

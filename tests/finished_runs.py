@@ -40,7 +40,7 @@ def write_run(results, ranks, dataset="tiny", model="SEAR", seed=1, targets=None
         "test_by_history_length": grouped(rows, lengths, (0, 5, 10, 15, 20)),
         "test_by_item_popularity": grouped(rows, counts, (0, 10, 50, 100, 200)),
         "seconds": {"data": 1.0, "text": 0.1, "train": 1.5 * epochs * len(model), "test": 0.2},
-        "environment": ENVIRONMENT, "memory_mb": 600 + len(model),
+        "environment": ENVIRONMENT, "parameters": 1000 * len(model), "peak_memory_mb": 600 + len(model),
         "command": f"python custom_trainer.py --dataset={dataset} --model={model} --seed={seed}",
         **({"ablate": changes["ablate"]} if "ablate" in changes else {}),
     })  # fmt: skip

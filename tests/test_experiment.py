@@ -6,8 +6,10 @@ import pytest
 import yaml
 from scipy import stats
 
+from sear.configuration import build_config, effective_settings
 from sear.errors import InputError
 from sear.experiment import Cell, find_runs, grid_cells, run_grid, settings_hash
+from sear.run_folder import new_run_folder, write_config
 from sear.significance import compare, holm
 
 
@@ -62,10 +64,17 @@ def test_every_model_stands_whole_and_only_sear_without_its_parts():
     assert [cell.seed for cell in cells] == [1] * 4 + [2] * 4
 
 
-def test_settings_hash_survives_the_yaml_file_and_ignores_places():
-    settings = {"learning_rate": 1e-5, "topk": (5, 10), "k": 4, "text": None, "user_inter_num_interval": "[5,inf)"}
-    written = yaml.safe_load(yaml.safe_dump({**settings, "topk": [5, 10]}))
-    assert settings_hash({**written, "data_path": "elsewhere", "k": 4.0}) == settings_hash(settings)
+def test_a_run_folder_is_found_by_the_settings_that_made_it(tmp_path):
+    settings = effective_settings(build_config("ml-100k", "SEAR", {"learning_rate": 1e-5, "seed": 7}))
+    folder = new_run_folder(tmp_path, "ml-100k", "SEAR", 7)
+    write_config(folder, settings)
+    assert find_runs(tmp_path, "ml-100k", settings) == (None, folder)
+    assert find_runs(tmp_path, "ml-100k", settings | {"seed": 8}) == (None, None)
+
+
+def test_settings_hash_ignores_places_and_kinds_of_number():
+    settings = {"topk": (5, 10), "k": 4, "text": None}
+    assert settings_hash({**settings, "topk": [5, 10], "data_path": "elsewhere", "k": 4.0}) == settings_hash(settings)
     assert settings_hash({**settings, "k": 1}) != settings_hash(settings)
     assert settings_hash({**settings, "seed": 1}) != settings_hash({**settings, "seed": 2})
 

@@ -94,7 +94,8 @@ def cost_table(name: str, title: str, rows: Sequence[Row], metric: str) -> Table
         "test s": (lambda row: row.values("seconds", "test"), ",.2f"),
         "epochs": (lambda row: row.values("epochs"), ".1f"),
         "s per epoch": (lambda row: row.values("seconds", "train") / row.values("epochs"), ",.2f"),
-        "peak MB": (lambda row: row.values("memory_mb"), ",.0f"),
+        "parameters": (lambda row: row.values("parameters"), ",.0f"),
+        "peak MB": (lambda row: row.values("peak_memory_mb"), ",.0f"),
     }
     numbers = pd.DataFrame({"model": [row.label for row in rows]})
     entries = [[Entry(row.label)] for row in rows]
@@ -143,4 +144,4 @@ def dataset_table(rows: Sequence[Row]) -> Table:
         texts = [format(known[key], form) if key in known else "–" for key, form in forms.items()]
         entries.append([*map(Entry, [dataset, *texts])])
     columns = ["data set", "users", "items", "interactions", "sparsity", "per user", "per item"]
-    return Table("datasets", "Data sets", columns, entries, pd.DataFrame(numbers), "After filtering.")
+    return Table("datasets", "Statistics after filtering", columns, entries, pd.DataFrame(numbers))

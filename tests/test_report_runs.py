@@ -1,0 +1,112 @@
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from sear.errors import InputError
+from sear.report.examples import example_cases, examples
+from sear.report.freeze import freeze
+from sear.report.rows import compare_rows, rows_of
+from sear.report.runs import read_runs
+from sear.report.summaries import marks_note, quality_table
+from tests.finished_runs import write_run
+
+NEVER = 99  # a rank past every cut-off
+
+
+def test_means_and_deviations_are_taken_over_seeds(tmp_path):
+    write_run(tmp_path, [1, NEVER, NEVER, NEVER], seed=1)
+    write_run(tmp_path, [1, 2, 2, NEVER], seed=2)
+    write_run(tmp_path, [1, 1, NEVER, NEVER], model="Pop", seed=1)
+    table = quality_table("t", "t", rows_of(read_runs([tmp_path])), ["hit@10", "mrr@10"], {}, "")
+    numbers = table.numbers.set_index("model").loc["SEAR"]
+    assert numbers["hit@10"] == (1 / 4 + 3 / 4) / 2
+    assert numbers["hit@10_sd"] == pytest.approx(np.sqrt(2 * (1 / 4) ** 2))
+    assert numbers["mrr@10"] == pytest.approx((1 / 4 + (1 + 1 / 2 + 1 / 2) / 4) / 2)
+    pop = table.entries[[row[0].text for row in table.entries].index("Pop")]
+    assert [entry.text for entry in pop] == ["Pop", "1", "0.5000", "0.5000"]  # one seed has no deviation
+
+
+def test_cases_are_averaged_over_seeds_before_they_are_tested(tmp_path):
+    write_run(tmp_path, [1, 2, NEVER, 4], seed=1)
+    write_run(tmp_path, [1, 1, NEVER, 4], seed=2)
+    write_run(tmp_path, [2, 4, NEVER, NEVER], model="Pop", seed=1)
+    rows = rows_of(read_runs([tmp_path]))
+    assert [row.label for row in rows] == ["SEAR", "Pop"]
+    tested = compare_rows(rows, rows[0], ["mrr@10"])["Pop", "mrr@10"]
+    sear, pop = [1, (1 / 2 + 1) / 2, 0, 1 / 4], [1 / 2, 1 / 4, 0, 0]
+    assert tested.comparison.difference == pytest.approx(sum(pop) / 4 - sum(sear) / 4)
+    assert tested.t_p == pytest.approx(stats.ttest_rel(pop, sear).pvalue)
+
+
+def test_cases_are_matched_whatever_their_order_in_the_files(tmp_path):
+    first, second = write_run(tmp_path, [1, 2, 3]), write_run(tmp_path, [3, 2, 1], model="Pop")
+    cases = pd.read_csv(second / "cases.csv.gz")
+    cases.iloc[[2, 0, 1]].to_csv(second / "cases.csv.gz", index=False)
+    runs = {run.model: run for run in read_runs([first, second])}
+    assert runs["Pop"].ranks.tolist() == [3, 2, 1]
+    assert runs["Pop"].cases.equals(runs["SEAR"].cases)
+
+
+@pytest.mark.parametrize(("ranks", "targets"), [([1, 2, 3], ["i0", "i1", "i7"]), ([1, 2], ["i0", "i1"])])
+def test_runs_on_different_cases_are_refused(tmp_path, ranks, targets):
+    write_run(tmp_path, [1, 2, 3])
+    write_run(tmp_path, ranks, model="Pop", targets=targets)
+    with pytest.raises(InputError, match="not tested on the same cases"):
+        read_runs([tmp_path])
+
+
+def test_runs_that_differ_in_a_setting_are_rows_of_their_own(tmp_path):
+    write_run(tmp_path, [1, 2], seed=1)
+    write_run(tmp_path, [1, 2], seed=2)
+    write_run(tmp_path, [1, 1], seed=1, window_stride=25)
+    write_run(tmp_path, [1, 1], seed=1, ablate="soft_labels")
+    rows = rows_of(read_runs([tmp_path]))
+    seeds = {row.label: [run.seed for run in row.runs] for row in rows}
+    assert seeds == {"SEAR": [1, 2], "SEAR (window_stride=25)": [1], "SEAR without soft labels": [1]}
+
+
+def test_of_two_runs_of_one_cell_the_newer_counts(tmp_path):
+    older = write_run(tmp_path / "a", [NEVER, NEVER])
+    newer = write_run(tmp_path / "b", [1, 1])
+    stamp = (older / "metrics.json").stat().st_mtime_ns
+    for folder, later in ((older, 0), (newer, 10**9)):
+        os.utime(folder / "metrics.json", ns=(stamp + later, stamp + later))
+    assert [run.folder for run in read_runs([tmp_path])] == [newer]
+
+
+def test_frozen_cells_of_other_cases_are_refused(tmp_path):
+    freeze(read_runs([write_run(tmp_path / "a", [1, 2])]), tmp_path / "frozen")
+    freeze(read_runs([write_run(tmp_path / "b", [1, 2], model="Pop", targets=["i5", "i6"])]), tmp_path / "frozen")
+    with pytest.raises(InputError, match="not tested on the same cases"):
+        read_runs([tmp_path / "frozen"])
+
+
+def test_a_broken_run_is_named(tmp_path):
+    with pytest.raises(InputError, match="no finished run there"):
+        read_runs([tmp_path])
+    folder = write_run(tmp_path, [1, 2])
+    (folder / "cases.csv.gz").write_bytes((folder / "cases.csv.gz").read_bytes()[:-9])
+    with pytest.raises(InputError, match="cases.csv.gz"):
+        read_runs([tmp_path])
+
+
+def test_the_note_explains_marks_only_where_there_are_any(tmp_path):
+    rows = rows_of(read_runs([write_run(tmp_path, [1, 2])]))
+    assert marks_note(rows, rows[0], {}) == ""
+
+
+def test_examples_keep_the_last_events_and_the_first_titles():
+    titles = ["", *"abcdefghijk"]
+    found = examples(["7"], [[*range(1, 11)]], [[np.nan] * 9 + [4.0]], [11], [3], [[9, 8, 11, 7, 6, 5]], titles)
+    assert [event["title"] for event in found[0]["history"]] == list("cdefghij")
+    assert found[0]["history"][-2:] == [{"title": "i", "rating": None}, {"title": "j", "rating": 4.0}]
+    assert (found[0]["user"], found[0]["target"], found[0]["rank"]) == ("7", "k", 3)
+    assert found[0]["top"] == list("ihkgf")
+
+
+def test_example_cases_are_spread_over_all_users_and_never_repeat():
+    assert example_cases(943).tolist()[:: len(example_cases(943)) - 1] == [0, 942] and len(example_cases(943)) == 12
+    assert example_cases(3).tolist() == [0, 1, 2]
