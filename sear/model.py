@@ -31,12 +31,12 @@ class SEAR(SequentialRecommender):
     input_type = InputType.POINTWISE
 
     def __init__(self, config, dataset):
-        super().__init__(config, dataset)
         if not hasattr(dataset, "item_text_embedding"):
             raise InputError(
                 f"SEAR needs a sear.dataset.SEARDataset, not a {type(dataset).__name__} - "
                 "build it with: from sear.dataset import SEARDataset; dataset = SEARDataset(config)"
             )
+        super().__init__(config, dataset)
         self.stream_names = [name for name in STREAMS if name in config["streams"]]
         self.hidden_size, self.dropout_prob = config["hidden_size"], config["dropout_prob"]
         self.soft_label_decay = config["soft_label_decay"]
