@@ -7,8 +7,10 @@ import ctypes
 import hashlib
 import math
 import os
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from decimal import Decimal
 from functools import cache, partial
 from pathlib import Path
@@ -30,21 +32,29 @@ def _cache_folder() -> Path:
     """
     package = Path(__file__).parent
     sources = [path.read_bytes() for path in sorted(package.glob("*.py"))]
-    digest = hashlib.sha256(b"".join(source for source in sources if b"compiled" in source)).hexdigest()
-    places = [os.environ.get("NUMBA_CACHE_DIR"), package / "__pycache__", Path.home() / ".cache" / "sear"]
-    place = next(Path(place) for place in places if place and os.access(place, os.W_OK) or place is places[-1])
-    return place / f"kernels-{digest[:16]}"
+    kernels = [source for source in sources if b"sear.compiled" in source] + [Path(__file__).read_bytes()]
+    name = f"kernels-{hashlib.sha256(b''.join(kernels)).hexdigest()[:16]}"
+    for place in (os.environ.get("NUMBA_CACHE_DIR"), package / "__pycache__", Path.home() / ".cache" / "sear"):
+        with suppress(OSError):
+            if place:
+                (folder := Path(place) / name).mkdir(parents=True, exist_ok=True)
+                return folder
+    return Path(tempfile.mkdtemp(prefix="sear-"))
 
 
-def compiled(function: Callable) -> Callable:
+def compiled(function: Callable | None = None, *, reorder_sums: bool = False) -> Callable:
     """Decorator: numba compiles `function` when it is first called and keeps the result on disk.
 
     nogil: kernels run beside each other on torch's threads. contract: a * b + c may become one instruction. The flags
-    that reorder sums stay off: results must not depend on the vectoriser, and exp below needs (x + c) - c to be kept.
+    that reorder sums stay off by default: exp below needs (x + c) - c to be kept. With reorder_sums, sums along a row
+    become SIMD code, in an order that is fixed when the kernel is compiled.
     """
+    if function is None:
+        return partial(compiled, reorder_sums=reorder_sums)
+    fastmath = {"contract", "reassoc", "nsz"} if reorder_sums else {"contract"}
     numba.config.CACHE_DIR, before = str(CACHE_FOLDER), numba.config.CACHE_DIR
     try:
-        return numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})(function)
+        return numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=fastmath)(function)
     finally:
         numba.config.CACHE_DIR = before
 

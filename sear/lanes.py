@@ -7,10 +7,10 @@ needs to be said explicitly. LLVM splits the vectors where the machine's registe
 import math
 import operator
 
+import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 from numpy.polynomial import Chebyshev, Polynomial
@@ -18,6 +18,9 @@ from numpy.polynomial import Chebyshev, Polynomial
 from sear.compiled import exp_code, fma_code, splat_constant
 
 VECTOR_BYTES = 64
+inlined = numba.njit(
+    forceinline=True, error_model="numpy", fastmath={"contract"}
+)  # for helpers that take or give Lanes
 
 
 class Lanes(types.Type):
@@ -35,12 +38,12 @@ class _LanesModel(models.PrimitiveModel):
         super().__init__(manager, lanes, ir.ArrayType(ir.VectorType(scalar, lanes.count), lanes.rows))
 
 
-def _rows(builder: ir.IRBuilder, value: ir.Value, rows: int) -> list[ir.Value]:
+def rows_of(builder: ir.IRBuilder, value: ir.Value, rows: int) -> list[ir.Value]:
     vectors = [builder.extract_value(value, row) for row in range(value.type.count)]
     return vectors * rows if len(vectors) == 1 else vectors
 
 
-def _join(builder: ir.IRBuilder, vectors: list[ir.Value]) -> ir.Value:
+def join_rows(builder: ir.IRBuilder, vectors: list[ir.Value]) -> ir.Value:
     joined = ir.Constant(ir.ArrayType(vectors[0].type, len(vectors)), ir.Undefined)
     for row, vector in enumerate(vectors):
         joined = builder.insert_value(joined, vector, row)
@@ -51,8 +54,8 @@ def _by_row(instruction):
     """numba code generator that applies `instruction(builder, *vectors)` to each row of its arguments."""
 
     def code(context, builder, call, arguments):
-        split = [_rows(builder, argument, call.return_type.rows) for argument in arguments]
-        return _join(builder, [instruction(builder, *vectors) for vectors in zip(*split, strict=True)])
+        split = [rows_of(builder, argument, call.return_type.rows) for argument in arguments]
+        return join_rows(builder, [instruction(builder, *vectors) for vectors in zip(*split, strict=True)])
 
     return code
 
@@ -81,6 +84,16 @@ for _function, _method in (
     _register_operator(_function, _method)
 
 
+@infer_global(operator.neg)
+class _Negation(AbstractTemplate):
+    def generic(self, arguments, keywords):
+        if isinstance(arguments[0], Lanes):
+            return signature(arguments[0], *arguments)
+
+
+lower_builtin(operator.neg, Lanes)(_by_row(lambda builder, x: builder.fneg(x)))
+
+
 @intrinsic
 def exp2(typing_context, x):
     """2^x, x Lanes."""
@@ -93,14 +106,24 @@ def exp(typing_context, x):
     return x(x), _by_row(lambda builder, vector: exp_code(builder, vector, x.dtype, math.e))
 
 
+def _keep_sign(comparison: str):
+    def instruction(builder, x):
+        zero = splat_constant(x.type, 0.0)
+        return builder.select(builder.fcmp_ordered(comparison, x, zero), zero, x)
+
+    return _by_row(instruction)
+
+
 @intrinsic
-def maximum(typing_context, a, b):
-    """The larger of a and b in every lane; NaN in a stays."""
+def positive_part(typing_context, x):
+    """max(x, 0) in every lane, NaN for NaN."""
+    return x(x), _keep_sign("<")
 
-    def instruction(builder, a, b):
-        return builder.select(builder.fcmp_ordered("<", a, b), b, a)
 
-    return _wider(a, b)(a, b), _by_row(instruction)
+@intrinsic
+def negative_part(typing_context, x):
+    """min(x, 0) in every lane, NaN for NaN."""
+    return x(x), _keep_sign(">")
 
 
 @intrinsic
@@ -111,6 +134,19 @@ def where_negative(typing_context, x, a, b):
         return builder.select(builder.fcmp_ordered("<", x, splat_constant(x.type, 0.0)), a, b)
 
     return _wider(a, b)(x, a, b), _by_row(instruction)
+
+
+@intrinsic
+def add_up_rows(typing_context, start, tile):
+    """One row: start plus the rows of `tile`."""
+
+    def code(context, builder, call, arguments):
+        (total,) = rows_of(builder, arguments[0], 1)
+        for row in rows_of(builder, arguments[1], tile.rows):
+            total = builder.fadd(total, row)
+        return join_rows(builder, [total])
+
+    return start(start, tile), code
 
 
 def _log1p_coefficients(degree: int) -> list[float]:
@@ -143,188 +179,15 @@ def log1p(typing_context, w):
     return w(w), _by_row(instruction)
 
 
-@intrinsic
-def add_up_rows(typing_context, start, tile):
-    """One row: start plus the rows of `tile`."""
-
-    def code(context, builder, call, arguments):
-        (total,) = _rows(builder, arguments[0], 1)
-        for row in _rows(builder, arguments[1], tile.rows):
-            total = builder.fadd(total, row)
-        return _join(builder, [total])
-
-    return start(start, tile), code
+@inlined
+def sigmoid(x, one):
+    """1 / (1 + e^-x); `one` is a row of ones."""
+    return one / (one + exp(-x))
 
 
-# ---- between memory and registers: `array` is one-dimensional and contiguous, rows lie `stride` apart ----
-
-
-def _pointer(context, builder, call, arguments, target: ir.Type, offset=None):
-    """Address of array[index + offset], arguments = (array, index, …), seen as the address of a `target`."""
-    data = context.make_array(call.args[0])(context, builder, arguments[0]).data
-    index = arguments[1] if offset is None else builder.add(arguments[1], offset)
-    return builder.bitcast(builder.gep(data, [index]), target.as_pointer())
-
-
-def _vector_type(context, dtype: types.Float) -> ir.VectorType:
-    return ir.VectorType(context.get_value_type(dtype), 8 * VECTOR_BYTES // dtype.bitwidth)
-
-
-def _row_pointers(context, builder, call, arguments, rows: int) -> list[ir.Value]:
-    vector = _vector_type(context, call.args[0].dtype)
-    steps = [builder.mul(arguments[2], ir.Constant(arguments[2].type, row)) for row in range(rows)]
-    return [_pointer(context, builder, call, arguments, vector, step) for step in steps]
-
-
-@intrinsic(prefer_literal=True)
-def load(typing_context, array, index, stride, rows):
-    """`rows` (a constant) rows of Lanes from array[index + row * stride:]."""
-    lanes = Lanes(array.dtype, rows.literal_value)
-
-    def code(context, builder, call, arguments):
-        pointers = _row_pointers(context, builder, call, arguments, lanes.rows)
-        return _join(builder, [builder.load(pointer, align=array.dtype.bitwidth // 8) for pointer in pointers])
-
-    return lanes(array, types.intp, types.intp, rows), code
-
-
-@intrinsic
-def store(typing_context, array, index, stride, value):
-    """Put the rows of `value` at array[index + row * stride:]."""
-
-    def code(context, builder, call, arguments):
-        pointers = _row_pointers(context, builder, call, arguments, value.rows)
-        for pointer, vector in zip(pointers, _rows(builder, arguments[3], value.rows), strict=True):
-            builder.store(vector, pointer, align=array.dtype.bitwidth // 8)
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, types.intp, value), code
-
-
-def _spread(builder: ir.IRBuilder, vector: ir.VectorType, number: ir.Value) -> ir.Value:
-    first = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
-    single = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.IntType(32)(0))
-    return builder.shuffle_vector(single, single, first)
-
-
-def _mask(builder: ir.IRBuilder, remaining: ir.Value, count: int) -> ir.Value:
-    vector = ir.VectorType(remaining.type, count)
-    numbers = ir.Constant(vector, [ir.Constant(remaining.type, lane) for lane in range(count)])
-    return builder.icmp_signed("<", numbers, _spread(builder, vector, remaining))
-
-
-def _masked(builder: ir.IRBuilder, action: str, vector: ir.VectorType, result, arguments: list[ir.Value]) -> ir.Value:
-    name = f"llvm.masked.{action}.v{vector.count}{'f32' if isinstance(vector.element, ir.FloatType) else 'f64'}.p0"
-    function_type = ir.FunctionType(result, [argument.type for argument in arguments])
-    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments)
-
-
-@intrinsic
-def load_first(typing_context, array, index, remaining):
-    """One row from array[index:], of which only the first `remaining` lanes are read; the others are 0."""
-
-    def code(context, builder, call, arguments):
-        vector = _vector_type(context, array.dtype)
-        align = ir.IntType(32)(array.dtype.bitwidth // 8)
-        mask = _mask(builder, arguments[2], vector.count)
-        pointer = _pointer(context, builder, call, arguments, vector)
-        zeros = splat_constant(vector, 0.0)
-        return _join(builder, [_masked(builder, "load", vector, vector, [pointer, align, mask, zeros])])
-
-    return Lanes(array.dtype, 1)(array, types.intp, types.intp), code
-
-
-@intrinsic
-def store_first(typing_context, array, index, remaining, value):
-    """Put the first `remaining` lanes of the one row `value` at array[index:]."""
-
-    def code(context, builder, call, arguments):
-        vector = _vector_type(context, array.dtype)
-        align = ir.IntType(32)(array.dtype.bitwidth // 8)
-        mask = _mask(builder, arguments[2], vector.count)
-        pointer = _pointer(context, builder, call, arguments, vector)
-        row = builder.extract_value(arguments[3], 0)
-        _masked(builder, "store", vector, ir.VoidType(), [row, pointer, align, mask])
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, types.intp, value), code
-
-
-@intrinsic(prefer_literal=True)
-def spread(typing_context, array, index, rows):
-    """`rows` (a constant) rows, each holding one number of array[index:] in all its lanes."""
-    lanes = Lanes(array.dtype, rows.literal_value)
-
-    def code(context, builder, call, arguments):
-        vector = _vector_type(context, array.dtype)
-        steps = [ir.Constant(arguments[1].type, row) for row in range(lanes.rows)]
-        pointers = [_pointer(context, builder, call, arguments, vector.element, step) for step in steps]
-        return _join(builder, [_spread(builder, vector, builder.load(pointer)) for pointer in pointers])
-
-    return lanes(array, types.intp, rows), code
-
-
-@intrinsic
-def fill(typing_context, array, number):
-    """One row with `number` in every lane, in the array's number type."""
-    lanes = Lanes(array.dtype, 1)
-
-    def code(context, builder, call, arguments):
-        vector = _vector_type(context, array.dtype)
-        number_ = context.cast(builder, arguments[1], number, array.dtype)
-        return _join(builder, [_spread(builder, vector, number_)])
-
-    return lanes(array, number), code
-
-
-def _sums(builder: ir.IRBuilder, vectors: list[ir.Value]) -> ir.Value:
-    """One short vector that holds the sum over the lanes of each of `vectors` (eight of them).
-
-    Vectors are halved and put side by side, two into one, until every sum has come down to one element: about three
-    instructions a vector, where summing each on its own takes eight.
-    """
-    count = vectors[0].type.count
-    lane = 2 * count // 8  # elements in 128 bits, within which shuffles are cheap
-
-    def merge(first: list[int], second: list[int]) -> list[ir.Value]:
-        picks = [ir.Constant(ir.VectorType(ir.IntType(32), len(pick)), pick) for pick in (first, second)]
-        partners = vectors[1::2] or vectors
-        return [
-            builder.fadd(*(builder.shuffle_vector(a, b, pick) for pick in picks))
-            for a, b in zip(vectors[::2], partners, strict=True)
-        ]
-
-    unit = 1
-    while unit < lane:
-        steps = [(start, step) for start in range(0, count, lane) for step in range(0, lane // 2, unit)]
-        halves = [
-            [vector + start + half + step + e for start, step in steps for vector in (0, count) for e in range(unit)]
-            for half in (0, lane // 2)
-        ]
-        vectors = merge(*halves)
-        unit *= 2
-    run = count
-    while run > lane:
-        both = (0, count) if len(vectors) > 1 else (0,)
-        halves = [
-            [vector + start + half + e for vector in both for start in range(0, count, run) for e in range(run // 2)]
-            for half in (0, run // 2)
-        ]
-        vectors = merge(*halves)
-        run //= 2
-    return vectors[0]
-
-
-@intrinsic
-def add_sums(typing_context, array, index, a, b):
-    """array[index : index + 8] += the sums over the lanes of a's four rows, then of b's four."""
-
-    def code(context, builder, call, arguments):
-        sums = _sums(builder, _rows(builder, arguments[2], 4) + _rows(builder, arguments[3], 4))
-        pointer, align = _pointer(context, builder, call, arguments, sums.type), array.dtype.bitwidth // 8
-        before = builder.load(pointer, align=align)
-        builder.store(builder.fadd(before, sums), pointer, align=align)
-        return context.get_dummy_value()
-
-    assert a.rows == b.rows == 4
-    return types.void(array, types.intp, a, b), code
+@inlined
+def softplus_and_slope(x, one):
+    """log(1 + e^x) and its derivative, exact to rounding for large x of either sign; `one` is a row of ones."""
+    small = exp(negative_part(x) - positive_part(x))
+    share = one / (one + small)
+    return positive_part(x) + log1p(small), where_negative(x, small * share, share)

@@ -9,6 +9,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def selective_scan_reference(
@@ -33,7 +34,8 @@ def selective_scan(
 ) -> Tensor:  # fmt: skip
     """y (B, L, D), gated by silu(z); `delta` comes before bias and softplus.
 
-    Computes in float32, or in float64 if u is that, and returns u's type. On CPU the gradients are sums in a fixed order.
+    Computes in float32, or in float64 if u is that, and returns u's type. On CPU neither the result nor the gradients
+    depend on the number of threads: sums run in a fixed order.
     """
     dtype = torch.float64 if u_BLD.dtype == torch.float64 else torch.float32
     tensors = [tensor.to(dtype) for tensor in (u_BLD, delta_BLD, A_DN, B_BLN, C_BLN, D_D, z_BLD, bias_D)]
@@ -42,10 +44,16 @@ def selective_scan(
         return scan(*tensors).to(u_BLD.dtype)
 
 
-def _flat(tensor: Tensor):
+def flat(tensor: Tensor):
     """The memory under a tensor whose last dimension is contiguous, as a one-dimensional numpy array."""
     span = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return tensor.as_strided((span,), (1,)).numpy()
+    return tensor.detach().as_strided((span,), (1,)).numpy()
+
+
+def with_strides(tensor: Tensor) -> tuple:
+    """(flat array, (row stride, step stride)) of a (B, L, D) tensor; copied only if its channels are scattered."""
+    tensor = tensor if tensor.stride(-1) == 1 else tensor.contiguous()
+    return flat(tensor), tensor.stride()[:2]
 
 
 class _CompiledScan(torch.autograd.Function):
@@ -53,49 +61,53 @@ class _CompiledScan(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, *tensors):
-        from sear import selective_scan_kernel as kernel
         from sear.compiled import run_in_parallel
+        from sear.selective_scan_kernel import CHUNK, scan_forward
 
-        with torch.no_grad():
-            u, delta, A, B, C, D, z, bias = (t.detach() if t.stride(-1) == 1 else t.detach().contiguous() for t in tensors)
-        batch, length, channels = u.shape
-        states = A.shape[1]
-        lanes = 64 // u.element_size()
-        row = -(-channels // lanes) * lanes
-        rows = -(-states // kernel.GROUP) * kernel.GROUP
-        A2 = F.pad(A.mT * math.log2(math.e), (0, row - channels, 0, rows - states))
-        D_, bias_ = F.pad(D, (0, row - channels)), F.pad(bias, (0, row - channels))
+        u = tensors[0]
+        scan = _scan(tensors)
+        saved = u.new_empty(0)
+        if any(ctx.needs_input_grad):
+            saved = u.new_empty(scan.batch, (scan.length - 1) // CHUNK, scan.padded_states, scan.row_size)
         y = torch.empty_like(u, memory_format=torch.contiguous_format)
-        keep = any(ctx.needs_input_grad)
-        saved = u.new_empty(batch * ((length - 1) // kernel.CHUNK) * rows * row if keep else 0)
-        splits = min(row // lanes, max(1, 16 // batch))
-        strides = tuple(tensor.stride()[:2] for tensor in (u, delta, z, B, C))
-        arrays = [_flat(t) for t in (u, delta, A2.contiguous(), B, C, D_, z, bias_)]
-        run_in_parallel(
-            kernel.scan_forward, batch * splits, splits, (length, channels, states), strides, *arrays, _flat(y), saved.numpy()
-        )
-        ctx.save_for_backward(*tensors)
-        ctx.rest = (splits, (batch, length, channels, states), strides, arrays, saved, rows, row)
+        run_in_parallel(scan_forward, scan.batch * scan.splits, scan._replace(saved=saved.view(-1).numpy()), flat(y))
+        ctx.save_for_backward(*tensors, saved)
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, dy):
-        from sear import selective_scan_kernel as kernel
         from sear.compiled import run_in_parallel
+        from sear.selective_scan_kernel import Gradients, scan_backward
 
-        splits, sizes, strides, arrays, saved, padded, row = ctx.rest
-        batch, length, channels, states = sizes
+        *tensors, saved = ctx.saved_tensors
+        scan = _scan(tensors)._replace(saved=saved.view(-1).numpy())
         dy = dy.contiguous()
-        rows = -(-batch // 64)
-        parts = -(-batch // rows)
+        rows = -(-scan.batch // 64)
+        parts = -(-scan.batch // rows)
         du, ddelta, dz = torch.empty_like(dy), torch.empty_like(dy), torch.empty_like(dy)
-        dBC = dy.new_empty(splits, batch, length, 2 * states)
-        dA = dy.new_zeros(parts, padded, row)
-        dD, dbias = dy.new_zeros(parts, row), dy.new_zeros(parts, row)
-        run_in_parallel(
-            kernel.scan_backward, parts * splits, splits, rows, sizes, strides, *arrays, _flat(dy), saved.numpy(),
-            *(_flat(t) for t in (du, ddelta, dz, dBC, dA, dD, dbias)),
-        )
-        dBC = dBC[0] if splits == 1 else dBC.sum(0)
-        dA, dD, dbias = (torch.from_numpy(t.numpy().sum(0)) for t in (dA, dD, dbias))
-        return du, ddelta, dA.mT[:channels, :states], dBC[..., :states], dBC[..., states:], dD[:channels], dz, dbias[:channels]
+        dBC = dy.new_empty(scan.splits, scan.batch, scan.length, 2 * scan.states)
+        sums = [dy.new_zeros(parts, *shape, scan.row_size) for shape in ((scan.padded_states,), (), ())]
+        gradients = Gradients(rows, *(flat(tensor) for tensor in (du, ddelta, dz, dBC, *sums)))
+        run_in_parallel(scan_backward, parts * scan.splits, scan, flat(dy), gradients)
+        # numpy adds the parts one after another: torch's order could depend on the number of threads
+        dA, dD, dbias = (torch.from_numpy(tensor.numpy().sum(axis=0))[..., : scan.channels] for tensor in sums)
+        dB, dC = (dBC[0] if scan.splits == 1 else dBC.sum(0)).chunk(2, dim=-1)
+        return du, ddelta, dA[: scan.states].mT, dB, dC, dD, dz, dbias
+
+
+def _scan(tensors: list[Tensor]):
+    """The kernels' description of a call; `saved` is still to be filled in."""
+    from sear.selective_scan_kernel import GROUP, Scan
+
+    u, delta, A, B, C, D, z, bias = (tensor.detach() for tensor in tensors)
+    (batch, length, channels), states = u.shape, A.shape[1]
+    width = 64 // u.element_size()
+    blocks = -(-channels // width)
+    row_size, padded_states = blocks * width, -(-states // GROUP) * GROUP
+    A2, D, bias = (F.pad(tensor, (0, row_size - channels)) for tensor in (A.mT * math.log2(math.e), D, bias))
+    A2 = F.pad(A2, (0, 0, 0, padded_states - states)).contiguous()
+    splits = min(blocks, max(1, 16 // batch))  # from the sizes alone, so that the order of sums is, too
+    sizes = (batch, length, channels, states, row_size, padded_states, splits)
+    strided = [part for tensor in (u, delta, B, C, z) for part in with_strides(tensor)]
+    return Scan(*sizes, *strided, flat(A2), flat(D), flat(bias), None)

@@ -1,230 +1,295 @@
 """The compiled selective scan and its gradient, for CPU (selective_scan.py has the plain form and the legend).
 
-A unit of work is a few rows of the batch and some blocks of channels. Within a block, SIMD lanes are neighbouring channels;
-states are taken four at a time, each group running through time with its states in registers.
+A unit of work is some rows of the batch and a share of their channels. SIMD lanes are neighbouring channels (a block).
+The states of a channel are taken GROUP at a time, each group running through a chunk of time in registers.
 """
 
-import numba
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from sear.compiled import compiled
-from sear.lanes import add_sums, add_up_rows, exp, exp2, fill, load, load_first, log1p, maximum, spread, store
-from sear.lanes import store_first, where_negative
+from sear.lane_memory import add_sums, aligned_scratch, fill, load, load_first, spread, store, store_first
+from sear.lanes import add_up_rows, exp2, inlined, sigmoid, softplus_and_slope
 
 GROUP = 4  # states of a channel that are worked on together
-CHUNK = 64  # time steps whose states fit in the first-level cache; states between chunks are kept for the backward pass
+CHUNK = 128  # steps whose states the backward pass holds at once, in the cache; those between chunks are kept in memory
 LOG_2 = float(np.log(2))
-inlined = numba.njit(forceinline=True, error_model="numpy", fastmath={"contract"})
+
+
+class Scan(NamedTuple):
+    """One call: sizes, then flat arrays. A strided input comes with (row stride, step stride).
+
+    `row_size` and `padded_states` are the numbers of channels and states, filled up to whole blocks and groups.
+    """
+
+    batch: int
+    length: int
+    channels: int
+    states: int
+    row_size: int
+    padded_states: int
+    splits: int  # shares into which the channels are cut, so that a small batch keeps all threads busy
+    u: Any
+    u_strides: tuple[int, int]
+    delta: Any
+    delta_strides: tuple[int, int]
+    B: Any
+    B_strides: tuple[int, int]
+    C: Any
+    C_strides: tuple[int, int]
+    z: Any
+    z_strides: tuple[int, int]
+    A2: Any  # (padded_states, row_size), times log2(e)
+    D: Any  # (row_size,)
+    bias: Any  # (row_size,)
+    saved: (
+        Any  # (batch, chunks - 1, padded_states, row_size): states before each chunk but the first; empty: not wanted
+    )
+
+
+class Gradients(NamedTuple):
+    """Flat arrays. Sums over the batch come in parts, one for each run of `rows` rows, so that their order is fixed."""
+
+    rows: int
+    du: Any  # (B, L, D), as ddelta and dz
+    ddelta: Any
+    dz: Any
+    dBC: Any  # (splits, B, L, 2 N): the share of each split, B's before C's
+    dA: Any  # (parts, padded_states, row_size), zeros on entry, as dD and dbias
+    dD: Any  # (parts, row_size)
+    dbias: Any
+
+
+class Scratch(NamedTuple):
+    """A thread's own memory: for one block and chunk, (steps, lanes), unless said otherwise."""
+
+    delta: Any
+    du: Any  # delta * u
+    y: Any
+    BC: Any  # (steps, 2 * padded_states): GROUP B's, their C's, the next GROUP B's, …
+    state: Any  # (padded_states, row_size): the states between chunks, or their gradients on the way back
+    # backward only
+    slope: Any  # of softplus
+    dy: Any  # gradient of y before the gate
+    dgate: Any  # gradient of z over y
+    from_B: Any  # gradient of delta * u
+    from_decay: Any  # gradient of delta by way of the decays, times log2(e)
+    decay: Any  # (steps, GROUP, lanes)
+    before: Any  # (steps, GROUP, lanes): the states before each step
+    dBC: Any  # laid out as BC
 
 
 @inlined
-def softplus_and_slope(x, array):
-    one = fill(array, 1)
-    small = exp(fill(array, 0) - maximum(x, fill(array, 0) - x))
-    share = one / (one + small)
-    return maximum(fill(array, 0), x) + log1p(small), where_negative(x, small * share, share)
+def scratch_for(scan, backward):
+    array = scan.u
+    size = CHUNK * (64 // array.itemsize)
+    more = size * backward
+    BC_size = 2 * CHUNK * scan.padded_states
+    scratch = Scratch(
+        aligned_scratch(array, size),
+        aligned_scratch(array, size),
+        aligned_scratch(array, size),
+        aligned_scratch(array, BC_size),
+        aligned_scratch(array, scan.padded_states * scan.row_size),
+        aligned_scratch(array, more),
+        aligned_scratch(array, more),
+        aligned_scratch(array, more),
+        aligned_scratch(array, more),
+        aligned_scratch(array, more),
+        aligned_scratch(array, more * GROUP),
+        aligned_scratch(array, more * GROUP),
+        aligned_scratch(array, BC_size * backward),
+    )
+    scratch.BC[:] = 0  # states that only fill up a group stay 0
+    return scratch
 
 
 @inlined
-def sigmoid(x, array):
-    one = fill(array, 1)
-    return one / (one + exp(fill(array, 0) - x))
+def place_in_BC(scan, t, n):
+    return t * 2 * scan.padded_states + n // GROUP * 2 * GROUP + n % GROUP
 
 
 @inlined
-def aligned_scratch(array, size):
-    """Uninitialised memory for `size` numbers that starts at a multiple of 64 bytes."""
-    memory = np.empty(size + 64 // array.itemsize, array.dtype)
-    start = (-memory.ctypes.data % 64) // array.itemsize
-    return memory[start : start + size]
-
-
-@inlined
-def pack_BC(scratch, at, B, B_at, B_step, C, C_at, C_step, steps, states):
-    """Put B and C of `steps` steps side by side, GROUP states of each in turn; states that only fill up stay 0."""
+def pack_BC(scan, scratch, b, t0, steps):
     for t in range(steps):
-        for n in range(states):
-            place = at + (n // GROUP) * 2 * GROUP + n % GROUP
-            scratch[place] = B[B_at + t * B_step + n]
-            scratch[place + GROUP] = C[C_at + t * C_step + n]
-        at += 2 * (-(-states // GROUP) * GROUP)
+        B_at = b * scan.B_strides[0] + (t0 + t) * scan.B_strides[1]
+        C_at = b * scan.C_strides[0] + (t0 + t) * scan.C_strides[1]
+        for n in range(scan.states):
+            place = place_in_BC(scan, t, n)
+            scratch.BC[place] = scan.B[B_at + n]
+            scratch.BC[place + GROUP] = scan.C[C_at + n]
+
+
+@inlined
+def read(array, strides, b, t, channel, channels):
+    return load_first(array, b * strides[0] + t * strides[1] + channel, channels - channel)
+
+
+@inlined
+def prepare(scan, scratch, b, t0, steps, channel):
+    """Fill the scratch of one block with delta, delta * u and the start of y."""
+    width = 64 // scan.u.itemsize
+    bias, D, one = load(scan.bias, channel, 0, 1), load(scan.D, channel, 0, 1), fill(scan.u, 1)
+    for t in range(steps):
+        u = read(scan.u, scan.u_strides, b, t0 + t, channel, scan.channels)
+        raw = read(scan.delta, scan.delta_strides, b, t0 + t, channel, scan.channels)
+        delta, slope = softplus_and_slope(raw + bias, one)
+        store(scratch.delta, t * width, 0, delta)
+        store(scratch.du, t * width, 0, delta * u)
+        store(scratch.y, t * width, 0, D * u)
+        if scratch.slope.size > 0:
+            store(scratch.slope, t * width, 0, slope)
+
+
+@inlined
+def run_states(scan, scratch, state, A2, n, steps, keep):
+    """The states n … n + GROUP - 1 through the steps of a chunk, adding to y; `keep` notes what backward needs."""
+    width = 64 // scan.u.itemsize
+    for t in range(steps):
+        BC_at = t * 2 * scan.padded_states + 2 * n
+        decay = exp2(load(scratch.delta, t * width, 0, 1) * A2)
+        if keep:
+            store(scratch.decay, t * GROUP * width, width, decay)
+            store(scratch.before, t * GROUP * width, width, state)
+        state = decay * state + load(scratch.du, t * width, 0, 1) * spread(scratch.BC, BC_at, GROUP)
+        y = add_up_rows(load(scratch.y, t * width, 0, 1), state * spread(scratch.BC, BC_at + GROUP, GROUP))
+        store(scratch.y, t * width, 0, y)
+    return state
 
 
 @compiled
-def scan_forward(start, stop, splits, sizes, strides, u, delta, A2, B, C, D, z, bias, y, saved):
-    """y for units start..stop; `saved`, unless empty, receives the states before every chunk but the first.
-
-    A unit is one row of the batch and one of `splits` shares of the channels. sizes: length, channels, states. strides:
-    (row, step) of u, delta, z, B, C. A2: (padded states, padded channels), times log2(e). y: (B, L, D). saved: (B, chunks
-    - 1, padded states, padded channels). All arrays are flat; D and bias are padded.
-    """
-    length, channels, states = sizes
-    (u_row, u_step), (delta_row, delta_step), (z_row, z_step), (B_row, B_step), (C_row, C_step) = strides
-    width = 64 // u.itemsize
-    blocks, padded_states = -(-channels // width), -(-states // GROUP) * GROUP
-    row_size, BC_step = blocks * width, 2 * padded_states
-    chunks = -(-length // CHUNK)
-    delta_s = aligned_scratch(u, CHUNK * width)
-    du_s = aligned_scratch(u, CHUNK * width)
-    y_s = aligned_scratch(u, CHUNK * width)
-    state_s = aligned_scratch(u, padded_states * row_size)
-    BC_s = aligned_scratch(u, CHUNK * BC_step)
-    BC_s[:] = 0
+def scan_forward(start, stop, scan, y):
+    """y (B, L, D), and scan.saved unless it is empty, for units start … stop - 1; a unit is a row and a split."""
+    width = 64 // scan.u.itemsize
+    blocks, chunks = scan.row_size // width, -(-scan.length // CHUNK)
+    scratch = scratch_for(scan, 0)
+    one = fill(scan.u, 1)
     for unit in range(start, stop):
-        b, split = unit // splits, unit % splits
-        state_s[:] = 0
+        b, split = unit // scan.splits, unit % scan.splits
+        scratch.state[:] = 0
         for chunk in range(chunks):
             t0 = chunk * CHUNK
-            steps = min(CHUNK, length - t0)
-            pack_BC(BC_s, 0, B, b * B_row + t0 * B_step, B_step, C, b * C_row + t0 * C_step, C_step, steps, states)
-            for block in range(blocks * split // splits, blocks * (split + 1) // splits):
-                c0 = block * width
-                left = channels - c0
-                bias_c, D_c = load(bias, c0, 0, 1), load(D, c0, 0, 1)
+            steps = min(CHUNK, scan.length - t0)
+            pack_BC(scan, scratch, b, t0, steps)
+            for block in range(blocks * split // scan.splits, blocks * (split + 1) // scan.splits):
+                channel = block * width
+                prepare(scan, scratch, b, t0, steps, channel)
+                for n in range(0, scan.padded_states, GROUP):
+                    place = n * scan.row_size + channel
+                    state = load(scratch.state, place, scan.row_size, GROUP)
+                    if chunk > 0 and scan.saved.size > 0:
+                        saved_at = (b * (chunks - 1) + chunk - 1) * scan.padded_states * scan.row_size
+                        store(scan.saved, saved_at + place, scan.row_size, state)
+                    A2 = load(scan.A2, place, scan.row_size, GROUP)
+                    state = run_states(scan, scratch, state, A2, n, steps, False)
+                    store(scratch.state, place, scan.row_size, state)
                 for t in range(steps):
-                    u_t = load_first(u, b * u_row + (t0 + t) * u_step + c0, left)
-                    raw = load_first(delta, b * delta_row + (t0 + t) * delta_step + c0, left)
-                    delta_t, _ = softplus_and_slope(raw + bias_c, u)
-                    store(delta_s, t * width, 0, delta_t)
-                    store(du_s, t * width, 0, delta_t * u_t)
-                    store(y_s, t * width, 0, D_c * u_t)
-                for n in range(0, padded_states, GROUP):
-                    place = n * row_size + c0
-                    state = load(state_s, place, row_size, GROUP)
-                    if chunk > 0 and saved.size > 0:
-                        save_at = (b * (chunks - 1) + chunk - 1) * padded_states * row_size
-                        store(saved, save_at + place, row_size, state)
-                    A2_n = load(A2, place, row_size, GROUP)
-                    for t in range(steps):
-                        BC_at = t * BC_step + 2 * n
-                        decay = exp2(load(delta_s, t * width, 0, 1) * A2_n)
-                        state = decay * state + load(du_s, t * width, 0, 1) * spread(BC_s, BC_at, GROUP)
-                        outputs = add_up_rows(load(y_s, t * width, 0, 1), state * spread(BC_s, BC_at + GROUP, GROUP))
-                        store(y_s, t * width, 0, outputs)
-                    store(state_s, place, row_size, state)
-                for t in range(steps):
-                    z_t = load_first(z, b * z_row + (t0 + t) * z_step + c0, left)
-                    y_t = load(y_s, t * width, 0, 1) * z_t * sigmoid(z_t, u)
-                    store_first(y, (b * length + t0 + t) * channels + c0, left, y_t)
+                    z = read(scan.z, scan.z_strides, b, t0 + t, channel, scan.channels)
+                    gated = load(scratch.y, t * width, 0, 1) * z * sigmoid(z, one)
+                    store_first(y, (b * scan.length + t0 + t) * scan.channels + channel, scan.channels - channel, gated)
+
+
+@inlined
+def prepare_back(scan, scratch, dy, b, t0, steps, channel):
+    """Fill the rest of the block's scratch from the gradient dy of the gated output."""
+    width = 64 // scan.u.itemsize
+    one, zero = fill(scan.u, 1), fill(scan.u, 0)
+    for t in range(steps):
+        z = read(scan.z, scan.z_strides, b, t0 + t, channel, scan.channels)
+        d_gated = load_first(dy, (b * scan.length + t0 + t) * scan.channels + channel, scan.channels - channel)
+        share = sigmoid(z, one)
+        store(scratch.dy, t * width, 0, d_gated * z * share)
+        store(scratch.dgate, t * width, 0, d_gated * share * (one + z * (one - share)))
+        store(scratch.from_B, t * width, 0, zero)
+        store(scratch.from_decay, t * width, 0, zero)
+
+
+@inlined
+def run_back(scan, scratch, state, carry, dA, A2, n, steps):
+    """Back through the chunk: `carry` is the gradient of the state before the step at hand. Returns carry and dA."""
+    width = 64 // scan.u.itemsize
+    for t in range(steps - 1, -1, -1):
+        BC_at = t * 2 * scan.padded_states + 2 * n
+        dy = load(scratch.dy, t * width, 0, 1)
+        dstate = dy * spread(scratch.BC, BC_at + GROUP, GROUP) + carry
+        add_sums(scratch.dBC, BC_at, dstate * load(scratch.du, t * width, 0, 1), dy * state)
+        from_B = add_up_rows(load(scratch.from_B, t * width, 0, 1), dstate * spread(scratch.BC, BC_at, GROUP))
+        store(scratch.from_B, t * width, 0, from_B)
+        carry = dstate * load(scratch.decay, t * GROUP * width, width, GROUP)
+        state = load(scratch.before, t * GROUP * width, width, GROUP)
+        d_exponent = carry * state
+        from_decay = add_up_rows(load(scratch.from_decay, t * width, 0, 1), d_exponent * A2)
+        store(scratch.from_decay, t * width, 0, from_decay)
+        dA = dA + d_exponent * load(scratch.delta, t * width, 0, 1)
+    return carry, dA
+
+
+@inlined
+def finish_back(scan, scratch, out, part, b, t0, steps, channel):
+    """Write the gradients of the block's inputs and add to those of D and the bias."""
+    width = 64 // scan.u.itemsize
+    sum_at = part * scan.row_size + channel
+    dD, dbias = load(out.dD, sum_at, 0, 1), load(out.dbias, sum_at, 0, 1)
+    D, log_2 = load(scan.D, channel, 0, 1), fill(scan.u, LOG_2)
+    for t in range(steps):
+        at, left = (b * scan.length + t0 + t) * scan.channels + channel, scan.channels - channel
+        u = read(scan.u, scan.u_strides, b, t0 + t, channel, scan.channels)
+        dy, from_B = load(scratch.dy, t * width, 0, 1), load(scratch.from_B, t * width, 0, 1)
+        ddelta = from_B * u + load(scratch.from_decay, t * width, 0, 1) * log_2
+        ddelta = ddelta * load(scratch.slope, t * width, 0, 1)
+        store_first(out.ddelta, at, left, ddelta)
+        store_first(out.du, at, left, from_B * load(scratch.delta, t * width, 0, 1) + dy * D)
+        store_first(out.dz, at, left, load(scratch.y, t * width, 0, 1) * load(scratch.dgate, t * width, 0, 1))
+        dbias = dbias + ddelta
+        dD = dD + dy * u
+    store(out.dD, sum_at, 0, dD)
+    store(out.dbias, sum_at, 0, dbias)
+
+
+@inlined
+def back_block(scan, scratch, out, dy, part, b, chunk, steps, channel):
+    """One block of channels in one chunk of one row, there and back."""
+    t0, chunks = chunk * CHUNK, -(-scan.length // CHUNK)
+    prepare(scan, scratch, b, t0, steps, channel)
+    prepare_back(scan, scratch, dy, b, t0, steps, channel)
+    for n in range(0, scan.padded_states, GROUP):
+        place = n * scan.row_size + channel
+        A2 = load(scan.A2, place, scan.row_size, GROUP)
+        if chunk > 0:
+            saved_at = (b * (chunks - 1) + chunk - 1) * scan.padded_states * scan.row_size
+            state = load(scan.saved, saved_at + place, scan.row_size, GROUP)
+        else:
+            state = A2 * fill(scan.u, 0)
+        state = run_states(scan, scratch, state, A2, n, steps, True)
+        carry = load(scratch.state, place, scan.row_size, GROUP)
+        sum_at = part * scan.padded_states * scan.row_size + place
+        carry, dA = run_back(scan, scratch, state, carry, load(out.dA, sum_at, scan.row_size, GROUP), A2, n, steps)
+        store(scratch.state, place, scan.row_size, carry)
+        store(out.dA, sum_at, scan.row_size, dA)
+    finish_back(scan, scratch, out, part, b, t0, steps, channel)
 
 
 @compiled
-def scan_backward(
-    start, stop, splits, rows, sizes, strides, u, delta, A2, B, C, D, z, bias, dy, saved,
-    du, ddelta, dz, dBC, dA, dD, dbias,
-):  # fmt: skip
-    """Gradients for units start..stop, from dy (B, L, D) and what scan_forward saved.
-
-    A unit is `rows` rows of the batch and one of `splits` shares of the channels. sizes, strides, inputs: as scan_forward.
-    du, ddelta, dz: (B, L, D). dBC: (splits, B, L, 2 N), each share's part. dA: (parts, padded states, padded channels); dD,
-    dbias: (parts, padded channels), zeros on entry: one partial sum for each run of `rows` rows.
-    """
-    batch, length, channels, states = sizes
-    (u_row, u_step), (delta_row, delta_step), (z_row, z_step), (B_row, B_step), (C_row, C_step) = strides
-    width = 64 // u.itemsize
-    blocks, padded_states = -(-channels // width), -(-states // GROUP) * GROUP
-    row_size, BC_step = blocks * width, 2 * padded_states
-    chunks = -(-length // CHUNK)
-    delta_s = aligned_scratch(u, CHUNK * width)
-    slope_s = aligned_scratch(u, CHUNK * width)
-    du_s = aligned_scratch(u, CHUNK * width)
-    dy_s = aligned_scratch(u, CHUNK * width)
-    gate_s = aligned_scratch(u, CHUNK * width)
-    y_s = aligned_scratch(u, CHUNK * width)
-    ddu_s = aligned_scratch(u, CHUNK * width)
-    ddecay_s = aligned_scratch(u, CHUNK * width)
-    decay_s = aligned_scratch(u, CHUNK * width * GROUP)
-    before_s = aligned_scratch(u, CHUNK * width * GROUP)
-    carry_s = aligned_scratch(u, padded_states * row_size)
-    BC_s = aligned_scratch(u, CHUNK * BC_step)
-    dBC_s = aligned_scratch(u, CHUNK * BC_step)
-    BC_s[:] = 0
-    tile = GROUP * width
-    one = fill(u, 1)
-    log_2 = fill(u, LOG_2)
-    zero = fill(u, 0)
+def scan_backward(start, stop, scan, dy, out):
+    """Every field of `out` from dy (B, L, D), for units start … stop - 1; a unit is a run of rows and a split."""
+    width = 64 // scan.u.itemsize
+    blocks, chunks = scan.row_size // width, -(-scan.length // CHUNK)
+    scratch = scratch_for(scan, 1)
     for unit in range(start, stop):
-        part, split = unit // splits, unit % splits
-        for b in range(part * rows, min(batch, (part + 1) * rows)):
-            carry_s[:] = 0
+        part, split = unit // scan.splits, unit % scan.splits
+        for b in range(part * out.rows, min(scan.batch, (part + 1) * out.rows)):
+            scratch.state[:] = 0
             for chunk in range(chunks - 1, -1, -1):
                 t0 = chunk * CHUNK
-                steps = min(CHUNK, length - t0)
-                pack_BC(BC_s, 0, B, b * B_row + t0 * B_step, B_step, C, b * C_row + t0 * C_step, C_step, steps, states)
-                dBC_s[:] = 0
-                for block in range(blocks * split // splits, blocks * (split + 1) // splits):
-                    c0 = block * width
-                    left = channels - c0
-                    bias_c, D_c = load(bias, c0, 0, 1), load(D, c0, 0, 1)
-                    for t in range(steps):
-                        u_t = load_first(u, b * u_row + (t0 + t) * u_step + c0, left)
-                        raw = load_first(delta, b * delta_row + (t0 + t) * delta_step + c0, left)
-                        z_t = load_first(z, b * z_row + (t0 + t) * z_step + c0, left)
-                        dy_t = load_first(dy, (b * length + t0 + t) * channels + c0, left)
-                        delta_t, slope = softplus_and_slope(raw + bias_c, u)
-                        open_ = sigmoid(z_t, u)
-                        store(delta_s, t * width, 0, delta_t)
-                        store(slope_s, t * width, 0, slope)
-                        store(du_s, t * width, 0, delta_t * u_t)
-                        store(dy_s, t * width, 0, dy_t * z_t * open_)
-                        store(gate_s, t * width, 0, dy_t * open_ * (one + z_t * (one - open_)))
-                        store(y_s, t * width, 0, D_c * u_t)
-                        store(ddu_s, t * width, 0, zero)
-                        store(ddecay_s, t * width, 0, zero)
-                    for n in range(0, padded_states, GROUP):
-                        place = n * row_size + c0
-                        A2_n = load(A2, place, row_size, GROUP)
-                        save_at = (b * (chunks - 1) + chunk - 1) * padded_states * row_size
-                        if chunk > 0:
-                            state = load(saved, save_at + place, row_size, GROUP)
-                        else:
-                            state = A2_n * zero
-                        for t in range(steps):
-                            BC_at = t * BC_step + 2 * n
-                            decay = exp2(load(delta_s, t * width, 0, 1) * A2_n)
-                            store(decay_s, t * tile, width, decay)
-                            store(before_s, t * tile, width, state)
-                            state = decay * state + load(du_s, t * width, 0, 1) * spread(BC_s, BC_at, GROUP)
-                            outputs = add_up_rows(
-                                load(y_s, t * width, 0, 1), state * spread(BC_s, BC_at + GROUP, GROUP)
-                            )
-                            store(y_s, t * width, 0, outputs)
-                        carry = load(carry_s, place, row_size, GROUP)
-                        dA_at = part * padded_states * row_size + place
-                        dA_n = load(dA, dA_at, row_size, GROUP)
-                        for t in range(steps - 1, -1, -1):
-                            BC_at = t * BC_step + 2 * n
-                            dy_t = load(dy_s, t * width, 0, 1)
-                            dstate = dy_t * spread(BC_s, BC_at + GROUP, GROUP) + carry
-                            add_sums(dBC_s, BC_at, dstate * load(du_s, t * width, 0, 1), dy_t * state)
-                            ddu = add_up_rows(load(ddu_s, t * width, 0, 1), dstate * spread(BC_s, BC_at, GROUP))
-                            store(ddu_s, t * width, 0, ddu)
-                            carry = dstate * load(decay_s, t * tile, width, GROUP)
-                            state = load(before_s, t * tile, width, GROUP)
-                            ddecay = carry * state
-                            store(ddecay_s, t * width, 0, add_up_rows(load(ddecay_s, t * width, 0, 1), ddecay * A2_n))
-                            dA_n = dA_n + ddecay * load(delta_s, t * width, 0, 1)
-                        store(carry_s, place, row_size, carry)
-                        store(dA, dA_at, row_size, dA_n)
-                    dD_c = load(dD, part * row_size + c0, 0, 1)
-                    dbias_c = load(dbias, part * row_size + c0, 0, 1)
-                    for t in range(steps):
-                        out_at = (b * length + t0 + t) * channels + c0
-                        u_t = load_first(u, b * u_row + (t0 + t) * u_step + c0, left)
-                        dy_t = load(dy_s, t * width, 0, 1)
-                        ddu = load(ddu_s, t * width, 0, 1)
-                        ddelta_t = ddu * u_t + load(ddecay_s, t * width, 0, 1) * log_2
-                        ddelta_t = ddelta_t * load(slope_s, t * width, 0, 1)
-                        store_first(ddelta, out_at, left, ddelta_t)
-                        store_first(du, out_at, left, ddu * load(delta_s, t * width, 0, 1) + dy_t * D_c)
-                        store_first(dz, out_at, left, load(y_s, t * width, 0, 1) * load(gate_s, t * width, 0, 1))
-                        dbias_c = dbias_c + ddelta_t
-                        dD_c = dD_c + dy_t * u_t
-                    store(dD, part * row_size + c0, 0, dD_c)
-                    store(dbias, part * row_size + c0, 0, dbias_c)
+                steps = min(CHUNK, scan.length - t0)
+                pack_BC(scan, scratch, b, t0, steps)
+                scratch.dBC[:] = 0
+                for block in range(blocks * split // scan.splits, blocks * (split + 1) // scan.splits):
+                    back_block(scan, scratch, out, dy, part, b, chunk, steps, block * width)
                 for t in range(steps):
-                    out_at = ((split * batch + b) * length + t0 + t) * 2 * states
-                    for n in range(states):
-                        place = t * BC_step + (n // GROUP) * 2 * GROUP + n % GROUP
-                        dBC[out_at + n] = dBC_s[place]
-                        dBC[out_at + states + n] = dBC_s[place + GROUP]
+                    at = ((split * scan.batch + b) * scan.length + t0 + t) * 2 * scan.states
+                    for n in range(scan.states):
+                        place = place_in_BC(scan, t, n)
+                        out.dBC[at + n] = scratch.dBC[place]
+                        out.dBC[at + scan.states + n] = scratch.dBC[place + GROUP]

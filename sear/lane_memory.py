@@ -1,0 +1,192 @@
+"""Moving SIMD values (lanes.py) between registers and memory.
+
+Every `array` is one-dimensional and contiguous and is addressed by a plain index: nothing checks its bounds.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from sear.compiled import splat_constant
+from sear.lanes import VECTOR_BYTES, Lanes, inlined, join_rows, rows_of
+
+
+@inlined
+def aligned_scratch(array, size):
+    """Uninitialised memory for `size` numbers of the array's type that starts at a multiple of 64 bytes."""
+    memory = np.empty(size + VECTOR_BYTES // array.itemsize, array.dtype)
+    start = (-memory.ctypes.data % VECTOR_BYTES) // array.itemsize
+    return memory[start : start + size]
+
+
+def _pointer(context, builder, call, arguments, target: ir.Type, offset=None):
+    """Address of array[index + offset], arguments = (array, index, …), seen as the address of a `target`."""
+    data = context.make_array(call.args[0])(context, builder, arguments[0]).data
+    index = arguments[1] if offset is None else builder.add(arguments[1], offset)
+    return builder.bitcast(builder.gep(data, [index]), target.as_pointer())
+
+
+def _vector_type(context, dtype: types.Float) -> ir.VectorType:
+    return ir.VectorType(context.get_value_type(dtype), 8 * VECTOR_BYTES // dtype.bitwidth)
+
+
+def _row_pointers(context, builder, call, arguments, rows: int) -> list[ir.Value]:
+    vector = _vector_type(context, call.args[0].dtype)
+    steps = [builder.mul(arguments[2], ir.Constant(arguments[2].type, row)) for row in range(rows)]
+    return [_pointer(context, builder, call, arguments, vector, step) for step in steps]
+
+
+@intrinsic(prefer_literal=True)
+def load(typing_context, array, index, stride, rows):
+    """`rows` (a constant) rows of Lanes from array[index + row * stride:]."""
+    lanes = Lanes(array.dtype, rows.literal_value)
+
+    def code(context, builder, call, arguments):
+        pointers = _row_pointers(context, builder, call, arguments, lanes.rows)
+        return join_rows(builder, [builder.load(pointer, align=array.dtype.bitwidth // 8) for pointer in pointers])
+
+    return lanes(array, types.intp, types.intp, rows), code
+
+
+@intrinsic
+def store(typing_context, array, index, stride, value):
+    """Put the rows of `value` at array[index + row * stride:]."""
+
+    def code(context, builder, call, arguments):
+        pointers = _row_pointers(context, builder, call, arguments, value.rows)
+        for pointer, vector in zip(pointers, rows_of(builder, arguments[3], value.rows), strict=True):
+            builder.store(vector, pointer, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp, value), code
+
+
+def _spread(builder: ir.IRBuilder, vector: ir.VectorType, number: ir.Value) -> ir.Value:
+    first = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
+    single = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.IntType(32)(0))
+    return builder.shuffle_vector(single, single, first)
+
+
+def _mask(builder: ir.IRBuilder, remaining: ir.Value, count: int) -> ir.Value:
+    vector = ir.VectorType(remaining.type, count)
+    numbers = ir.Constant(vector, [ir.Constant(remaining.type, lane) for lane in range(count)])
+    return builder.icmp_signed("<", numbers, _spread(builder, vector, remaining))
+
+
+def _masked(builder: ir.IRBuilder, action: str, vector: ir.VectorType, result, arguments: list[ir.Value]) -> ir.Value:
+    name = f"llvm.masked.{action}.v{vector.count}{'f32' if isinstance(vector.element, ir.FloatType) else 'f64'}.p0"
+    function_type = ir.FunctionType(result, [argument.type for argument in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), arguments)
+
+
+@intrinsic
+def load_first(typing_context, array, index, remaining):
+    """One row from array[index:], of which only the first `remaining` lanes are read; the others are 0."""
+
+    def code(context, builder, call, arguments):
+        vector = _vector_type(context, array.dtype)
+        align = ir.IntType(32)(array.dtype.bitwidth // 8)
+        mask = _mask(builder, arguments[2], vector.count)
+        pointer = _pointer(context, builder, call, arguments, vector)
+        zeros = splat_constant(vector, 0.0)
+        return join_rows(builder, [_masked(builder, "load", vector, vector, [pointer, align, mask, zeros])])
+
+    return Lanes(array.dtype, 1)(array, types.intp, types.intp), code
+
+
+@intrinsic
+def store_first(typing_context, array, index, remaining, value):
+    """Put the first `remaining` lanes of the one row `value` at array[index:]."""
+
+    def code(context, builder, call, arguments):
+        vector = _vector_type(context, array.dtype)
+        align = ir.IntType(32)(array.dtype.bitwidth // 8)
+        mask = _mask(builder, arguments[2], vector.count)
+        pointer = _pointer(context, builder, call, arguments, vector)
+        row = builder.extract_value(arguments[3], 0)
+        _masked(builder, "store", vector, ir.VoidType(), [row, pointer, align, mask])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp, value), code
+
+
+@intrinsic(prefer_literal=True)
+def spread(typing_context, array, index, rows):
+    """`rows` (a constant) rows, each holding one number of array[index:] in all its lanes."""
+    lanes = Lanes(array.dtype, rows.literal_value)
+
+    def code(context, builder, call, arguments):
+        vector = _vector_type(context, array.dtype)
+        steps = [ir.Constant(arguments[1].type, row) for row in range(lanes.rows)]
+        pointers = [_pointer(context, builder, call, arguments, vector.element, step) for step in steps]
+        return join_rows(builder, [_spread(builder, vector, builder.load(pointer)) for pointer in pointers])
+
+    return lanes(array, types.intp, rows), code
+
+
+@intrinsic
+def fill(typing_context, array, number):
+    """One row with `number` in every lane, in the array's number type."""
+    lanes = Lanes(array.dtype, 1)
+
+    def code(context, builder, call, arguments):
+        vector = _vector_type(context, array.dtype)
+        number_ = context.cast(builder, arguments[1], number, array.dtype)
+        return join_rows(builder, [_spread(builder, vector, number_)])
+
+    return lanes(array, number), code
+
+
+def _sums(builder: ir.IRBuilder, vectors: list[ir.Value]) -> ir.Value:
+    """One short vector that holds the sum over the lanes of each of `vectors` (eight of them).
+
+    Vectors are halved and put side by side, two into one, until every sum has come down to one element: about three
+    instructions a vector, where summing each on its own takes eight.
+    """
+    count = vectors[0].type.count
+    lane = 2 * count // 8  # elements in 128 bits, within which shuffles are cheap
+
+    def merge(first: list[int], second: list[int]) -> list[ir.Value]:
+        picks = [ir.Constant(ir.VectorType(ir.IntType(32), len(pick)), pick) for pick in (first, second)]
+        partners = vectors[1::2] or vectors
+        return [
+            builder.fadd(*(builder.shuffle_vector(a, b, pick) for pick in picks))
+            for a, b in zip(vectors[::2], partners, strict=True)
+        ]
+
+    unit = 1
+    while unit < lane:
+        steps = [(start, step) for start in range(0, count, lane) for step in range(0, lane // 2, unit)]
+        halves = [
+            [vector + start + half + step + e for start, step in steps for vector in (0, count) for e in range(unit)]
+            for half in (0, lane // 2)
+        ]
+        vectors = merge(*halves)
+        unit *= 2
+    run = count
+    while run > lane:
+        both = (0, count) if len(vectors) > 1 else (0,)
+        halves = [
+            [vector + start + half + e for vector in both for start in range(0, count, run) for e in range(run // 2)]
+            for half in (0, run // 2)
+        ]
+        vectors = merge(*halves)
+        run //= 2
+    return vectors[0]
+
+
+@intrinsic
+def add_sums(typing_context, array, index, a, b):
+    """array[index : index + 8] += the sums over the lanes of a's four rows, then of b's four."""
+
+    def code(context, builder, call, arguments):
+        sums = _sums(builder, rows_of(builder, arguments[2], 4) + rows_of(builder, arguments[3], 4))
+        pointer, align = _pointer(context, builder, call, arguments, sums.type), array.dtype.bitwidth // 8
+        before = builder.load(pointer, align=align)
+        builder.store(builder.fadd(before, sums), pointer, align=align)
+        return context.get_dummy_value()
+
+    assert a.rows == b.rows == 4
+    return types.void(array, types.intp, a, b), code
