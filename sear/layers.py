@@ -9,16 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sear.sublayer import bias_gelu_dropout, dropout_add_layer_norm, stream_attention
+from sear.mamba import Mamba
+from sear.sublayer import dropout_add_layer_norm, feed_forward, stream_attention
 
 
 def residual_norm(
     norm: nn.LayerNorm, dropout: float, residual: Tensor | None, output: Tensor, output_bias: Tensor | None = None
 ) -> Tensor:
     """norm(residual + dropout(output + output_bias)), the end of a sublayer and, residual None, of the embedding."""
-    return dropout_add_layer_norm(
-        residual, output, output_bias, norm.weight, norm.bias, norm.eps, dropout, norm.training
-    )
+    return dropout_add_layer_norm(residual, output, output_bias, norm, dropout, norm.training)
 
 
 class FeedForward(nn.Module):
@@ -32,8 +31,7 @@ class FeedForward(nn.Module):
 
     def without_bias(self, hidden: Tensor) -> Tensor:
         """forward less w_2's bias, for those who add it in the same pass as something else."""
-        inner = bias_gelu_dropout(F.linear(hidden, self.w_1.weight), self.w_1.bias, self.dropout, self.training)
-        return F.linear(inner, self.w_2.weight)
+        return feed_forward(hidden, self.w_1, self.w_2, self.dropout, self.training)
 
     def forward(self, hidden: Tensor) -> Tensor:
         return self.without_bias(hidden) + self.w_2.bias
@@ -100,8 +98,6 @@ class MambaLayer(nn.Module):
 
     def __init__(self, hidden_size: int, d_state: int, d_conv: int, expand: int, dropout: float):
         super().__init__()
-        from sear.mamba import Mamba
-
         self.mamba = Mamba(hidden_size, d_state, d_conv, expand)
         self.LayerNorm1 = nn.LayerNorm(hidden_size, eps=1e-12)
         self.ffn = FeedForward(hidden_size, dropout)

@@ -1,6 +1,8 @@
-"""What stands between the matrix products of a layer, as plain torch operations (method.md, Sequence encoder).
+"""What stands around the matrix products of a layer, plain or fused (method.md, Sequence encoder).
 
-T tokens, M hidden size, F feed-forward size, S streams, H heads, P = (1 + 2S)·M: a source's query, keys and values.
+Each function has two forms that compute the same: plain torch operations, the definition, for any device and autocast;
+and, for float32 and float64 on the CPU, compiled kernels with a backward pass of their own. Dropout follows torch's
+default CPU generator in both, but the masks differ. T tokens, M hidden size, F inner size, S streams, P = (1 + 2S)·M.
 """
 
 import torch
@@ -8,28 +10,46 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+def _has_kernel(tensor: Tensor) -> bool:
+    in_kernel_type = tensor.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled("cpu")
+    return tensor.device.type == "cpu" and in_kernel_type
+
+
 def dropout_add_layer_norm(
     residual: Tensor | None,
-    sublayer_output: Tensor,
+    output: Tensor,
     output_bias: Tensor | None,
-    weight: Tensor,
-    bias: Tensor,
-    eps: float,
+    norm: torch.nn.LayerNorm,
     p: float,
     training: bool,
 ) -> Tensor:
-    """LayerNorm(residual + dropout(sublayer_output + output_bias)); residual and output_bias may be None, meaning 0."""
+    """norm(residual + dropout(output + output_bias)); residual and output_bias may be None, meaning 0."""
+    if not _has_kernel(output):
+        return dropout_add_layer_norm_plain(residual, output, output_bias, norm, p, training)
+    from sear.dropout_norm import DropoutAddLayerNorm  # here, because it imports numba
+
+    return DropoutAddLayerNorm.apply(residual, output, output_bias, norm.weight, norm.bias, norm.eps, p, training)
+
+
+def dropout_add_layer_norm_plain(residual, output, output_bias, norm, p, training) -> Tensor:
     if output_bias is not None:
-        sublayer_output = sublayer_output + output_bias
-    hidden = F.dropout(sublayer_output, p, training)
-    if residual is not None:
-        hidden = residual + hidden
-    return F.layer_norm(hidden, (hidden.shape[-1],), weight, bias, eps)
+        output = output + output_bias
+    hidden = F.dropout(output, p, training)
+    return norm(hidden if residual is None else residual + hidden)
 
 
-def bias_gelu_dropout(hidden: Tensor, bias: Tensor, p: float, training: bool) -> Tensor:
-    """dropout(GELU(hidden + bias)), GELU in its exact form x·Φ(x)."""
-    return F.dropout(F.gelu(hidden + bias), p, training)
+def feed_forward(hidden: Tensor, w_1: torch.nn.Linear, w_2: torch.nn.Linear, p: float, training: bool) -> Tensor:
+    """w_2(dropout(GELU(w_1(hidden)))) less w_2's bias, which dropout_add_layer_norm adds; GELU(x) = x·Φ(x)."""
+    if not _has_kernel(hidden):
+        return feed_forward_plain(hidden, w_1, w_2, p, training)
+    from sear.feed_forward import FusedFeedForward
+
+    tokens_TM = hidden.reshape(-1, hidden.shape[-1])
+    return FusedFeedForward.apply(tokens_TM, w_1.weight, w_1.bias, w_2.weight, p, training).view(hidden.shape)
+
+
+def feed_forward_plain(hidden, w_1, w_2, p, training) -> Tensor:
+    return F.linear(F.dropout(F.gelu(w_1(hidden)), p, training), w_2.weight)
 
 
 def stream_attention(projection_STP: Tensor, bias_3SM: Tensor, heads: int) -> Tensor:
@@ -37,9 +57,18 @@ def stream_attention(projection_STP: Tensor, bias_3SM: Tensor, heads: int) -> Te
 
     projection_STP: what is made of source stream j, without biases: its own query, then the keys, then the values that
         streams 0..S-1 see in it.
-    bias_3SM: every stream's query, key and value bias.
+    bias_3SM: every stream's query, key and value bias. A key's bias adds the same to all scores of a query, which the
+        softmax undoes: its gradient is 0.
     """
-    S, T, P = projection_STP.shape
+    if not _has_kernel(projection_STP):
+        return stream_attention_plain(projection_STP, bias_3SM, heads)
+    from sear.stream_attention import FusedStreamAttention
+
+    return FusedStreamAttention.apply(projection_STP, bias_3SM, heads)
+
+
+def stream_attention_plain(projection_STP, bias_3SM, heads) -> Tensor:
+    S, T, _ = projection_STP.shape
     parts = projection_STP.view(S, T, 1 + 2 * S, heads, -1)
     q_bias, k_bias, v_bias = bias_3SM.view(3, 1, S, heads, -1)
     q_TSHm = parts[:, :, 0].transpose(0, 1) + q_bias

@@ -1,0 +1,125 @@
+"""The end of a sublayer on the CPU: bias, dropout, residual and LayerNorm in one pass each way.
+
+The plain reference is sear.sublayer.dropout_add_layer_norm_plain. T tokens, M hidden size, N blocks of BLOCK tokens.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sear.compiled import compiled
+from sear.dropout_mask import draw_mask, kept
+from sear.fork_join import fork_join
+
+BLOCK = 32  # tokens whose gradients are added up one after the other; sums depend on it, never on the threads
+
+
+@compiled(reorder_sums=True)
+def _forward_blocks(start, stop, residual, sublayer, bias, norm, eps, mask, scale, out, unit, rstd):
+    T, M = sublayer.shape
+    real = sublayer.dtype.type
+    residual_step = 1 if residual.shape[0] == T else 0  # else a single row of zeros
+    weight, shift = norm
+    for t in range(start * BLOCK, min(stop * BLOCK, T)):
+        residual_row, sublayer_row, unit_row, out_row = residual[t * residual_step], sublayer[t], unit[t], out[t]
+        total, squares = real(0), real(0)
+        for m in range(M):
+            factor = scale if kept(mask, np.uint32(t * M + m)) else real(0)
+            hidden = residual_row[m] + factor * (sublayer_row[m] + bias[m])
+            unit_row[m] = hidden
+            total += hidden
+        mean = total / real(M)
+        for m in range(M):
+            squares += (unit_row[m] - mean) ** 2
+        scale_row = real(1) / np.sqrt(squares / real(M) + eps)
+        rstd[t] = scale_row
+        for m in range(M):
+            unit_row[m] = (unit_row[m] - mean) * scale_row
+            out_row[m] = unit_row[m] * weight[m] + shift[m]
+
+
+@compiled(reorder_sums=True)
+def _backward_blocks(start, stop, d_out, weight, unit, rstd, mask, scale, d_residual, d_sublayer, partial):
+    T, M = d_out.shape
+    real = d_out.dtype.type
+    for block in range(start, stop):
+        d_bias, d_weight, d_shift = partial[block, 0], partial[block, 1], partial[block, 2]
+        for t in range(block * BLOCK, min((block + 1) * BLOCK, T)):
+            d_out_row, unit_row, d_residual_row, d_sublayer_row = d_out[t], unit[t], d_residual[t], d_sublayer[t]
+            along_one, along_unit = real(0), real(0)
+            for m in range(M):
+                along_one += d_out_row[m] * weight[m]
+                along_unit += d_out_row[m] * weight[m] * unit_row[m]
+            along_one, along_unit, scale_row = along_one / real(M), along_unit / real(M), rstd[t]
+            for m in range(M):
+                d_hidden = scale_row * (d_out_row[m] * weight[m] - along_one - unit_row[m] * along_unit)
+                factor = scale if kept(mask, np.uint32(t * M + m)) else real(0)
+                d_residual_row[m] = d_hidden
+                d_sublayer_row[m] = factor * d_hidden
+                d_bias[m] += factor * d_hidden
+                d_weight[m] += d_out_row[m] * unit_row[m]
+                d_shift[m] += d_out_row[m]
+
+
+@compiled
+def _forward(threads, residual, sublayer, bias, norm, eps, mask, scale, out, unit, rstd):
+    arguments = (residual, sublayer, bias, norm, eps, mask, scale, out, unit, rstd)
+    fork_join(_forward_blocks, -(-len(sublayer) // BLOCK), threads, arguments)
+
+
+@compiled
+def _backward(threads, d_out, weight, unit, rstd, mask, scale, d_residual, d_sublayer):
+    N, M = -(-len(d_out) // BLOCK), d_out.shape[1]
+    partial = np.zeros((N, 3, M), d_out.dtype)
+    fork_join(_backward_blocks, N, threads, (d_out, weight, unit, rstd, mask, scale, d_residual, d_sublayer, partial))
+    return sum_of_blocks(partial)
+
+
+@compiled
+def sum_of_blocks(partial):
+    """partial.sum(0), the blocks added in order: (N, ...) -> (...)."""
+    total = np.zeros(partial.shape[1:], partial.dtype)
+    for block in range(len(partial)):
+        total += partial[block]
+    return total
+
+
+class DropoutAddLayerNorm(torch.autograd.Function):
+    """LayerNorm(residual + dropout(sublayer + bias)); residual and bias may be None, meaning 0."""
+
+    @staticmethod
+    def forward(ctx, residual, sublayer, bias, weight, shift, eps: float, p: float, training: bool) -> Tensor:
+        M = sublayer.shape[-1]
+        real = np.float32 if sublayer.dtype == torch.float32 else np.float64
+        ctx.mask, ctx.scale = draw_mask(p, training, sublayer.numel())
+        ctx.scale = real(ctx.scale)
+        ctx.has_residual, ctx.has_bias = residual is not None, bias is not None
+        sublayer = sublayer.contiguous()
+        residual = residual.contiguous().view(-1, M) if ctx.has_residual else sublayer.new_zeros(1, M)
+        bias = bias if ctx.has_bias else sublayer.new_zeros(M)
+        weight, shift = weight.contiguous(), shift.contiguous()
+        out, unit = torch.empty_like(sublayer), torch.empty_like(sublayer)
+        rstd = sublayer.new_empty(sublayer.numel() // M)
+        _forward(
+            torch.get_num_threads(), residual.numpy(), sublayer.view(-1, M).numpy(), bias.contiguous().numpy(),
+            (weight.numpy(), shift.numpy()), real(eps), ctx.mask, ctx.scale,
+            out.view(-1, M).numpy(), unit.view(-1, M).numpy(), rstd.numpy(),
+        )  # fmt: skip
+        ctx.save_for_backward(weight, unit, rstd)
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, d_out: Tensor):
+        weight, unit, rstd = ctx.saved_tensors
+        M = d_out.shape[-1]
+        d_out = d_out.contiguous()
+        d_residual, d_sublayer = torch.empty_like(d_out), torch.empty_like(d_out)
+        d_bias, d_weight, d_shift = torch.from_numpy(
+            _backward(
+                torch.get_num_threads(), d_out.view(-1, M).numpy(), weight.numpy(), unit.view(-1, M).numpy(),
+                rstd.numpy(), ctx.mask, ctx.scale, d_residual.view(-1, M).numpy(), d_sublayer.view(-1, M).numpy(),
+            )
+        )  # fmt: skip
+        d_residual, d_bias = d_residual if ctx.has_residual else None, d_bias if ctx.has_bias else None
+        return d_residual, d_sublayer, d_bias, d_weight, d_shift, None, None, None
