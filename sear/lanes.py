@@ -18,9 +18,9 @@ from numpy.polynomial import Chebyshev, Polynomial
 from sear.compiled import exp_code, fma_code, splat_constant
 
 VECTOR_BYTES = 64
-inlined = numba.njit(
-    forceinline=True, error_model="numpy", fastmath={"contract"}
-)  # for helpers that take or give Lanes
+inlined = numba.njit(  # for the parts of a kernel, which Python never calls
+    forceinline=True, error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True
+)
 
 
 class Lanes(types.Type):

@@ -46,6 +46,7 @@ def selective_scan(
 
 def flat(tensor: Tensor):
     """The memory under a tensor whose last dimension is contiguous, as a one-dimensional numpy array."""
+    assert tensor.stride(-1) == 1 or tensor.shape[-1] == 1
     span = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
     return tensor.detach().as_strided((span,), (1,)).numpy()
 
@@ -106,8 +107,8 @@ def _scan(tensors: list[Tensor]):
     blocks = -(-channels // width)
     row_size, padded_states = blocks * width, -(-states // GROUP) * GROUP
     A2, D, bias = (F.pad(tensor, (0, row_size - channels)) for tensor in (A.mT * math.log2(math.e), D, bias))
-    A2 = F.pad(A2, (0, 0, 0, padded_states - states)).contiguous()
+    A2 = F.pad(A2, (0, 0, 0, padded_states - states))
     splits = min(blocks, max(1, 16 // batch))  # from the sizes alone, so that the order of sums is, too
     sizes = (batch, length, channels, states, row_size, padded_states, splits)
     strided = [part for tensor in (u, delta, B, C, z) for part in with_strides(tensor)]
-    return Scan(*sizes, *strided, flat(A2), flat(D), flat(bias), None)
+    return Scan(*sizes, *strided, *(flat(tensor.contiguous()) for tensor in (A2, D, bias)), None)
