@@ -1,6 +1,6 @@
 """RecBole atomic files as tables, exactly as they are on disk: no quoting, nothing is NA, and every fault has a line.
 
-RecBole's own reader loses ids such as `NA`, collapses spaces and stumbles over a leading quotation mark; this one does not.
+RecBole's own reader loses ids such as `NA`, collapses spaces and stumbles over a leading quotation mark.
 """
 
 import csv
@@ -48,7 +48,7 @@ def read_header(path: Path | str) -> dict[str, str]:
     for column in header.split("\t"):
         name, _, kind = column.rpartition(":")
         if not name or kind not in FIELD_TYPES:
-            raise InputError(f"{path}, line 1: column {column!r} must read name:type, type one of {', '.join(FIELD_TYPES)}")
+            raise InputError(f"{path}, line 1: column {column!r} must read name:type, type {' or '.join(FIELD_TYPES)}")
         if name in types:
             raise InputError(f"{path}, line 1: column {name!r} appears twice - remove one")
         types[name] = kind

@@ -1,4 +1,4 @@
-"""Checkpoints as plain dictionaries: written aside and renamed, read with `torch.load(weights_only=True)`, and checked."""
+"""Checkpoints as plain dictionaries: written aside and renamed, read with `weights_only=True`, and checked."""
 
 import pickle
 from pathlib import Path
@@ -34,11 +34,13 @@ def load_checkpoint(path: Path | str, device: torch.device | str, catalogue: str
         raise InputError(f"{path} is missing - name a run folder that holds it, or train anew") from None
     except (RuntimeError, EOFError, BadZipFile, pickle.UnpicklingError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read ({reason}) - it is truncated or no checkpoint of SEAR; train anew") from None
+        raise InputError(
+            f"{path} cannot be read ({reason}) - it is truncated or no checkpoint of SEAR; train anew"
+        ) from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise InputError(f"{path} is not a checkpoint of SEAR ({FORMAT}) - name one that SEAR wrote")
     if catalogue is not None and state["catalogue"] != catalogue:
         raise InputError(
-            f"{path} was trained on another catalogue of {state['dataset']!r} items - restore the data set, or train anew"
+            f"{path} was trained on another catalogue of {state['dataset']} items - restore the data, or train anew"
         )
     return state

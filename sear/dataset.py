@@ -18,20 +18,19 @@ from recbole.utils import FeatureSource, FeatureType
 
 from sear import history
 from sear.atomic_table import read_atomic, read_header
+from sear.dataset_text import DatasetText
 from sear.errors import InputError
 from sear.events import core_events, count_interval, read_event_table, sort_events
 
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
-
-class SEARDataset(SequentialDataset):
+class SEARDataset(DatasetText, SequentialDataset):
     """Histories of a RecBole data set, leak-free, in exact time order.
 
     After `build()` (RecBole's `data_preparation` calls it) the three parts share one flat history and differ only in
     their `rows`.
 
     Attributes:
-        inter_feat: Interaction of all events, sorted: user_id, item_id int64, rating float32 (NaN = none), timestamp float64.
+        inter_feat: all events, sorted: user_id, item_id int64, rating float32 (NaN = none), timestamp float64.
         offsets: int64 (users + 1,), user u's events (u from 1) are offsets[u-1] .. offsets[u]-1.
         rows: sear.history.Rows of this part; None before `build()`.
 
@@ -117,10 +116,6 @@ class SEARDataset(SequentialDataset):
                 self.set_field_property(list_field, list_kind, FeatureSource.INTERACTION, self.max_item_list_len)
         self.set_field_property(self.item_list_length_field, FeatureType.TOKEN, FeatureSource.INTERACTION, 1)
 
-    @property
-    def item_path(self) -> Path:
-        return Path(self.dataset_path) / f"{self.dataset_name}.item"
-
     def _change_feat_format(self) -> None:
         """Nothing to change: the events are an Interaction from the start, and no row is stored."""
 
@@ -133,7 +128,8 @@ class SEARDataset(SequentialDataset):
             train = history.window_rows(self.offsets, length, self.config["window_stride"] or max(1, length // 2))
         parts = [train, history.held_out_rows(self.offsets, length, 2), history.held_out_rows(self.offsets, length, 1)]
         if not len(train) or not len(parts[1]):
-            raise InputError(f"{self.dataset_name}: no user has {history.MIN_EVENTS_TO_HOLD_OUT} events - nothing to test")
+            least = history.MIN_EVENTS_TO_HOLD_OUT
+            raise InputError(f"{self.dataset_name}: no user has {least} events - nothing to test; add events")
         return [self._part(rows) for rows in parts]
 
     def _part(self, rows: history.Rows) -> "SEARDataset":
@@ -163,7 +159,7 @@ class SEARDataset(SequentialDataset):
         for field in (self.iid_field, self.rating_field, *self._other_list_fields):
             values = self.inter_feat[field]
             batch[field] = values[target]
-            batch[field + self.config["LIST_SUFFIX"]] = torch.where(real, values[at], torch.zeros((), dtype=values.dtype))
+            batch[field + self.config["LIST_SUFFIX"]] = values[at].masked_fill_(~real, 0)
         batch[self.item_list_length_field] = torch.from_numpy(length)
         if self.rows.loss_count[index[0]] and self.config["soft_label_length"]:
             k = self.config["soft_label_length"]
@@ -211,36 +207,3 @@ class SEARDataset(SequentialDataset):
     def catalogue_hash(self) -> str:
         """SHA-256 of the item ids in their numbering: a checkpoint fits only the catalogue it was trained on."""
         return hashlib.sha256("\n".join(self.field2id_token[self.iid_field]).encode()).hexdigest()
-
-    @property
-    def text_directory(self) -> Path:
-        """Where text embeddings are kept: beside the atomic files, but never inside the installed RecBole."""
-        path = Path(self.dataset_path)
-        if "dataset_example" in path.parts:  # RecBole's Config sends ml-100k into its own package
-            return PROJECT_ROOT / "dataset" / self.dataset_name
-        return path
-
-    @cached_property
-    def item_sentences(self) -> list[str]:
-        """One sentence per item id, row 0 included (the method's Text embedding)."""
-        from sear.item_text import item_sentences
-
-        types = read_header(self.item_path)
-        listed = (self.config["load_col"] or {}).get("item") or list(types)
-        fields = [field for field in listed if field != self.iid_field]
-        table = read_atomic(self.item_path, [self.iid_field, *fields])
-        return item_sentences(table, self.field2id_token[self.iid_field], self.iid_field, fields)
-
-    def item_text_embedding(self) -> np.ndarray:
-        """float32 (V, E): the frozen embeddings of the items' sentences, from the cache where there is one."""
-        from sear.text_embedding import text_embedding
-
-        if "_item_text_embedding" not in self.__dict__:
-            self._item_text_embedding = text_embedding(
-                self.item_sentences,
-                self.config["item_sem_embedding_model_path"],
-                self.text_directory,
-                self.dataset_name,
-                device=str(self.config["device"]),
-            )
-        return self._item_text_embedding

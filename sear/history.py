@@ -1,8 +1,8 @@
 """Rows cut out of flat histories: training windows and prefixes, their targets, and the batches of an epoch.
 
-All users' events lie in one flat sequence, user after user, each in exact time order; `offsets[u]` is where user u's begin.
-A row is a pointer into it, so memory grows with the events and not with events x MAX_ITEM_LIST_LENGTH. Pure functions
-on numpy arrays (the method's Training rows and Protocol).
+All users' events lie in one flat sequence, user after user, each in exact time order; `offsets[u]` is where user u's
+begin. A row is a pointer into it, so memory grows with the events and not with events x MAX_ITEM_LIST_LENGTH. Pure
+functions on numpy arrays (method.md, Training rows and Protocol).
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,9 @@
 """Soft labels over the next K items and their loss, without a (B, V) label matrix.
 
-P positions that carry loss, V items incl. padding id 0, K soft-label length, D width of a user vector. The KL divergence
-from the labels to softmax(scores) is sum_j w_j (logsumexp(scores) - scores[target_j]) minus the labels' entropy, so only
-the K targets of a position are ever written down. Scores exist for one chunk of positions at a time; the gradient is
-taken in the same pass, so that no chunk is computed twice or kept.
+P positions that carry loss, V items incl. padding id 0, K soft-label length, D width of a user vector. The KL
+divergence from the labels to softmax(scores) is sum_j w_j (logsumexp(scores) - scores[target_j]) minus the labels'
+entropy, so only the K targets of a position are ever written down. Scores exist for one chunk of positions at a time;
+the gradient is taken in the same pass, so that no chunk is computed twice or kept.
 """
 
 import torch

@@ -107,8 +107,9 @@ class SEAR(SequentialRecommender):
         limit = min(len(text_VE) - 1, text_VE.shape[1])
         if width > limit:
             raise InputError(
-                f"hidden_size {self.hidden_size} with {len(self.stream_names)} streams needs {width} PCA components, but "
-                f"{len(text_VE) - 1} items with {text_VE.shape[1]}-wide texts have {limit} - lower hidden_size or set text_init: False"
+                f"hidden_size is {self.hidden_size}: {len(self.stream_names)} streams need {width} PCA components, but "
+                f"{len(text_VE) - 1} items with {text_VE.shape[1]}-wide texts have only {limit} - "
+                "lower hidden_size or set text_init to False"
             )
         component_VD = np.zeros((len(text_VE), width), dtype=np.float32)
         component_VD[1:] = PCA(width, svd_solver="full").fit_transform(text_VE[1:].astype(np.float64))

@@ -14,13 +14,14 @@ from recbole.data import data_preparation
 from recbole.utils import init_seed
 
 from sear.configuration import build_config, config_from_settings, effective_settings, model_class
-from sear.dataset import PROJECT_ROOT, SEARDataset
+from sear.dataset import SEARDataset
 from sear.environment import environment
 from sear.errors import InputError
 from sear.evaluation import figures_table, grouped, groups_table, metrics_by_row, summarise
 from sear.run_folder import new_run_folder, read_run, write_cases, write_config, write_history, write_metrics
 from sear.run_log import RunLog, Terminal
 from sear.setting_rules import read_settings
+from sear.settings import PROJECT_ROOT, shown
 from sear.summary import append_summary
 from sear.trainer import SEARTrainer
 
@@ -98,7 +99,7 @@ class _Run:
             self.folder = new_run_folder(root, config["dataset"], config["model_name"], config["seed"])
             write_config(self.folder, effective_settings(config))
         log.write_to(self.folder / "run.log")
-        logger.info(f"run folder: {_shown(self.folder)}")
+        logger.info(f"run folder: {shown(self.folder)}")
         self._set_checkpoints()
         if Path(self.trainer.last_model_file).exists():
             self.trainer.resume_checkpoint(self.trainer.last_model_file)
@@ -107,7 +108,7 @@ class _Run:
             self.trainer.fit(self.train_data, self.valid_data, show_progress=self.config["show_progress"])
             return self._report()
         except KeyboardInterrupt:
-            logger.warning(f"stopped; go on with: python custom_trainer.py --resume={_shown(self.folder)}")
+            logger.warning(f"stopped; go on with: python custom_trainer.py --resume={shown(self.folder)}")
             raise
 
     def test_again(self) -> dict[str, Any]:
@@ -195,7 +196,7 @@ class _Run:
         append_summary(self.folder, metrics)
         write_metrics(self.folder, metrics)  # last: its presence says that the run is finished
         self._show(figures)
-        logger.info(f"written to {_shown(self.folder)}")
+        logger.info(f"written to {shown(self.folder)}")
         return metrics | {"run_folder": str(self.folder)}
 
     def _show(self, figures: Mapping[str, Any]) -> None:
@@ -204,10 +205,6 @@ class _Run:
         logger.info("\n" + figures_table(cases, titles))
         logger.info("\n" + groups_table("history length", figures["test_by_history_length"]))
         logger.info("\n" + groups_table("target's training events", figures["test_by_item_popularity"]) + "\n")
-
-
-def _shown(path: Path) -> str:
-    return str(path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path)
 
 
 def _peak_memory_mb() -> float:

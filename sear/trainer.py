@@ -1,4 +1,4 @@
-"""SEARTrainer: RecBole's Trainer with exact resume, one evaluation pass, and every random number a function of the seed."""
+"""SEARTrainer: RecBole's Trainer with exact resume, one evaluation pass, and all randomness a function of the seed."""
 
 from collections import OrderedDict
 from logging import getLogger
@@ -56,8 +56,8 @@ class SEARTrainer(Trainer):
         self.catalogue: str | None = None
         self.fit_seconds = 0.0  # over all sessions of a resumed run
         self.on_epoch_end = None  # called after the checkpoints of an epoch are written
-        name = f"{config['model']}-{get_local_time()}"
-        self.set_checkpoints(Path(config["checkpoint_dir"]) / f"{name}.pth", Path(config["checkpoint_dir"]) / f"{name}-last.pth")
+        name = str(Path(config["checkpoint_dir"]) / f"{config['model']}-{get_local_time()}")
+        self.set_checkpoints(Path(f"{name}.pth"), Path(f"{name}-last.pth"))
 
     def set_checkpoints(self, best: Path, last: Path) -> None:
         self.saved_model_file, self.last_model_file = str(best), str(last)
@@ -133,7 +133,8 @@ class SEARTrainer(Trainer):
                 bar.set_postfix_str(f"loss {total.item() / targets:.4f}, {rate:,.0f} targets/s", refresh=False)
         mean = total.item() / targets
         if not np.isfinite(mean):
-            raise InputError(f"epoch {epoch_idx}: the training loss is {mean} - lower learning_rate or set clip_grad_norm")
+            remedy = "lower learning_rate or set clip_grad_norm"
+            raise InputError(f"epoch {epoch_idx}: the training loss is {mean} - {remedy}")
         return mean
 
     def _train_step(self, interaction: Interaction, loss_func) -> torch.Tensor:
@@ -205,7 +206,8 @@ class SEARTrainer(Trainer):
             self.model.load_state_dict(state["state_dict"])
         except RuntimeError as error:
             fault = str(error).splitlines()[1].strip()
-            raise InputError(f"{path} does not fit this model ({fault}) - use the settings it was trained with") from None
+            remedy = "use the settings it was trained with"
+            raise InputError(f"{path} does not fit this model ({fault}) - {remedy}") from None
         self.model.load_other_parameter(state["other_parameter"])
 
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False) -> OrderedDict:

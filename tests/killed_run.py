@@ -1,7 +1,7 @@
 """`python -m tests.killed_run FOLDER MOMENT`: a run on the tiny data set that kills itself, as a power cut would.
 
-MOMENT: `first` in the first epoch; `best` after the first best.pth and before the first last.pth; `step` in the middle of
-the second epoch; `write` in the middle of writing the second last.pth; `report` after all but metrics.json is written.
+MOMENT: `first` in the first epoch; `best` after the first best.pth and before the first last.pth; `step` in the middle
+of the second epoch; `write` in the middle of writing the second last.pth; `report` when only metrics.json is missing.
 """
 
 import os

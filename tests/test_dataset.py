@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from tests.conftest import random_histories, write_atomic_files
 from recbole.data import data_preparation
 
 from sear.dataset import SEARDataset
 from sear.errors import InputError
 from sear.model import SEAR
+from tests.conftest import random_histories, write_atomic_files
 
 
 @pytest.fixture
@@ -99,7 +99,15 @@ def test_full_history_is_uncapped(make):
 
 def test_recbole_value_filters_are_obeyed(make):
     histories = {f"u{u}": [(f"i{i}", 1 + i % 5, i) for i in range(10)] for u in range(5)}
-    assert make(histories, item_inter_num_interval="[2,inf)", val_interval={"rating": "[4,inf)"}, user_inter_num_interval="[2,inf)").inter_num == 20
+    assert (
+        make(
+            histories,
+            item_inter_num_interval="[2,inf)",
+            val_interval={"rating": "[4,inf)"},
+            user_inter_num_interval="[2,inf)",
+        ).inter_num
+        == 20
+    )
     twice = {f"u{u}": [(f"i{i % 5}", 3, i) for i in range(10)] for u in range(5)}
     assert make(twice, rm_dup_inter="first").inter_num == 25
 
@@ -173,5 +181,7 @@ def test_users_with_too_few_events_only_train(make):
 
 
 def test_without_an_item_filter_items_nobody_has_met_are_in_the_catalogue(make):
-    dataset = make({"a": [(f"i{i}", 3, i) for i in range(5)]}, user_inter_num_interval=None, item_inter_num_interval=None)
+    dataset = make(
+        {"a": [(f"i{i}", 3, i) for i in range(5)]}, user_inter_num_interval=None, item_inter_num_interval=None
+    )
     assert dataset.item_num == 31 and dataset.field2id_token["item_id"][6] == "i5"

@@ -91,7 +91,10 @@ def killed(tmp_path_factory):
         folder = tmp_path_factory.mktemp(moment)
         write_atomic_files(folder, "tiny", random_histories())
         command = [sys.executable, "-m", "tests.killed_run", str(folder), moment]
-        processes[moment] = folder, subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        processes[moment] = (
+            folder,
+            subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT),
+        )
     for moment, (_, process) in processes.items():
         output, _ = process.communicate(timeout=120)
         assert process.returncode == -9, f"{moment}: {output.decode()}"

@@ -1,0 +1,52 @@
+"""What a SEARDataset knows of its items' texts: where they lie, as sentences, and as embeddings."""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from sear.atomic_table import read_atomic, read_header
+from sear.settings import PROJECT_ROOT
+
+
+class DatasetText:
+    """The half of SEARDataset that reads `.item`; nothing is read before it is asked for."""
+
+    _embedding: np.ndarray | None = None
+
+    @property
+    def item_path(self) -> Path:
+        return Path(self.dataset_path) / f"{self.dataset_name}.item"
+
+    @property
+    def text_directory(self) -> Path:
+        """Where text embeddings are kept: beside the atomic files, but never inside the installed RecBole."""
+        path = Path(self.dataset_path)
+        if "dataset_example" in path.parts:  # RecBole's Config sends ml-100k into its own package
+            return PROJECT_ROOT / "dataset" / self.dataset_name
+        return path
+
+    @cached_property
+    def item_sentences(self) -> list[str]:
+        """One sentence per item id, row 0 included (the method's Text embedding)."""
+        from sear.item_text import item_sentences
+
+        types = read_header(self.item_path)
+        listed = (self.config["load_col"] or {}).get("item") or list(types)
+        fields = [field for field in listed if field != self.iid_field]
+        table = read_atomic(self.item_path, [self.iid_field, *fields])
+        return item_sentences(table, self.field2id_token[self.iid_field], self.iid_field, fields)
+
+    def item_text_embedding(self) -> np.ndarray:
+        """float32 (V, E): the frozen embeddings of the items' sentences, from the cache where there is one."""
+        from sear.text_embedding import text_embedding
+
+        if self._embedding is None:
+            self._embedding = text_embedding(
+                self.item_sentences,
+                self.config["item_sem_embedding_model_path"],
+                self.text_directory,
+                self.dataset_name,
+                device=str(self.config["device"]),
+            )
+        return self._embedding
