@@ -44,7 +44,7 @@ class Mamba(nn.Module):
         self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # inverse of softplus
 
     def forward(self, hidden_BLM: Tensor) -> Tensor:
-        A_DN = -torch.exp(self.A_log)
+        A_DN = -torch.exp(self.A_log.float())  # in float32 even where the rest is float64 (mamba_ssm)
         if self._has_cuda_kernel(hidden_BLM):
             return self._forward_cuda(hidden_BLM, A_DN)
         x_BLD, z_BLD = self.in_proj(hidden_BLM).chunk(2, dim=-1)
@@ -74,7 +74,7 @@ class Mamba(nn.Module):
             self.dt_proj.weight,
             self.out_proj.weight,
             None,  # out_proj has no bias
-            A_DN.float(),
+            A_DN,
             D=self.D.float(),
             delta_bias=self.dt_proj.bias.float(),
             delta_softplus=True,

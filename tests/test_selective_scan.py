@@ -53,9 +53,8 @@ def test_scan_equals_reference_at_widths_that_fill_no_vector(batch, length, chan
 
 @pytest.mark.parametrize("shape", [(2, 3, 2, 2), (1, 2, 9, 4), (1, 131, 1, 1)])
 def test_gradients_of_scan_pass_gradcheck(shape):
-    assert torch.autograd.gradcheck(
-        selective_scan, [t.requires_grad_() for t in scan_inputs(*shape, torch.float64)], fast_mode=shape != (2, 3, 2, 2)
-    )
+    inputs = [tensor.requires_grad_() for tensor in scan_inputs(*shape, torch.float64)]
+    assert torch.autograd.gradcheck(selective_scan, inputs, fast_mode=shape != (2, 3, 2, 2))
 
 
 def test_strided_inputs_give_what_their_copies_give():
