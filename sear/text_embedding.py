@@ -32,7 +32,7 @@ def text_embedding(
     model_path: str,
     cache_directory: Path | str,
     dataset_name: str,
-    batch_tokens: int = 1024,
+    batch_tokens: int | None = None,
     device: str | None = None,
 ) -> np.ndarray:
     """float32 (V, E): the sentences' vectors, in their order, from the cache where there is one.
@@ -40,7 +40,7 @@ def text_embedding(
     Args:
         model_path: a sentence-transformers folder (relative: counted from the project's root) or a hub name.
         cache_directory: where `<dataset_name>-<hash>.safetensors` is looked for and written.
-        batch_tokens: tokens encoded at a time, padding included.
+        batch_tokens: tokens encoded at a time, padding included; None: what suits the device.
         device: the encoder's; None leaves the choice to sentence-transformers.
 
     Raises:

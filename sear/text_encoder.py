@@ -56,9 +56,8 @@ def find_encoder(model_path: str) -> Encoder:
     hub = HUB_NAME.fullmatch(model_path)
     if hub and not folder.exists():
         owner, name = hub["name"].split("/")
-        known = [PUBLISHED[name]] if owner == "sentence-transformers" and name in PUBLISHED else []
-        named = "hub:" + model_path
-        identities = (named,) if hub["revision"] else (*known, named)
+        published = owner == "sentence-transformers" and name in PUBLISHED and not hub["revision"]
+        identities = (PUBLISHED[name], f"hub:{model_path}") if published else (f"hub:{model_path}",)
         return Encoder(model_path, identities, None, hub_name=hub["name"], revision=hub["revision"])
     return Encoder(model_path, (PUBLISHED[folder.name],) if folder.name in PUBLISHED else (), folder)
 
@@ -126,14 +125,13 @@ def download(encoder: Encoder) -> Encoder:
         return encoder
     import huggingface_hub
 
-    wanted = ["*.json", "*.txt", "*.model", "*.safetensors"]
+    source = {"repo_id": encoder.hub_name, "revision": encoder.revision}
     try:
-        folder = huggingface_hub.snapshot_download(encoder.hub_name, revision=encoder.revision, allow_patterns=wanted)
-        if not any(Path(folder).glob("*.safetensors")):
-            wanted.append("*.bin")  # an older model: the same weights in pickled form
-            folder = huggingface_hub.snapshot_download(
-                encoder.hub_name, revision=encoder.revision, allow_patterns=wanted
-            )
+        for weights in ("*.safetensors", "*.bin"):  # an older model has its weights only in pickled form
+            wanted = [weights, *(f"*{suffix}" for suffix in SETTINGS)]
+            folder = huggingface_hub.snapshot_download(**source, allow_patterns=wanted)
+            if any(Path(folder).glob(weights)):
+                break
     except Exception as error:  # network, name, licence: the hub's errors have no common type
         raise InputError(
             f"{encoder.path} is no folder, and the hub does not give it ({_first_line(error)})"
@@ -144,13 +142,16 @@ def download(encoder: Encoder) -> Encoder:
     return Encoder(encoder.path, (identity,), Path(folder), filled=True)
 
 
-def encode(encoder: Encoder, sentences: list[str], batch_tokens: int, device: str | None = None) -> np.ndarray:
+def encode(encoder: Encoder, sentences: list[str], batch_tokens: int | None, device: str | None = None) -> np.ndarray:
     """float32 (sentences, E): what the encoder's own pipeline makes of each, pooling and normalisation included.
 
     Sentences with alike numbers of tokens share a batch of about `batch_tokens`, so little of a batch is padding.
     The longest come first: memory that does not suffice shows at once.
     """
     model = _load(encoder, device)
+    if batch_tokens is None:
+        # a CPU's cache holds no more (4096 took a tenth longer on one core); a GPU wants to be filled
+        batch_tokens = 512 if model.device.type == "cpu" else 16384
     lengths = np.concatenate([_token_counts(model, sentences[i : i + 1024]) for i in range(0, len(sentences), 1024)])
     order = np.argsort(-lengths, kind="stable")
     vectors_UE = None
