@@ -44,8 +44,7 @@ class Encoder:
 def find_encoder(model_path: str) -> Encoder:
     """The encoder at a folder (relative: counted from the project's root) or of a hub name, `owner/model[@revision]`.
 
-    An empty or absent folder cannot encode, but the published encoder's has an identity all the same. Nothing is
-    downloaded here.
+    An empty or absent folder cannot encode, but the published encoder's has an identity all the same. No download.
 
     Raises:
         InputError: the folder holds part of an encoder.
