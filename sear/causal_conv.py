@@ -36,10 +36,9 @@ class _CompiledConv(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias):
         from sear.causal_conv_kernel import conv_forward
-        from sear.compiled import run_in_parallel
 
         y = torch.empty_like(x, memory_format=torch.contiguous_format)
-        run_in_parallel(conv_forward, x.shape[0], _call(x, weight, bias), flat(y))
+        conv_forward(torch.get_num_threads(), _call(x, weight, bias), flat(y))
         ctx.save_for_backward(x, weight, bias)
         return y
 
@@ -47,14 +46,13 @@ class _CompiledConv(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, dy):
         from sear.causal_conv_kernel import conv_backward
-        from sear.compiled import run_in_parallel
 
         call, dy = _call(*ctx.saved_tensors), dy.contiguous()
         rows = -(-call.batch // 64)
         runs = -(-call.batch // rows)
         dx = torch.empty_like(dy)
         dweight, dbias = dy.new_zeros(runs, call.taps, call.row_size), dy.new_zeros(runs, call.row_size)
-        run_in_parallel(conv_backward, runs, rows, call, flat(dy), flat(dx), flat(dweight), flat(dbias))
+        conv_backward(torch.get_num_threads(), rows, call, flat(dy), flat(dx), flat(dweight), flat(dbias))
         # numpy adds the runs one after another: torch's order could depend on the number of threads
         dweight, dbias = (torch.from_numpy(t.numpy().sum(axis=0))[..., : call.channels] for t in (dweight, dbias))
         return dx, dweight.mT, dbias

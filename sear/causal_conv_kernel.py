@@ -6,6 +6,7 @@ A unit of work is some rows of the batch; SIMD lanes are neighbouring channels.
 from typing import Any, NamedTuple
 
 from sear.compiled import compiled
+from sear.fork_join import fork_join
 from sear.lane_memory import aligned_scratch, fill, load, load_first, store, store_first
 from sear.lanes import inlined, sigmoid
 
@@ -34,9 +35,8 @@ def convolve(call, b, t, channel):
     return total
 
 
-@compiled
-def conv_forward(start, stop, call, y):
-    """y (B, L, D) of the rows start … stop - 1."""
+@inlined
+def forward_rows(start, stop, call, y):
     one = fill(call.x, 1)
     for b in range(start, stop):
         for t in range(call.length):
@@ -44,6 +44,12 @@ def conv_forward(start, stop, call, y):
             for channel in range(0, call.channels, 64 // call.x.itemsize):
                 total = convolve(call, b, t, channel)
                 store_first(y, at + channel, call.channels - channel, total * sigmoid(total, one))
+
+
+@compiled
+def conv_forward(threads, call, y):
+    """y (B, L, D)."""
+    fork_join(forward_rows, call.batch, threads, (call, y))
 
 
 @inlined
@@ -58,12 +64,8 @@ def back_through_time(call, dtotal_s, dx, b, channel):
         store_first(dx, (b * call.length + t) * call.channels + channel, call.channels - channel, total)
 
 
-@compiled
-def conv_backward(start, stop, rows, call, dy, dx, dweight, dbias):
-    """Gradients from dy (B, L, D), for runs start … stop - 1 of `rows` rows each.
-
-    dx: (B, L, D). dweight (runs, taps, row_size), dbias (runs, row_size): zeros on entry, a partial sum for each run.
-    """
+@inlined
+def backward_runs(start, stop, rows, call, dy, dx, dweight, dbias):
     width = 64 // call.x.itemsize
     one = fill(call.x, 1)
     dtotal_s = aligned_scratch(call.x, call.length * width)
@@ -89,3 +91,12 @@ def conv_backward(start, stop, rows, call, dy, dx, dweight, dbias):
                         dweight_c = dweight_c + load(dtotal_s, t * width, 0, 1) * load_first(call.x, x_at, left)
                     store(dweight, dweight_at, 0, dweight_c)
                 back_through_time(call, dtotal_s, dx, b, channel)
+
+
+@compiled
+def conv_backward(threads, rows, call, dy, dx, dweight, dbias):
+    """Gradients from dy (B, L, D), in runs of `rows` rows of the batch.
+
+    dx: (B, L, D). dweight (runs, taps, row_size), dbias (runs, row_size): zeros on entry, a partial sum for each run.
+    """
+    fork_join(backward_runs, -(-call.batch // rows), threads, (rows, call, dy, dx, dweight, dbias))

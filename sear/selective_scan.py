@@ -62,7 +62,6 @@ class _CompiledScan(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, *tensors):
-        from sear.compiled import run_in_parallel
         from sear.selective_scan_kernel import CHUNK, scan_forward
 
         u = tensors[0]
@@ -71,14 +70,13 @@ class _CompiledScan(torch.autograd.Function):
         if any(ctx.needs_input_grad):
             saved = u.new_empty(scan.batch, (scan.length - 1) // CHUNK, scan.padded_states, scan.row_size)
         y = torch.empty_like(u, memory_format=torch.contiguous_format)
-        run_in_parallel(scan_forward, scan.batch * scan.splits, scan._replace(saved=saved.view(-1).numpy()), flat(y))
+        scan_forward(torch.get_num_threads(), scan._replace(saved=saved.view(-1).numpy()), flat(y))
         ctx.save_for_backward(*tensors, saved)
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx, dy):
-        from sear.compiled import run_in_parallel
         from sear.selective_scan_kernel import Gradients, scan_backward
 
         *tensors, saved = ctx.saved_tensors
@@ -90,7 +88,7 @@ class _CompiledScan(torch.autograd.Function):
         dBC = dy.new_empty(scan.splits, scan.batch, scan.length, 2 * scan.states)
         sums = [dy.new_zeros(parts, *shape, scan.row_size) for shape in ((scan.padded_states,), (), ())]
         gradients = Gradients(rows, *(flat(tensor) for tensor in (du, ddelta, dz, dBC, *sums)))
-        run_in_parallel(scan_backward, parts * scan.splits, scan, flat(dy), gradients)
+        scan_backward(torch.get_num_threads(), scan, flat(dy), gradients)
         # numpy adds the parts one after another: torch's order could depend on the number of threads
         dA, dD, dbias = (torch.from_numpy(tensor.numpy().sum(axis=0))[..., : scan.channels] for tensor in sums)
         dB, dC = (dBC[0] if scan.splits == 1 else dBC.sum(0)).chunk(2, dim=-1)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sear.compiled import compiled
+from sear.fork_join import fork_join
 from sear.lane_memory import add_sums, aligned_scratch, fill, load, load_first, spread, store, store_first
 from sear.lanes import add_up_rows, exp2, inlined, sigmoid, softplus_and_slope
 
@@ -158,9 +159,9 @@ def run_states(scan, scratch, state, A2, n, steps, keep):
     return state
 
 
-@compiled
-def scan_forward(start, stop, scan, y):
-    """y (B, L, D), and scan.saved unless it is empty, for units start … stop - 1; a unit is a row and a split."""
+@inlined
+def forward_units(start, stop, scan, y):
+    """Units start … stop - 1 of scan_forward; a unit is a row and a split."""
     width = 64 // scan.u.itemsize
     blocks, chunks = scan.row_size // width, -(-scan.length // CHUNK)
     scratch = scratch_for(scan, 0)
@@ -188,6 +189,12 @@ def scan_forward(start, stop, scan, y):
                     z = read(scan.z, scan.z_strides, b, t0 + t, channel, scan.channels)
                     gated = load(scratch.y, t * width, 0, 1) * z * sigmoid(z, one)
                     store_first(y, (b * scan.length + t0 + t) * scan.channels + channel, scan.channels - channel, gated)
+
+
+@compiled
+def scan_forward(threads, scan, y):
+    """y (B, L, D), and scan.saved unless it is empty."""
+    fork_join(forward_units, scan.batch * scan.splits, threads, (scan, y))
 
 
 @inlined
@@ -270,9 +277,9 @@ def back_block(scan, scratch, out, dy, part, b, chunk, steps, channel):
     finish_back(scan, scratch, out, part, b, t0, steps, channel)
 
 
-@compiled
-def scan_backward(start, stop, scan, dy, out):
-    """Every field of `out` from dy (B, L, D), for units start … stop - 1; a unit is a run of rows and a split."""
+@inlined
+def backward_units(start, stop, scan, dy, out):
+    """Units start … stop - 1 of scan_backward; a unit is a run of rows and a split."""
     width = 64 // scan.u.itemsize
     blocks, chunks = scan.row_size // width, -(-scan.length // CHUNK)
     scratch = scratch_for(scan, 1)
@@ -293,3 +300,9 @@ def scan_backward(start, stop, scan, dy, out):
                         place = place_in_BC(scan, t, n)
                         out.dBC[at + n] = scratch.dBC[place]
                         out.dBC[at + scan.states + n] = scratch.dBC[place + GROUP]
+
+
+@compiled
+def scan_backward(threads, scan, dy, out):
+    """Every field of `out` from dy (B, L, D)."""
+    fork_join(backward_units, -(-scan.batch // out.rows) * scan.splits, threads, (scan, dy, out))
