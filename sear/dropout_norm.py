@@ -68,20 +68,20 @@ def _forward(threads, residual, sublayer, bias, norm, eps, mask, scale, out, uni
 
 
 @compiled
-def _backward(threads, d_out, weight, unit, rstd, mask, scale, d_residual, d_sublayer):
-    N, M = -(-len(d_out) // BLOCK), d_out.shape[1]
-    partial = np.zeros((N, 3, M), d_out.dtype)
-    fork_join(_backward_blocks, N, threads, (d_out, weight, unit, rstd, mask, scale, d_residual, d_sublayer, partial))
-    return sum_of_blocks(partial)
+def _backward(threads, d_out, weight, unit, rstd, mask, scale, d_residual, d_sublayer, partial):
+    arguments = (d_out, weight, unit, rstd, mask, scale, d_residual, d_sublayer, partial)
+    fork_join(_backward_blocks, len(partial), threads, arguments)
+    add_blocks(partial)
 
 
 @compiled
-def sum_of_blocks(partial):
-    """partial.sum(0), the blocks added in order: (N, ...) -> (...)."""
-    total = np.zeros(partial.shape[1:], partial.dtype)
-    for block in range(len(partial)):
-        total += partial[block]
-    return total
+def add_blocks(partial):
+    """partial[0] becomes partial.sum(0), the blocks added in order: (N, A, M)."""
+    N, A, M = partial.shape
+    for block in range(1, N):
+        for a in range(A):
+            for m in range(M):
+                partial[0, a, m] += partial[block, a, m]
 
 
 class DropoutAddLayerNorm(torch.autograd.Function):
@@ -115,11 +115,11 @@ class DropoutAddLayerNorm(torch.autograd.Function):
         M = d_out.shape[-1]
         d_out = d_out.contiguous()
         d_residual, d_sublayer = torch.empty_like(d_out), torch.empty_like(d_out)
-        d_bias, d_weight, d_shift = torch.from_numpy(
-            _backward(
-                torch.get_num_threads(), d_out.view(-1, M).numpy(), weight.numpy(), unit.view(-1, M).numpy(),
-                rstd.numpy(), ctx.mask, ctx.scale, d_residual.view(-1, M).numpy(), d_sublayer.view(-1, M).numpy(),
-            )
+        partial = d_out.new_zeros(max(1, -(-len(rstd) // BLOCK)), 3, M)
+        _backward(
+            torch.get_num_threads(), d_out.view(-1, M).numpy(), weight.numpy(), unit.view(-1, M).numpy(), rstd.numpy(),
+            ctx.mask, ctx.scale, d_residual.view(-1, M).numpy(), d_sublayer.view(-1, M).numpy(), partial.numpy(),
         )  # fmt: skip
+        d_bias, d_weight, d_shift = partial[0]
         d_residual, d_bias = d_residual if ctx.has_residual else None, d_bias if ctx.has_bias else None
         return d_residual, d_sublayer, d_bias, d_weight, d_shift, None, None, None

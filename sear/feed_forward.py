@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sear.compiled import compiled, exp
 from sear.dropout_mask import draw_mask, kept
-from sear.dropout_norm import sum_of_blocks
+from sear.dropout_norm import add_blocks
 from sear.fork_join import fork_join
 
 BLOCK = 32  # tokens whose gradients are added up one after the other; sums depend on it, never on the threads
@@ -77,7 +77,7 @@ def _backward_blocks(start, stop, gradient, slope, partial):
     """gradient of active becomes that of inner."""
     T, F = slope.shape
     for block in range(start, stop):
-        d_bias = partial[block]
+        d_bias = partial[block, 0]
         for t in range(block * BLOCK, min((block + 1) * BLOCK, T)):
             gradient_row, slope_row = gradient[t], slope[t]
             for f in range(F):
@@ -92,10 +92,9 @@ def _forward(threads, inner, bias, mask, scale, active):
 
 
 @compiled
-def _backward(threads, gradient, slope):
-    partial = np.zeros((-(-len(slope) // BLOCK), slope.shape[1]), slope.dtype)
+def _backward(threads, gradient, slope, partial):
     fork_join(_backward_blocks, len(partial), threads, (gradient, slope, partial))
-    return sum_of_blocks(partial)
+    add_blocks(partial)
 
 
 class FusedFeedForward(torch.autograd.Function):
@@ -116,5 +115,6 @@ class FusedFeedForward(torch.autograd.Function):
     def backward(ctx, d_output: Tensor):
         hidden, w_1, w_2, slope, active = ctx.saved_tensors
         gradient = d_output @ w_2
-        d_b_1 = torch.from_numpy(_backward(torch.get_num_threads(), gradient.numpy(), slope.numpy()))
-        return gradient @ w_1, gradient.T @ hidden, d_b_1, d_output.T @ active, None, None
+        partial = slope.new_zeros(max(1, -(-len(slope) // BLOCK)), 1, slope.shape[1])
+        _backward(torch.get_num_threads(), gradient.numpy(), slope.numpy(), partial.numpy())
+        return gradient @ w_1, gradient.T @ hidden, partial[0, 0], d_output.T @ active, None, None

@@ -6,7 +6,6 @@ B batch, L history length, M hidden size, S streams, T = B·L tokens. Module nam
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sear.mamba import Mamba
@@ -48,16 +47,16 @@ class StreamQuery(nn.Module):
         self.w_concat = nn.Linear(hidden_size, hidden_size)
 
 
-def attend_over_streams(queries: Sequence[StreamQuery], streams: Sequence[Tensor], heads: int) -> Tensor:
-    """Multi-head attention of every stream over all streams of its token, less w_concat: (S, T, M).
+def attend_over_streams(queries: Sequence[StreamQuery], streams: Sequence[Tensor], heads: int) -> Sequence[Tensor]:
+    """Multi-head attention of every stream over all streams of its token, less w_concat's bias: S times (T, M).
 
     One matrix product per source stream makes its query and what every stream makes of it as key and value.
     """
     q, k, v = ([getattr(query, name) for query in queries] for name in ("w_q", "w_k", "w_v"))
     weight_SPM = torch.stack([torch.cat([own.weight, *(linear.weight for linear in k + v)]) for own in q])
-    tokens_STM = torch.stack([stream.reshape(-1, stream.shape[-1]) for stream in streams])
     bias_3SM = torch.stack([linear.bias for linear in q + k + v]).view(3, len(queries), -1)
-    return stream_attention(tokens_STM @ weight_SPM.transpose(1, 2), bias_3SM, heads)
+    token_TM = [stream.reshape(-1, stream.shape[-1]) for stream in streams]
+    return stream_attention(token_TM, weight_SPM, bias_3SM, [query.w_concat.weight for query in queries], heads)
 
 
 class StreamFusion(nn.Module):
@@ -73,10 +72,8 @@ class StreamFusion(nn.Module):
         self.dropout = dropout
 
     def forward(self, stream: Tensor, attended: Tensor) -> Tensor:
-        """The stream's new value from its old one and its attention (less w_concat)."""
-        w_concat = self.agg_attn.w_concat
-        output = F.linear(attended, w_concat.weight)
-        stream = residual_norm(self.norm1, self.dropout, stream, output, w_concat.bias)
+        """The stream's new value from its old one and its attention (less w_concat's bias)."""
+        stream = residual_norm(self.norm1, self.dropout, stream, attended, self.agg_attn.w_concat.bias)
         output = self.ffn.without_bias(stream)
         return residual_norm(self.norm2, self.dropout, stream, output, self.ffn.w_2.bias)
 
@@ -88,8 +85,8 @@ def fuse_streams(fusions: Sequence[StreamFusion], streams: Sequence[Tensor]) -> 
     """
     attended = attend_over_streams([fusion.agg_attn for fusion in fusions], streams, fusions[0].heads)
     return [
-        fusion(stream, mixed.view(stream.shape))
-        for fusion, stream, mixed in zip(fusions, streams, attended, strict=True)
+        fusion(stream, output.view(stream.shape))
+        for fusion, stream, output in zip(fusions, streams, attended, strict=True)
     ]
 
 

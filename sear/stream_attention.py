@@ -1,8 +1,7 @@
-"""Attention over the streams of a token on the CPU, from one projection per source stream, in one pass each way.
+"""Attention over the streams of a token on the CPU: torch's matrix products, and one pass between them each way.
 
-The plain reference is sear.sublayer.stream_attention_plain. S streams, T tokens, H heads, m = M / H width of a head,
-P = (1 + 2S)·M, N blocks of BLOCK tokens. S, H and m come as the lengths of tuples, so that they are constants to the
-compiler: loops as short as these are fast only when it can unroll them.
+The plain reference is sear.sublayer.stream_attention_plain. S streams, T tokens, M hidden size, H heads, m = M / H
+the width of a head, P = (1 + 2S)·M. Between the products tokens come last: loops run along them, however small m is.
 """
 
 import math
@@ -12,147 +11,188 @@ import torch
 from torch import Tensor
 
 from sear.compiled import compiled, exp
-from sear.dropout_norm import sum_of_blocks
+from sear.dropout_norm import add_blocks
 from sear.fork_join import fork_join
 
-BLOCK = 16  # tokens whose weights are made together, so that the exponentials fill the vectors; also the unit of sums
+SPAN = 1024  # tokens worked on together: their weights stay in the nearest cache. Sums are cut into these spans
+
+
+@compiled
+def _fill(row, span, value):
+    for t in range(span[0], span[1]):
+        row[t] = value
+
+
+@compiled
+def _add_products(total, a, shift, b, scale, span):
+    """total += scale * (a + shift) * b."""
+    for t in range(span[0], span[1]):
+        total[t] += scale * (a[t] + shift) * b[t]
+
+
+@compiled
+def _keep_larger(largest, row, span):
+    for t in range(span[0], span[1]):
+        largest[t] = max(largest[t], row[t])
+
+
+@compiled
+def _exponentials(row, largest, total, span):
+    for t in range(span[0], span[1]):
+        row[t] = exp(row[t] - largest[t])
+        total[t] += row[t]
+
+
+@compiled
+def _divide(row, total, span):
+    for t in range(span[0], span[1]):
+        row[t] /= total[t]
+
+
+@compiled
+def _softmax_over_sources(weights, lane, span, largest, total):
+    """weights[:, lane] in place; largest and total are scratch rows."""
+    _fill(largest, span, -np.inf)
+    _fill(total, span, 0)
+    for j in range(len(weights)):
+        _keep_larger(largest, weights[j, lane], span)
+    for j in range(len(weights)):
+        _exponentials(weights[j, lane], largest, total, span)
+    for j in range(len(weights)):
+        _divide(weights[j, lane], total, span)
+
+
+@compiled
+def _forward_units(start, stop, projection, bias, weights, mixed):
+    """A unit is one head of one stream over a span of tokens. projection: (S, 1 + 2S, H, m, T); bias: (3, S, H, m);
+    weights: (S, S·H, T), the source first; mixed: (S, H, m, T)."""
+    S, _, H, width, T = projection.shape
+    real = projection.dtype.type
+    zero, one, scale = real(0), real(1), real(1 / math.sqrt(width))
+    largest, total = np.empty(T, projection.dtype), np.empty(T, projection.dtype)
+    for unit in range(start, stop):
+        i, h, first = unit // H % S, unit % H, unit // (S * H) * SPAN
+        span, lane = (np.uintp(first), np.uintp(min(first + SPAN, T))), i * H + h
+        for j in range(S):
+            _fill(weights[j, lane], span, zero)
+            for m in range(width):
+                query, key = projection[i, 0, h, m], projection[j, 1 + i, h, m]
+                _add_products(weights[j, lane], query, bias[0, i, h, m], key, scale, span)
+        _softmax_over_sources(weights, lane, span, largest, total)
+        for m in range(width):
+            _fill(mixed[i, h, m], span, bias[2, i, h, m])
+            for j in range(S):
+                _add_products(mixed[i, h, m], projection[j, 1 + S + i, h, m], zero, weights[j, lane], one, span)
+
+
+@compiled
+def _weight_gradient_to_score(d_weight, weight, expected, scale, span):
+    """In place: the softmax's gradient, and the scale of the scores."""
+    for t in range(span[0], span[1]):
+        d_weight[t] = scale * weight[t] * (d_weight[t] - expected[t])
+
+
+@compiled
+def _source_gradients(query, q_bias, key, weight, d_score, d_out, d_query, d_key, d_value, span):
+    for t in range(span[0], span[1]):
+        d_query[t] += d_score[t] * key[t]
+        d_key[t] = d_score[t] * (query[t] + q_bias)
+        d_value[t] = weight[t] * d_out[t]
 
 
 @compiled(reorder_sums=True)
-def _dot(a, b, width):
-    total = a.dtype.type(0)
-    for m in range(len(width)):
-        total += a[m] * b[m]
+def _sum(row, span):
+    total = row.dtype.type(0)
+    for t in range(span[0], span[1]):
+        total += row[t]
     return total
 
 
 @compiled
-def _softmax_over_sources(weights):
-    """weights (S, lanes), in place."""
-    S, lanes = weights.shape
-    for lane in range(lanes):
-        largest = weights[0, lane]
-        for j in range(1, S):
-            largest = max(largest, weights[j, lane])
-        total = weights.dtype.type(0)
-        for j in range(S):
-            weights[j, lane] = exp(weights[j, lane] - largest)
-            total += weights[j, lane]
-        for j in range(S):
-            weights[j, lane] /= total
-
-
-@compiled
-def _forward_blocks(start, stop, sizes, projection, bias, weights, mixed):
-    streams, heads, width = sizes
-    S, H, m = len(streams), len(heads), len(width)
-    M, T = H * m, projection.shape[1]
+def _backward_units(start, stop, d_mixed, projection, bias, weights, d_projection, partial):
+    """Units as in _forward_units. partial: (spans, 2, S, H, m), the sums for the query and value biases."""
+    S, _, H, width, T = projection.shape
     real = projection.dtype.type
-    scale = real(1 / math.sqrt(m))
-    query = np.empty(M, projection.dtype)
-    for block in range(start, stop):
-        first, last = block * BLOCK, min((block + 1) * BLOCK, T)
-        for t in range(first, last):
-            for i in range(S):
-                for c in range(M):
-                    query[c] = scale * (projection[i, t, c] + bias[0, i, c])
-                for h in range(H):
-                    lane = ((t - first) * S + i) * H + h
-                    for j in range(S):
-                        key = projection[j, t, (1 + i) * M + h * m : (1 + i) * M + (h + 1) * m]
-                        weights[block, j, lane] = _dot(query[h * m : (h + 1) * m], key, width)
-        _softmax_over_sources(weights[block])
-        for t in range(first, last):
-            for i in range(S):
-                for h in range(H):
-                    lane = ((t - first) * S + i) * H + h
-                    out = mixed[i, t, h * m : (h + 1) * m]
-                    for c in range(m):
-                        out[c] = bias[2, i, h * m + c]
-                    for j in range(S):
-                        value = projection[j, t, (1 + S + i) * M + h * m : (1 + S + i) * M + (h + 1) * m]
-                        weight = weights[block, j, lane]
-                        for c in range(m):
-                            out[c] += weight * value[c]
+    zero, one, scale = real(0), real(1), real(1 / math.sqrt(width))
+    d_score, expected = np.empty((S, T), projection.dtype), np.empty(T, projection.dtype)
+    for unit in range(start, stop):
+        i, h, number = unit // H % S, unit % H, unit // (S * H)
+        span, lane = (np.uintp(number * SPAN), np.uintp(min((number + 1) * SPAN, T))), i * H + h
+        _fill(expected, span, zero)
+        for j in range(S):
+            _fill(d_score[j], span, zero)
+            for m in range(width):
+                _add_products(d_score[j], d_mixed[i, h, m], zero, projection[j, 1 + S + i, h, m], one, span)
+            _add_products(expected, d_score[j], zero, weights[j, lane], one, span)
+        for j in range(S):
+            _weight_gradient_to_score(d_score[j], weights[j, lane], expected, scale, span)
+        for m in range(width):
+            query, d_query, d_out = projection[i, 0, h, m], d_projection[i, 0, h, m], d_mixed[i, h, m]
+            _fill(d_query, span, zero)
+            for j in range(S):
+                key, d_key, d_value = (
+                    projection[j, 1 + i, h, m], d_projection[j, 1 + i, h, m], d_projection[j, 1 + S + i, h, m],
+                )  # fmt: skip
+                weight = weights[j, lane]
+                _source_gradients(
+                    query, bias[0, i, h, m], key, weight, d_score[j], d_out, d_query, d_key, d_value, span
+                )
+            partial[number, 0, i, h, m] = _sum(d_query, span)
+            partial[number, 1, i, h, m] = _sum(d_out, span)
 
 
 @compiled
-def _backward_blocks(start, stop, sizes, d_mixed, projection, bias, weights, d_projection, partial):
-    streams, heads, width = sizes
-    S, H, m = len(streams), len(heads), len(width)
-    M, T = H * m, projection.shape[1]
-    real = projection.dtype.type
-    scale = real(1 / math.sqrt(m))
-    d_weight = np.empty(S, projection.dtype)
-    query, d_query = np.empty(m, projection.dtype), np.empty(m, projection.dtype)
-    for block in range(start, stop):
-        for t in range(block * BLOCK, min((block + 1) * BLOCK, T)):
-            for i in range(S):
-                for h in range(H):
-                    lane = ((t - block * BLOCK) * S + i) * H + h
-                    q, k, v = h * m, (1 + i) * M + h * m, (1 + S + i) * M + h * m
-                    d_out = d_mixed[i, t, q : q + m]
-                    expected = real(0)
-                    for j in range(S):
-                        d_weight[j] = _dot(d_out, projection[j, t, v : v + m], width)
-                        expected += weights[block, j, lane] * d_weight[j]
-                    for c in range(m):
-                        query[c] = projection[i, t, q + c] + bias[0, i, q + c]
-                        d_query[c] = real(0)
-                    for j in range(S):
-                        weight = weights[block, j, lane]
-                        d_score = scale * weight * (d_weight[j] - expected)
-                        key = projection[j, t, k : k + m]
-                        d_key, d_value = d_projection[j, t, k : k + m], d_projection[j, t, v : v + m]
-                        for c in range(m):
-                            d_query[c] += d_score * key[c]
-                            d_key[c] = d_score * query[c]
-                            d_value[c] = weight * d_out[c]
-                    d_projected = d_projection[i, t, q : q + m]
-                    d_q_bias, d_v_bias = partial[block, 0, i, q : q + m], partial[block, 2, i, q : q + m]
-                    for c in range(m):
-                        d_projected[c] = d_query[c]
-                        d_q_bias[c] += d_query[c]
-                        d_v_bias[c] += d_out[c]
+def _forward(threads, projection, bias, weights, mixed):
+    S, _, H, _, T = projection.shape
+    fork_join(_forward_units, -(-T // SPAN) * S * H, threads, (projection, bias, weights, mixed))
 
 
 @compiled
-def _forward(threads, sizes, projection, bias, mixed):
-    S, T = mixed.shape[:2]
-    weights = np.zeros((-(-T // BLOCK), S, BLOCK * S * len(sizes[1])), mixed.dtype)
-    fork_join(_forward_blocks, len(weights), threads, (sizes, projection, bias, weights, mixed))
-    return weights
-
-
-@compiled
-def _backward(threads, sizes, d_mixed, projection, bias, weights, d_projection):
-    partial = np.zeros((len(weights), *bias.shape), bias.dtype)
-    arguments = (sizes, d_mixed, projection, bias, weights, d_projection, partial)
-    fork_join(_backward_blocks, len(weights), threads, arguments)
-    return sum_of_blocks(partial)  # of a key's bias: exactly 0
+def _backward(threads, d_mixed, projection, bias, weights, d_projection, partial):
+    S, _, H, _, _ = projection.shape
+    arguments = (d_mixed, projection, bias, weights, d_projection, partial)
+    fork_join(_backward_units, len(partial) * S * H, threads, arguments)
+    add_blocks(partial.reshape(len(partial), 1, bias.size // 3 * 2))
 
 
 class FusedStreamAttention(torch.autograd.Function):
-    """(S, T, P) projections without biases, (3, S, M) biases -> (S, T, M)."""
+    """Arguments as sear.sublayer.stream_attention has them, the lists one after the other."""
 
     @staticmethod
-    def forward(ctx, projection, bias, heads: int) -> Tensor:
-        projection, bias = projection.contiguous(), bias.contiguous()
-        S, T, _ = projection.shape
-        M = bias.shape[-1]
-        ctx.sizes = ((0,) * S, (0,) * heads, (0,) * (M // heads))
-        mixed = projection.new_empty(S, T, M)
-        ctx.weights = _forward(torch.get_num_threads(), ctx.sizes, projection.numpy(), bias.numpy(), mixed.numpy())
-        ctx.save_for_backward(projection, bias)
-        return mixed
+    def forward(ctx, heads: int, weight_SPM, bias_3SM, *tokens_and_w_concat) -> tuple[Tensor, ...]:
+        S, P, M = weight_SPM.shape
+        token_TM, w_concat_MM = tokens_and_w_concat[:S], tokens_and_w_concat[S:]
+        T, bias = len(token_TM[0]), bias_3SM.contiguous().view(3, S, heads, -1)
+        projection = weight_SPM.new_empty(S, P, T)
+        for weight_PM, x_TM, projected_PT in zip(weight_SPM, token_TM, projection, strict=True):
+            torch.mm(weight_PM, x_TM.T, out=projected_PT)
+        projection = projection.view(S, 1 + 2 * S, heads, M // heads, T)
+        weights = weight_SPM.new_empty(S, S * heads, T)
+        mixed = weight_SPM.new_empty(S, heads, M // heads, T)
+        _forward(torch.get_num_threads(), projection.numpy(), bias.numpy(), weights.numpy(), mixed.numpy())
+        ctx.save_for_backward(weight_SPM, projection, bias, weights, mixed, *tokens_and_w_concat)
+        return tuple(mixed_MT.T @ w_MM.T for mixed_MT, w_MM in zip(mixed.view(S, M, T), w_concat_MM, strict=True))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, d_mixed: Tensor):
-        projection, bias = ctx.saved_tensors
-        d_projection = torch.empty_like(projection)
-        d_bias = _backward(
-            torch.get_num_threads(), ctx.sizes, d_mixed.contiguous().numpy(), projection.numpy(), bias.numpy(),
-            ctx.weights, d_projection.numpy(),
+    def backward(ctx, *d_output_TM):
+        weight_SPM, projection, bias, weights, mixed, *tokens_and_w_concat = ctx.saved_tensors
+        S, P, M = weight_SPM.shape
+        token_TM, w_concat_MM = tokens_and_w_concat[:S], tokens_and_w_concat[S:]
+        T, heads = len(token_TM[0]), bias.shape[2]
+        d_mixed, d_projection = torch.empty_like(mixed), torch.empty_like(projection)
+        for w_MM, d_TM, d_mixed_MT in zip(w_concat_MM, d_output_TM, d_mixed.view(S, M, T), strict=True):
+            torch.mm(w_MM.T, d_TM.T, out=d_mixed_MT)
+        partial = bias.new_empty(max(1, -(-T // SPAN)), 2, S, heads, M // heads)
+        _backward(
+            torch.get_num_threads(), d_mixed.numpy(), projection.numpy(), bias.numpy(), weights.numpy(),
+            d_projection.numpy(), partial.numpy(),
         )  # fmt: skip
-        return d_projection, torch.from_numpy(d_bias), None
+        d_q_bias, d_v_bias = partial[0].view(2, S, M)
+        d_projection = d_projection.view(S, P, T)
+        d_weight_SPM = torch.stack([d_PT @ x_TM for d_PT, x_TM in zip(d_projection, token_TM, strict=True)])
+        return (
+            None, d_weight_SPM, torch.stack([d_q_bias, torch.zeros_like(d_q_bias), d_v_bias]),
+            *(d_PT.T @ weight_PM for d_PT, weight_PM in zip(d_projection, weight_SPM, strict=True)),
+            *(d_TM.T @ mixed_MT.T for d_TM, mixed_MT in zip(d_output_TM, mixed.view(S, M, T), strict=True)),
+        )  # fmt: skip

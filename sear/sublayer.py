@@ -2,8 +2,10 @@
 
 Each function has two forms that compute the same: plain torch operations, the definition, for any device and autocast;
 and, for float32 and float64 on the CPU, compiled kernels with a backward pass of their own. Dropout follows torch's
-default CPU generator in both, but the masks differ. T tokens, M hidden size, F inner size, S streams, P = (1 + 2S)·M.
+default CPU generator in both, but the masks differ. T tokens, M hidden size, S streams, P = (1 + 2S)·M.
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -52,27 +54,29 @@ def feed_forward_plain(hidden, w_1, w_2, p, training) -> Tensor:
     return F.linear(F.dropout(F.gelu(w_1(hidden)), p, training), w_2.weight)
 
 
-def stream_attention(projection_STP: Tensor, bias_3SM: Tensor, heads: int) -> Tensor:
-    """Every stream's attention over the S streams of each token: (S, T, M).
+def stream_attention(
+    token_TM: Sequence[Tensor], weight_SPM: Tensor, bias_3SM: Tensor, w_concat_MM: Sequence[Tensor], heads: int
+) -> Sequence[Tensor]:
+    """Every stream's multi-head attention over the S streams of each token, less w_concat's bias: S times (T, M).
 
-    projection_STP: what is made of source stream j, without biases: its own query, then the keys, then the values that
-        streams 0..S-1 see in it.
+    weight_SPM: makes of source stream j its own query, then the keys, then the values that streams 0..S-1 see in it.
     bias_3SM: every stream's query, key and value bias. A key's bias adds the same to all scores of a query, which the
         softmax undoes: its gradient is 0.
     """
-    if not _has_kernel(projection_STP):
-        return stream_attention_plain(projection_STP, bias_3SM, heads)
+    if not _has_kernel(weight_SPM):
+        return stream_attention_plain(token_TM, weight_SPM, bias_3SM, w_concat_MM, heads)
     from sear.stream_attention import FusedStreamAttention
 
-    return FusedStreamAttention.apply(projection_STP, bias_3SM, heads)
+    return FusedStreamAttention.apply(heads, weight_SPM, bias_3SM, *token_TM, *w_concat_MM)
 
 
-def stream_attention_plain(projection_STP, bias_3SM, heads) -> Tensor:
-    S, T, _ = projection_STP.shape
-    parts = projection_STP.view(S, T, 1 + 2 * S, heads, -1)
+def stream_attention_plain(token_TM, weight_SPM, bias_3SM, w_concat_MM, heads) -> Sequence[Tensor]:
+    S, P, M = weight_SPM.shape
+    parts = (torch.stack(tuple(token_TM)) @ weight_SPM.transpose(1, 2)).view(S, -1, 1 + 2 * S, heads, M // heads)
     q_bias, k_bias, v_bias = bias_3SM.view(3, 1, S, heads, -1)
     q_TSHm = parts[:, :, 0].transpose(0, 1) + q_bias
     k_STSHm = parts[:, :, 1 : 1 + S] + k_bias
     v_STSHm = parts[:, :, 1 + S :] + v_bias
-    scores = torch.einsum("tihm,jtihm->tihj", q_TSHm, k_STSHm) / q_TSHm.shape[-1] ** 0.5
-    return torch.einsum("tihj,jtihm->ithm", scores.softmax(-1), v_STSHm).flatten(2)
+    scores = torch.einsum("tihm,jtihm->tihj", q_TSHm, k_STSHm) / (M // heads) ** 0.5
+    mixed_STM = torch.einsum("tihj,jtihm->ithm", scores.softmax(-1), v_STSHm).flatten(2)
+    return [F.linear(mixed_TM, w_MM) for mixed_TM, w_MM in zip(mixed_STM, w_concat_MM, strict=True)]
