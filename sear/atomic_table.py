@@ -66,7 +66,7 @@ def read_atomic(
 
     Returns:
         token, token_seq and float_seq columns as str ("" = missing), float columns as float64 (NaN = missing);
-        `.attrs["types"]` maps each column to its RecBole type.
+        `.attrs["types"]` maps each column to its RecBole type, `.attrs["path"]` says where it is from.
 
     Raises:
         InputError: naming file, line and column.
@@ -91,7 +91,7 @@ def read_atomic(
             table[name] = _floats_or_error(path, name, table[name])
     if table.empty:
         raise InputError(f"{path} holds a header but no rows - nothing can be learned from it")
-    table.attrs["types"] = kinds
+    table.attrs |= {"types": kinds, "path": str(path)}
     return table
 
 

@@ -31,6 +31,8 @@ class DatasetText:
         """One sentence per item id, row 0 included (the method's Text embedding)."""
         from sear.item_text import item_sentences
 
+        if not self.item_path.is_file():  # texts of missing values; check_settings has told who needs the file
+            return item_sentences(None, self.field2id_token[self.iid_field], self.iid_field, [])
         types = read_header(self.item_path)
         listed = (self.config["load_col"] or {}).get("item") or list(types)
         fields = [field for field in listed if field != self.iid_field]
