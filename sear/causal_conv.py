@@ -61,9 +61,10 @@ class _CompiledConv(torch.autograd.Function):
 def _call(x: Tensor, weight: Tensor, bias: Tensor):
     """The kernels' description of a call."""
     from sear.causal_conv_kernel import Convolution
+    from sear.lanes import VECTOR_BYTES
 
     batch, length, channels = x.shape
-    fill = -channels % (64 // x.element_size())
+    fill = -channels % (VECTOR_BYTES // x.element_size())
     weight, bias = (F.pad(tensor.detach(), (0, fill)).contiguous() for tensor in (weight.mT, bias))
     sizes = (batch, length, channels, weight.shape[0], channels + fill)
     return Convolution(*sizes, *with_strides(x), flat(weight), flat(bias))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sear.compiled import compiled
 from sear.fork_join import fork_join
 from sear.lane_memory import aligned_scratch, fill, load, load_first, store, store_first
-from sear.lanes import inlined, sigmoid
+from sear.lanes import VECTOR_BYTES, inlined, sigmoid
 
 
 class Convolution(NamedTuple):
@@ -41,7 +41,7 @@ def forward_rows(start, stop, call, y):
     for b in range(start, stop):
         for t in range(call.length):
             at = (b * call.length + t) * call.channels
-            for channel in range(0, call.channels, 64 // call.x.itemsize):
+            for channel in range(0, call.channels, VECTOR_BYTES // call.x.itemsize):
                 total = convolve(call, b, t, channel)
                 store_first(y, at + channel, call.channels - channel, total * sigmoid(total, one))
 
@@ -55,7 +55,7 @@ def conv_forward(threads, call, y):
 @inlined
 def back_through_time(call, dtotal_s, dx, b, channel):
     """dx of one row and block from the gradients of its weighted sums."""
-    width = 64 // call.x.itemsize
+    width = VECTOR_BYTES // call.x.itemsize
     for t in range(call.length):
         total = fill(call.x, 0)
         for tap in range(max(0, call.taps - call.length + t), call.taps):
@@ -66,7 +66,7 @@ def back_through_time(call, dtotal_s, dx, b, channel):
 
 @inlined
 def backward_runs(start, stop, rows, call, dy, dx, dweight, dbias):
-    width = 64 // call.x.itemsize
+    width = VECTOR_BYTES // call.x.itemsize
     one = fill(call.x, 1)
     dtotal_s = aligned_scratch(call.x, call.length * width)
     for run in range(start, stop):

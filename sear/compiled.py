@@ -137,10 +137,10 @@ def splat_constant(llvm_type: ir.Type, value: float | int) -> ir.Constant:
 
 
 def fma_code(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-    """Instruction for a * b + c, rounded once; llvmlite's own cannot name the vector forms."""
+    """Instruction for a * b + c, rounded once where the processor can; llvmlite cannot name the vector forms itself."""
     element = a.type.element if isinstance(a.type, ir.VectorType) else a.type
     lanes = f"v{a.type.count}" if isinstance(a.type, ir.VectorType) else ""
-    name = f"llvm.fma.{lanes}{'f32' if isinstance(element, ir.FloatType) else 'f64'}"
+    name = f"llvm.fmuladd.{lanes}{'f32' if isinstance(element, ir.FloatType) else 'f64'}"
     function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(a.type, [a.type] * 3), name)
     return builder.call(function, [a, b, c])
 

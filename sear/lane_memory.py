@@ -15,7 +15,7 @@ from sear.lanes import VECTOR_BYTES, Lanes, inlined, join_rows, rows_of
 
 @inlined
 def aligned_scratch(array, size):
-    """Uninitialised memory for `size` numbers of the array's type that starts at a multiple of 64 bytes."""
+    """Uninitialised memory for `size` numbers of the array's type that starts where a whole vector may."""
     memory = np.empty(size + VECTOR_BYTES // array.itemsize, array.dtype)
     start = (-memory.ctypes.data % VECTOR_BYTES) // array.itemsize
     return memory[start : start + size]
@@ -140,13 +140,13 @@ def fill(typing_context, array, number):
 
 
 def _sums(builder: ir.IRBuilder, vectors: list[ir.Value]) -> ir.Value:
-    """One short vector that holds the sum over the lanes of each of `vectors` (eight of them).
+    """One vector of eight that holds the sum over the lanes of each of `vectors` (eight of them).
 
     Vectors are halved and put side by side, two into one, until every sum has come down to one element: about three
     instructions a vector, where summing each on its own takes eight.
     """
     count = vectors[0].type.count
-    lane = 2 * count // 8  # elements in 128 bits, within which shuffles are cheap
+    lane = 16 * count // VECTOR_BYTES  # elements in 128 bits, within which shuffles are cheap
 
     def merge(first: list[int], second: list[int]) -> list[ir.Value]:
         picks = [ir.Constant(ir.VectorType(ir.IntType(32), len(pick)), pick) for pick in (first, second)]
@@ -174,6 +174,10 @@ def _sums(builder: ir.IRBuilder, vectors: list[ir.Value]) -> ir.Value:
         ]
         vectors = merge(*halves)
         run //= 2
+    while len(vectors) > 1:  # narrow registers: their sums side by side
+        both = list(range(2 * vectors[0].type.count))
+        both = ir.Constant(ir.VectorType(ir.IntType(32), len(both)), both)
+        vectors = [builder.shuffle_vector(a, b, both) for a, b in zip(vectors[::2], vectors[1::2], strict=True)]
     return vectors[0]
 
 

@@ -1,4 +1,4 @@
-"""SIMD values for numba kernels: `Lanes` are rows of 64-byte vectors that live in registers.
+"""SIMD values for numba kernels: `Lanes` are rows of vectors that live in registers.
 
 numba vectorises simple loops by itself; the scan keeps dozens of vectors in registers across its loop over time, which
 needs to be said explicitly. LLVM splits the vectors where the machine's registers are narrower.
@@ -11,20 +11,28 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core.codegen import get_host_cpu_features
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 from numpy.polynomial import Chebyshev, Polynomial
 
 from sear.compiled import exp_code, fma_code, splat_constant
 
-VECTOR_BYTES = 64
+
+def _vector_bytes() -> int:
+    """Width of a register of the processor that numba compiles for: wider vectors would need too many of them."""
+    features = numba.config.CPU_FEATURES
+    return 64 if "+avx512f" in (get_host_cpu_features() if features is None else features) else 32
+
+
+VECTOR_BYTES = _vector_bytes()
 inlined = numba.njit(  # for the parts of a kernel, which Python never calls
     forceinline=True, error_model="numpy", fastmath={"contract"}, no_cpython_wrapper=True, no_cfunc_wrapper=True
 )
 
 
 class Lanes(types.Type):
-    """`rows` vectors of as many numbers as fill 64 bytes; a single row meets any number of rows by repetition."""
+    """`rows` vectors of as many numbers as fill a register; a single row meets any number of rows by repetition."""
 
     def __init__(self, dtype: types.Float, rows: int):
         self.dtype, self.rows, self.count = dtype, rows, 8 * VECTOR_BYTES // dtype.bitwidth
@@ -75,13 +83,8 @@ def _register_operator(function, method: str) -> None:
     lower_builtin(function, Lanes, Lanes)(_by_row(lambda builder, a, b: getattr(builder, method)(a, b)))
 
 
-for _function, _method in (
-    (operator.add, "fadd"),
-    (operator.sub, "fsub"),
-    (operator.mul, "fmul"),
-    (operator.truediv, "fdiv"),
-):
-    _register_operator(_function, _method)
+for _name, _method in {"add": "fadd", "sub": "fsub", "mul": "fmul", "truediv": "fdiv"}.items():
+    _register_operator(getattr(operator, _name), _method)
 
 
 @infer_global(operator.neg)

@@ -97,11 +97,12 @@ class _CompiledScan(torch.autograd.Function):
 
 def _scan(tensors: list[Tensor]):
     """The kernels' description of a call; `saved` is still to be filled in."""
+    from sear.lanes import VECTOR_BYTES
     from sear.selective_scan_kernel import GROUP, Scan
 
     u, delta, A, B, C, D, z, bias = (tensor.detach() for tensor in tensors)
     (batch, length, channels), states = u.shape, A.shape[1]
-    width = 64 // u.element_size()
+    width = VECTOR_BYTES // u.element_size()
     blocks = -(-channels // width)
     row_size, padded_states = blocks * width, -(-states // GROUP) * GROUP
     A2, D, bias = (F.pad(tensor, (0, row_size - channels)) for tensor in (A.mT * math.log2(math.e), D, bias))

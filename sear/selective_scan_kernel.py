@@ -11,7 +11,7 @@ import numpy as np
 from sear.compiled import compiled
 from sear.fork_join import fork_join
 from sear.lane_memory import add_sums, aligned_scratch, fill, load, load_first, spread, store, store_first
-from sear.lanes import add_up_rows, exp2, inlined, sigmoid, softplus_and_slope
+from sear.lanes import VECTOR_BYTES, add_up_rows, exp2, inlined, sigmoid, softplus_and_slope
 
 GROUP = 4  # states of a channel that are worked on together
 CHUNK = 128  # steps whose states the backward pass holds at once, in the cache; those between chunks are kept in memory
@@ -84,7 +84,7 @@ class Scratch(NamedTuple):
 @inlined
 def scratch_for(scan, backward):
     array = scan.u
-    size = CHUNK * (64 // array.itemsize)
+    size = CHUNK * (VECTOR_BYTES // array.itemsize)
     more = size * backward
     BC_size = 2 * CHUNK * scan.padded_states
     scratch = Scratch(
@@ -130,7 +130,7 @@ def read(array, strides, b, t, channel, channels):
 @inlined
 def prepare(scan, scratch, b, t0, steps, channel):
     """Fill the scratch of one block with delta, delta * u and the start of y."""
-    width = 64 // scan.u.itemsize
+    width = VECTOR_BYTES // scan.u.itemsize
     bias, D, one = load(scan.bias, channel, 0, 1), load(scan.D, channel, 0, 1), fill(scan.u, 1)
     for t in range(steps):
         u = read(scan.u, scan.u_strides, b, t0 + t, channel, scan.channels)
@@ -146,7 +146,7 @@ def prepare(scan, scratch, b, t0, steps, channel):
 @inlined
 def run_states(scan, scratch, state, A2, n, steps, keep):
     """The states n … n + GROUP - 1 through the steps of a chunk, adding to y; `keep` notes what backward needs."""
-    width = 64 // scan.u.itemsize
+    width = VECTOR_BYTES // scan.u.itemsize
     for t in range(steps):
         BC_at = t * 2 * scan.padded_states + 2 * n
         decay = exp2(load(scratch.delta, t * width, 0, 1) * A2)
@@ -162,7 +162,7 @@ def run_states(scan, scratch, state, A2, n, steps, keep):
 @inlined
 def forward_units(start, stop, scan, y):
     """Units start … stop - 1 of scan_forward; a unit is a row and a split."""
-    width = 64 // scan.u.itemsize
+    width = VECTOR_BYTES // scan.u.itemsize
     blocks, chunks = scan.row_size // width, -(-scan.length // CHUNK)
     scratch = scratch_for(scan, 0)
     one = fill(scan.u, 1)
@@ -200,7 +200,7 @@ def scan_forward(threads, scan, y):
 @inlined
 def prepare_back(scan, scratch, dy, b, t0, steps, channel):
     """Fill the rest of the block's scratch from the gradient dy of the gated output."""
-    width = 64 // scan.u.itemsize
+    width = VECTOR_BYTES // scan.u.itemsize
     one, zero = fill(scan.u, 1), fill(scan.u, 0)
     for t in range(steps):
         z = read(scan.z, scan.z_strides, b, t0 + t, channel, scan.channels)
@@ -215,7 +215,7 @@ def prepare_back(scan, scratch, dy, b, t0, steps, channel):
 @inlined
 def run_back(scan, scratch, state, carry, dA, A2, n, steps):
     """Back through the chunk: `carry` is the gradient of the state before the step at hand. Returns carry and dA."""
-    width = 64 // scan.u.itemsize
+    width = VECTOR_BYTES // scan.u.itemsize
     for t in range(steps - 1, -1, -1):
         BC_at = t * 2 * scan.padded_states + 2 * n
         dy = load(scratch.dy, t * width, 0, 1)
@@ -235,7 +235,7 @@ def run_back(scan, scratch, state, carry, dA, A2, n, steps):
 @inlined
 def finish_back(scan, scratch, out, part, b, t0, steps, channel):
     """Write the gradients of the block's inputs and add to those of D and the bias."""
-    width = 64 // scan.u.itemsize
+    width = VECTOR_BYTES // scan.u.itemsize
     sum_at = part * scan.row_size + channel
     dD, dbias = load(out.dD, sum_at, 0, 1), load(out.dbias, sum_at, 0, 1)
     D, log_2 = load(scan.D, channel, 0, 1), fill(scan.u, LOG_2)
@@ -280,7 +280,7 @@ def back_block(scan, scratch, out, dy, part, b, chunk, steps, channel):
 @inlined
 def backward_units(start, stop, scan, dy, out):
     """Units start … stop - 1 of scan_backward; a unit is a run of rows and a split."""
-    width = 64 // scan.u.itemsize
+    width = VECTOR_BYTES // scan.u.itemsize
     blocks, chunks = scan.row_size // width, -(-scan.length // CHUNK)
     scratch = scratch_for(scan, 1)
     for unit in range(start, stop):
