@@ -58,7 +58,7 @@ def with_strides(tensor: Tensor) -> tuple:
 
 
 class _CompiledScan(torch.autograd.Function):
-    """selective_scan_reference by the kernels of selective_scan_kernel.py; backward computes the states once more."""
+    """selective_scan_reference by selective_scan_kernel.py; backward computes the states once more."""
 
     @staticmethod
     def forward(ctx, *tensors):
@@ -77,7 +77,7 @@ class _CompiledScan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, dy):
-        from sear.selective_scan_kernel import Gradients, scan_backward
+        from sear.selective_scan_gradient import Gradients, scan_backward
 
         *tensors, saved = ctx.saved_tensors
         scan = _scan(tensors)._replace(saved=saved.view(-1).numpy())
