@@ -7,6 +7,7 @@ import ctypes
 
 from llvmlite import binding, ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from sear.compiled import _helpers, _torch_openmp
@@ -42,30 +43,28 @@ def fork_join(typing_context, kernel, count, threads, arguments):
         shared_type = ir.LiteralStructType([INT, INT, INT, values[3].type])  # next range, ranges, count, arguments
         body = _thread_body(context, builder.module, kernel, arguments, shared_type)
         _, count, threads, packed = values
-        ranges = builder.mul(threads, ir.Constant(INT, 4))  # more than threads: a busy core takes fewer
-        small = builder.icmp_signed("<", count, ranges)
-        ranges = builder.select(small, count, ranges)
+        threads = _smaller(builder, count, threads)
+        ranges = _smaller(builder, count, builder.mul(threads, ir.Constant(INT, 4)))  # a busy core takes fewer
         shared = builder.alloca(shared_type)
         for field, value in enumerate((ir.Constant(INT, 0), ranges, count, packed)):
             builder.store(value, _field(builder, shared, field))
-        pointer = builder.bitcast(shared, POINTER)
-        alone = builder.icmp_signed("==", threads, ir.Constant(INT, 1))
-        with builder.if_else(alone) as (run_here, run_on_all):
+        shared = builder.bitcast(shared, POINTER)
+        with builder.if_else(builder.icmp_signed("<=", threads, ir.Constant(INT, 1))) as (run_here, run_on_all):
             with run_here:
-                builder.call(body, [pointer])
+                builder.call(body, [shared])
             with run_on_all:
                 uint = ir.IntType(32)
                 fork_type = ir.FunctionType(ir.VoidType(), [POINTER, POINTER, uint, uint])
-                fork = builder.module.globals.get("sear_parallel") or ir.Function(
-                    builder.module, fork_type, "sear_parallel"
-                )
-                builder.call(
-                    fork,
-                    [builder.bitcast(body, POINTER), pointer, builder.trunc(threads, uint), ir.Constant(uint, 0)],
-                )
+                fork = cgutils.get_or_insert_function(builder.module, fork_type, "sear_parallel")
+                threads = builder.trunc(threads, uint)
+                builder.call(fork, [builder.bitcast(body, POINTER), shared, threads, ir.Constant(uint, 0)])
         return context.get_dummy_value()
 
     return signature, code
+
+
+def _smaller(builder, a, b):
+    return builder.select(builder.icmp_signed("<", a, b), a, b)
 
 
 def _field(builder, shared, field):
