@@ -1,0 +1,1 @@
+"""Ratios against stated peers, run by hand: python -m benchmarks.run (benchmarks/README.md)."""

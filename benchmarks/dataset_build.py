@@ -1,0 +1,97 @@
+"""Loading, filtering and splitting 2.09 million events: SEARDataset against RecBole's SequentialDataset.
+
+Each build has a process of its own, so that its memory is its own; seconds and peak begin when everything is imported.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+
+from benchmarks.measure import PeakMemory, Request, Row, Skipped, Turn, compare, say
+from benchmarks.synthetic import SUPPLIES, TOY, write_atomic_files
+from sear.settings import PROJECT_ROOT
+
+NAME = "Amazon_Pet_Supplies"
+COLUMNS = ["user_id", "item_id", "rating", "timestamp"]
+OURS, PEER = "SEARDataset", "RecBole's SequentialDataset"
+GOAL = 10
+ROUNDS = 3  # RecBole takes minutes
+PADDED_LENGTHS = (100, 50, 20)
+BYTES_PER_PADDED_EVENT = 40  # of RecBole at its peak: int64 items, float32 ratings and times, and their copies
+
+
+def rows(request: Request) -> Iterator[Row]:
+    sizes = TOY if request.quick else SUPPLIES
+    length = affordable_length(sizes.events)
+    with tempfile.TemporaryDirectory(prefix="sear-benchmark-") as folder:
+        say("dataset-build: data")
+        write_atomic_files(sizes, Path(folder), NAME)
+        turns: dict[str, list[Turn]] = {OURS: [], PEER: []}
+        for number in range(1 if request.quick else ROUNDS):
+            for side, found in turns.items():
+                found.append(build_in_own_process(side, folder, length))
+                say(f"  round {number + 1}, {side}: {found[-1].seconds:.4g} s")
+    note = f"{sizes.events:,} events, MAX_ITEM_LIST_LENGTH {length}; peaks are above the imports"
+    if length < PADDED_LENGTHS[0]:
+        note += f" ({PADDED_LENGTHS[0]} would not fit this machine's memory in RecBole's form)"
+    row = compare("dataset build", PEER, turns, GOAL, note)
+    if row.peak_mb and row.peer_peak_mb:
+        row = replace(row, note=f"{note}; {row.peer_peak_mb / row.peak_mb:.3g} times less memory (goal: {GOAL})")
+    yield row
+
+
+def affordable_length(events: int) -> int:
+    """The longest of PADDED_LENGTHS at which RecBole's padded rows fit into the memory that is free."""
+    free = free_memory()
+    fitting = [length for length in PADDED_LENGTHS if free is None or events * length * BYTES_PER_PADDED_EVENT < free]
+    if not fitting:
+        raise Skipped(f"RecBole's rows of {events:,} events do not fit into {free / 1e9:.1f} GB of free memory")
+    return fitting[0]
+
+
+def free_memory() -> float | None:
+    """Bytes that a new process can have without swapping; None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    return next(float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+
+
+def build_in_own_process(side: str, folder: str, length: int) -> Turn:
+    command = [sys.executable, "-m", "benchmarks.dataset_build", side, folder, str(length)]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, text=True, stdout=subprocess.PIPE)
+    if done.returncode:
+        raise Skipped(f"the process that builds {side} ended with code {done.returncode} (-9: out of memory)")
+    return Turn(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def build(side: str, folder: str, length: int) -> Turn:
+    """Three loaders from the atomic file, by one of the two."""
+    import warnings
+
+    from recbole.data import data_preparation
+    from recbole.data.dataset import SequentialDataset
+
+    from sear.configuration import build_config
+    from sear.dataset import SEARDataset
+
+    warnings.filterwarnings("ignore")
+    settings = {"data_path": folder, "load_col": {"inter": COLUMNS}, "MAX_ITEM_LIST_LENGTH": length, "use_gpu": False}
+    config = build_config(NAME, "SEAR" if side == OURS else "SASRec", settings | {"text_init": False})
+    kind = SEARDataset if side == OURS else SequentialDataset
+    memory, started = PeakMemory(), perf_counter()
+    loaders = data_preparation(config, kind(config))
+    assert len(loaders) == 3
+    return Turn(perf_counter() - started, memory.above_start())
+
+
+if __name__ == "__main__":
+    _, side, folder, length = sys.argv
+    turn = build(side, folder, int(length))
+    print(json.dumps({"seconds": turn.seconds, "peak": turn.peak}))

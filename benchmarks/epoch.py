@@ -1,0 +1,75 @@
+"""A training epoch of SEAR against the row-per-prefix layout, its own matrix products, and RecBole's SASRec."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.matrix_products import ProductRecorder, ProductReplay
+from benchmarks.measure import Request, Row, Side, alternate, compare, say
+from benchmarks.synthetic import BEAUTY, ML_1M, TOY, write_atomic_files
+from benchmarks.training import Experiment
+
+SYNTHETIC = {"ml-1m": ML_1M, "beauty": BEAUTY}
+FOLDERS = {"ml-1m": "ml-1m", "beauty": "amazon-beauty"}
+WINDOW_BATCHES = {"ml-100k": None, "ml-1m": 48, "beauty": 32}  # None: the whole epoch
+PREFIX_BATCHES, PREFIX_ROWS = {False: 1, True: 8}, 512  # a whole padded batch would need some 10 GB
+SASREC_BATCHES = 2
+GOALS = {("ml-1m", "padded prefixes"): 40, ("beauty", "padded prefixes"): 20}
+OURS, PADDED, TRIMMED, FLOOR, SASREC = "windows", "padded prefixes", "trimmed prefixes", "matrix products", "SASRec"
+FLOOR_GOAL = 0.5  # an epoch in at most twice the time of its matrix products
+TOY_SETTINGS = {"hidden_size": 16, "num_layers": 1, "d_state": 4, "MAX_ITEM_LIST_LENGTH": 20, "train_batch_size": 128}
+
+
+def rows(request: Request, dataset: str) -> Iterator[Row]:
+    with tempfile.TemporaryDirectory(prefix="sear-benchmark-") as folder:
+        say(f"epoch-{dataset}: data")
+        yield from _rows(request, dataset, Path(folder))
+
+
+def _rows(request: Request, dataset: str, folder: Path) -> Iterator[Row]:
+    experiment = experiment_on(dataset, folder, request.quick)
+    most = 32 if request.quick else PREFIX_ROWS
+    ours = experiment.windows(2 if request.quick else WINDOW_BATCHES[dataset])
+    padded, trimmed = (experiment.prefixes(trim, PREFIX_BATCHES[trim], most) for trim in (False, True))
+    say(f"epoch-{dataset}: SASRec's data, by RecBole")
+    sasrec, sasrec_scale, sasrec_batches = experiment.sasrec(1 if request.quick else SASREC_BATCHES, folder)
+    train_ours = experiment.train(ours)
+    train_ours()  # compiles
+    with ProductRecorder() as recorder:
+        train_ours()
+    replay = ProductReplay(recorder)
+    sides = {
+        OURS: Side(train_ours, ours.scale),
+        FLOOR: Side(replay.run, ours.scale),
+        PADDED: Side(experiment.train(padded), padded.scale),
+        TRIMMED: Side(experiment.train(trimmed), trimmed.scale),
+        SASREC: Side(sasrec, sasrec_scale),
+    }
+    turns = alternate(sides, request)
+    for peer, note in _notes(ours, padded, trimmed, recorder, sasrec_batches, sasrec_scale).items():
+        goal = FLOOR_GOAL if peer == FLOOR else GOALS.get((dataset, peer))
+        yield compare(f"epoch, {dataset}", peer, turns, goal, note)
+
+
+def experiment_on(dataset: str, folder: Path, quick: bool = False) -> Experiment:
+    """ml-100k as it is, the others synthetic, written into `folder`."""
+    data_path = None
+    if dataset in SYNTHETIC:
+        data_path = write_atomic_files(TOY if quick else SYNTHETIC[dataset], folder, FOLDERS[dataset])
+    return Experiment(dataset, data_path, **(TOY_SETTINGS if quick else {}))
+
+
+def _notes(ours, padded, trimmed, recorder, sasrec_batches, sasrec_scale) -> dict[str, str]:
+    def sampled(sample) -> str:
+        cut = f" of {len(sample.chosen[0])} rows" if sample is not ours else ""
+        return f"{len(sample.chosen)} batches{cut} of the epoch's {sample.total}, x {sample.scale:.4g}"
+
+    run = round(sasrec_batches / sasrec_scale)
+    operations = recorder.operations() * ours.scale / 1e12
+    return {
+        PADDED: f"windows: {sampled(ours)}; padded prefixes: {sampled(padded)}",
+        TRIMMED: f"windows: {sampled(ours)}; trimmed prefixes, sorted by length: {sampled(trimmed)}",
+        FLOOR: f"{len(recorder.calls)} products of {len(ours.chosen)} batches; the epoch's are {operations:.3g} TFLOP",
+        SASREC: f"SASRec: {run} batches of the epoch's {sasrec_batches}, x {sasrec_scale:.4g}; "
+        "without the anomaly detection that importing RecBole's models switches on",
+    }

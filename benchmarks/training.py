@@ -1,0 +1,122 @@
+"""What an epoch's rows share: SEAR on real or synthetic histories, a sample of an epoch's batches, RecBole's SASRec.
+
+Text embeddings are random numbers of the real width, and the item tables do not start from their PCA: neither changes
+an epoch's time.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from recbole.data import data_preparation
+from recbole.data.dataset import SequentialDataset
+from recbole.model.sequential_recommender import SASRec
+from recbole.trainer import Trainer
+
+from sear.configuration import build_config
+from sear.dataset import SEARDataset
+from sear.model import SEAR
+from sear.trainer import SEARTrainer
+
+torch.autograd.set_detect_anomaly(False)  # RecBole's SINE switches it on when imported, which slows every backward pass
+
+TEXT_WIDTH = 768
+COLUMNS = ["user_id", "item_id", "rating", "timestamp"]
+
+
+class RandomTextDataset(SEARDataset):
+    """Needs no encoder and no .item file."""
+
+    def item_text_embedding(self) -> np.ndarray:
+        return np.random.default_rng(2020).standard_normal((self.item_num, TEXT_WIDTH)).astype(np.float32)
+
+
+class SampledBatches:
+    """A training loader that hands out some batches of its epoch, and SEARTrainer none the wiser.
+
+    `scale` is how many times the sample's padded events make the epoch's.
+    """
+
+    def __init__(self, loader, count: int | None = None, most_rows: int | None = None):
+        dataset = loader._dataset
+        self._dataset, self.rows, self.collate_fn = self, dataset.rows, loader.collate_fn
+        batches = dataset.epoch_batches(seed=2020, epoch=0)
+        fixed = None if dataset.config["trim_padding"] else dataset.max_item_list_len
+        self.chosen = [batch[:most_rows] for batch in _evenly(batches, self._padded_events(batches, fixed), count)]
+        self.total = len(batches)
+        self.scale = float(self._padded_events(batches, fixed).sum() / self._padded_events(self.chosen, fixed).sum())
+
+    def epoch_batches(self, seed: int, epoch: int) -> list[np.ndarray]:
+        return self.chosen
+
+    def _padded_events(self, batches: list[np.ndarray], width: int | None) -> np.ndarray:
+        return np.array([len(batch) * (width or self.rows.length[batch].max()) for batch in batches])
+
+
+def _evenly(batches: list[np.ndarray], size: np.ndarray, count: int | None) -> list[np.ndarray]:
+    """`count` of the batches, as many of each size as chance would give on average."""
+    if count is None or count >= len(batches):
+        return batches
+    order = np.argsort(size, kind="stable")
+    return [batches[order[at]] for at in ((np.arange(count) + 0.5) * len(batches) / count).astype(int)]
+
+
+class Experiment:
+    """One data set: the SEAR of every row, its training data in several layouts, and what SASRec needs."""
+
+    def __init__(self, dataset: str, data_path: Path | None, **settings):
+        self.dataset = dataset
+        self.settings = {"load_col": {"inter": COLUMNS}, "text_init": False, "use_gpu": False, **settings}
+        if data_path is not None:
+            self.settings["data_path"] = str(data_path)
+        self.loader = self._loader()
+        self.config = self.loader.config
+        model = SEAR(self.config, self.loader._dataset)
+        self.trainer = SEARTrainer(self.config, model)
+
+    def _loader(self, **settings):
+        config = build_config(self.dataset, "SEAR", self.settings | settings)
+        return data_preparation(config, RandomTextDataset(config))[0]
+
+    def windows(self, count: int | None) -> SampledBatches:
+        return SampledBatches(self.loader, count)
+
+    def prefixes(self, trim: bool, count: int, most_rows: int) -> SampledBatches:
+        """The published layout; `trim` cuts a batch, of histories of like length, to its longest."""
+        return SampledBatches(self._loader(train_rows="prefixes", trim_padding=trim), count, most_rows)
+
+    def train(self, sample: SampledBatches) -> Callable[[], float]:
+        """One pass over the sample by SEARTrainer itself."""
+        return lambda: self.trainer._train_epoch(sample, 0)
+
+    def sasrec(self, count: int, folder: Path) -> tuple[Callable[[], float], float, int]:
+        """SASRec by RecBole alone: its dataset, loader, model and trainer, over the first batches of its epoch.
+
+        Returns what runs them, the epoch's batches over those run, and the number of the epoch's batches.
+        """
+        columns = [name for name in COLUMNS if name != "rating"]  # SASRec reads none
+        own = {"load_col": {"inter": columns}, "train_neg_sample_args": None}
+        shared = ("data_path", "use_gpu", "MAX_ITEM_LIST_LENGTH", "train_batch_size")
+        settings = {key: value for key, value in self.settings.items() if key in shared}
+        config = build_config(self.dataset, "SASRec", settings | own)
+        config["checkpoint_dir"] = str(folder)
+        with inside(folder):  # RecBole's trainer leaves its logs where it stands
+            loader = data_preparation(config, SequentialDataset(config))[0]
+            trainer = Trainer(config, SASRec(config, loader._dataset))
+        batches = len(loader)
+        count = min(count, batches)
+        return lambda: trainer._train_epoch(islice(loader, count), 0), batches / count, batches
+
+
+@contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
