@@ -6,6 +6,7 @@ run_in_parallel of sear.compiled does the same from Python at 70 µs, which coun
 import ctypes
 
 from llvmlite import binding, ir
+from llvmlite.ir.instructions import CallInstr
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -91,7 +92,15 @@ def _thread_body(context, module, kernel, arguments, shared_type):
     unpacked = [builder.extract_value(packed, index) for index in range(len(arguments))]
     context.active_code_library.add_linking_library(overload.library)
     context.call_internal_no_propagate(builder, overload.fndesc, signature, [start, stop, *unpacked])
+    _inline_last_call(builder)
     builder.branch(loop)
     builder.position_at_end(done)
     builder.ret_void()
     return body
+
+
+def _inline_last_call(builder):
+    """Make the kernel part of the body. As a function of its own it would also exist in the kernel's own module, compiled
+    apart and so perhaps rounding otherwise, and which of the two is called would depend on whether the cache was empty."""
+    call = [instruction for instruction in builder.block.instructions if isinstance(instruction, CallInstr)][-1]
+    call.attributes.add("alwaysinline")
