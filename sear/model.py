@@ -80,23 +80,22 @@ class SEAR(SequentialRecommender):
         self.apply(self._init_weights)
         if "rating" in self.stream_names:
             self.no_rating_emb.data.normal_(0, self.initializer_range)
-        if not config["keep_dt_init"]:
-            for dt_proj in (layer.mamba.dt_proj for stream in self.mamba_layers for layer in stream):
-                dt_proj.weight.data.normal_(0, self.initializer_range)
-                dt_proj.bias.data.zero_()
+        if config["keep_dt_init"]:
+            for layer in (layer for stream in self.mamba_layers for layer in stream):
+                layer.mamba.reset_dt_proj()
         if config["text_init"]:
             self.item_decoder.weight.data.copy_(self._text_components(self.item_decoder.embedding_dim))
             if "collaborative" in self.stream_names:
                 self.collaborative_emb.weight.data.copy_(self._text_components(self.hidden_size))
 
     def _init_weights(self, module: nn.Module) -> None:
-        """N(0, initializer_range) for every Linear and Embedding but dt_proj, which `keep_dt_init` decides on."""
+        """N(0, initializer_range) for every Linear and Embedding, Mamba's dt_proj too."""
         if isinstance(module, nn.LayerNorm):
             module.weight.data.fill_(1.0)
             module.bias.data.zero_()
-        elif isinstance(module, (nn.Linear, nn.Embedding)) and not getattr(module.weight, "_no_reinit", False):
+        elif isinstance(module, (nn.Linear, nn.Embedding)):
             module.weight.data.normal_(0, self.initializer_range)
-            if getattr(module, "bias", None) is not None and not getattr(module.bias, "_no_reinit", False):
+            if getattr(module, "bias", None) is not None:
                 module.bias.data.zero_()
 
     def _text_components(self, width: int) -> Tensor:

@@ -81,3 +81,44 @@ def test_scores_loss_and_every_gradient_agree_with_the_golden_run(dtype, relativ
         worst = max(worst, gap / (size + absolute) if size else 0.0)
         assert gap <= allowed, f"{name}: off by {gap:.2e}, allowed {allowed:.2e}"
     print(f"largest relative deviation from the golden run in {dtype}: {worst:.1e}")
+
+
+def test_mambas_own_start_of_dt_is_kept_where_it_is_asked_for():
+    text_VE = np.random.default_rng(0).standard_normal((80, 60)).astype(np.float32)
+    steps = {}
+    for keep in (False, True):
+        mamba = SEAR(settings(keep_dt_init=keep), Catalogue(text_VE)).mamba_layers[0][0].mamba
+        steps[keep] = torch.nn.functional.softplus(mamba.dt_proj.bias)
+    torch.testing.assert_close(steps[False], torch.full_like(steps[False], np.log(2)))  # bias 0
+    assert steps[True].min() >= 0.0009 and steps[True].max() <= 0.11  # log-uniform in [0.001, 0.1]
+
+
+@pytest.mark.parametrize("left_out", ["semantic", "collaborative", "rating"])
+def test_nothing_of_a_stream_that_is_left_out_exists(left_out):
+    text_VE = np.random.default_rng(0).standard_normal((80, 60)).astype(np.float32)
+    streams = [name for name in ("semantic", "collaborative", "rating") if name != left_out]
+    model = SEAR(settings(streams=streams, text_init=False), Catalogue(text_VE))
+    own = {
+        "semantic": ("item_text_VE", "adapter"),
+        "collaborative": ("collaborative_emb",),
+        "rating": ("rating_emb", "no_rating_emb"),
+    }
+    names = [name for name, _ in [*model.named_parameters(), *model.named_buffers()]]
+    assert not [name for name in names if name.split(".")[0] in own[left_out]]
+    assert all(any(name.split(".")[0] == part for name in names) for other in streams for part in own[other])
+    assert (len(model.mamba_layers), len(model.agg_layers), len(model.item_emb_LayerNorms)) == (2, 2, 2)
+    assert model.item_decoder.weight.shape == (80, 2 * 16)
+
+
+def test_without_text_start_and_semantic_stream_no_text_is_asked_for():
+    class NoTexts(Catalogue):
+        def item_text_embedding(self):
+            pytest.fail("asked for texts")
+
+    model = SEAR(settings(streams=["collaborative", "rating"], text_init=False), NoTexts(np.zeros((80, 1))))
+    assert 0.01 < model.item_decoder.weight.std() < 0.03
+
+
+def test_without_aggregation_neither_attention_nor_its_feed_forward_exists():
+    model = SEAR(settings(aggregation=False, text_init=False), Catalogue(np.zeros((80, 60), np.float32)))
+    assert len(model.agg_layers) == 0 and not any("agg" in name for name, _ in model.named_parameters())
