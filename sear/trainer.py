@@ -1,5 +1,6 @@
 """SEARTrainer: RecBole's Trainer with exact resume, one evaluation pass, and all randomness a function of the seed."""
 
+import random
 from collections import OrderedDict
 from logging import getLogger
 from pathlib import Path
@@ -23,6 +24,13 @@ from sear.ranking import ranks_from_scores, target_ranks
 def step_seed(seed: int, epoch: int, step: int) -> int:
     """The seed of one training step's dropout: a stop between two steps changes nothing that comes after."""
     return int(np.random.SeedSequence([seed, epoch, step]).generate_state(1, np.uint64)[0]) >> 1
+
+
+def seed_all(seed: int) -> None:
+    """Every generator that a step may draw from: dropout torch's, RecBole's negative sampling NumPy's and Python's."""
+    torch.manual_seed(seed)
+    np.random.seed(seed & 0xFFFFFFFF)
+    random.seed(seed)
 
 
 class SEARTrainer(Trainer):
@@ -122,10 +130,10 @@ class SEARTrainer(Trainer):
         bar = tqdm(batches, desc=f"epoch {epoch_idx}", unit="batch", disable=not show_progress, leave=False)
         started, shown = perf_counter(), 0.0
         for step, index in enumerate(bar):
-            torch.manual_seed(step_seed(self.seed, epoch_idx, step))
+            seed_all(step_seed(self.seed, epoch_idx, step))
             loss = self._train_step(self._to_device(train_data.collate_fn(index)), loss_func)
             count = int(loss_count[index].sum())
-            total += loss.detach() * count
+            total += loss.detach().squeeze() * count  # a few of RecBole's models give a loss of shape (1,)
             targets += count
             if show_progress and perf_counter() - shown > 0.5:  # looking at the loss waits for the device
                 shown = perf_counter()
@@ -242,5 +250,6 @@ class SEARTrainer(Trainer):
 def describe_epoch(row: dict, best: bool) -> str:
     """One line on an epoch of `history`."""
     metrics = ", ".join(f"{name[6:]} {value:.4f}" for name, value in row.items() if name.startswith("valid_"))
-    line = f"epoch {row['epoch']:3d}: loss {row['loss']:.4f}, {row['seconds']:.1f} s"
+    loss = "" if row["loss"] is None else f"loss {row['loss']:.4f}, "
+    line = f"epoch {row['epoch']:3d}: {loss}{row['seconds']:.1f} s"
     return f"{line}, valid {metrics}{' *' if best else ''}" if metrics else line
