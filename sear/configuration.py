@@ -15,8 +15,9 @@ from recbole.config import Config
 from recbole.utils import InputType, ModelType, get_model
 
 from sear.errors import InputError
+from sear.known_models import OWN_MODELS
 from sear.setting_checks import check_settings, require_data_files
-from sear.settings import OWN_MODELS, PROJECT_ROOT, Settings, gather_settings, plain, rules_of
+from sear.settings import PROJECT_ROOT, Settings, gather_settings, plain, rules_of
 
 # Config works these out anew, for the machine it runs on
 DERIVED = (
@@ -68,9 +69,7 @@ def build_config(
     Raises:
         InputError: an unknown name, key or value, or a missing data file; names place and remedy.
     """
-    settings = gather_settings(dataset, model, config_files)
-    settings.put(overrides or {}, overrides_from)
-    return _checked_config(settings)
+    return _checked_config(gather_settings(dataset, model, config_files, overrides, overrides_from))
 
 
 def config_from_settings(settings: Mapping[str, Any], place: str = "config.yaml") -> SEARConfig:

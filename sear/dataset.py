@@ -185,9 +185,7 @@ class SEARDataset(DatasetText, SequentialDataset):
     @cached_property
     def training_item_counts(self) -> np.ndarray:
         """int64 (V,): how often each item occurs among all training events."""
-        counts = history.training_counts(self.offsets)
-        position = np.arange(self.inter_num) - np.repeat(self.offsets[:-1], np.diff(self.offsets))
-        training = position < np.repeat(counts, np.diff(self.offsets))
+        training = history.is_training(self.offsets)
         return np.bincount(self.inter_feat[self.iid_field].numpy()[training], minlength=self.item_num)
 
     @cached_property

@@ -4,8 +4,9 @@ import shutil
 import textwrap
 from collections.abc import Iterable, Iterator
 
+from sear.known_models import OWN_MODELS, recbole_models, recbole_root
 from sear.setting_rules import Rule, dump_value, read_rules
-from sear.settings import find_model, own_files, recbole_models, recbole_root, rules_of, shown
+from sear.settings import find_model, own_files, rules_of, shown
 
 USAGE = """\
 SEAR: sequential recommendation from collaborative, semantic and rating information.
@@ -33,7 +34,7 @@ def help_text(models: Iterable[str] = ("SEAR",)) -> str:
     sections = [USAGE, "Options\n" + "\n".join(_entry(f"--{key}", meaning) for key, meaning in OPTIONS.items())]
     sections.append(_entry("Data sets", ", ".join(own_files("data"))))
     sections.append(_entry("Models", ", ".join(own_files("model"))))
-    sections.append(_entry("  of RecBole", ", ".join(recbole_models())))
+    sections.append(_entry("  of RecBole", ", ".join(name for name in recbole_models() if name not in OWN_MODELS)))
     told: set[str] = set()
     for title, rules in _books(["SEAR", *models]):
         fresh = [rule for key, rule in rules.items() if key not in told]

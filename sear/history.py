@@ -36,6 +36,12 @@ def training_counts(offsets: np.ndarray) -> np.ndarray:
     return np.where(counts >= MIN_EVENTS_TO_HOLD_OUT, counts - 2, counts)
 
 
+def is_training(offsets: np.ndarray) -> np.ndarray:
+    """bool (events,): which events train."""
+    counts = np.diff(offsets)
+    return np.arange(offsets[-1]) < np.repeat(offsets[:-1] + training_counts(offsets), counts)
+
+
 def window_rows(offsets: np.ndarray, max_length: int, stride: int) -> Rows:
     """Windows that carry every position 1..m-1 of every user exactly once.
 

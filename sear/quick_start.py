@@ -137,7 +137,7 @@ class _Run:
         self.seconds["text"] = perf_counter() - started
         init_seed(config["seed"], config["reproducibility"])
         self.model = model_class(config["model"])(config, self.dataset).to(config["device"])
-        self.trainer = SEARTrainer(config, self.model)
+        self.trainer = getattr(self.model, "trainer_class", SEARTrainer)(config, self.model)
         self.trainer.catalogue = self.dataset.catalogue_hash
 
     def _reads_text(self) -> bool:

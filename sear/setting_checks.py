@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from sear.errors import InputError
+from sear.known_models import OWN_MODELS
 from sear.setting_rules import dump_value
 from sear.settings import Settings, nearest, shown
 
@@ -31,6 +32,8 @@ def check_settings(settings: Settings) -> None:
     _check_columns(settings)
     if settings.model == "SEAR":
         _check_sear(settings)
+    else:
+        _check_peer(settings)
 
 
 def _wrong_kind(settings: Settings, key: str, value: object) -> InputError:
@@ -102,8 +105,8 @@ def _check_columns(settings: Settings) -> None:
 def _check_sear(settings: Settings) -> None:
     hidden, heads = settings.get("hidden_size"), settings.get("num_heads")
     if hidden % heads:
-        divisors = ", ".join(str(number) for number in range(1, hidden + 1) if hidden % number == 0)
-        raise settings.fault("num_heads", f"which does not divide hidden_size {hidden}", f"choose from {divisors}")
+        remedy = f"choose from {_divisors(hidden)}"
+        raise settings.fault("num_heads", f"which does not divide hidden_size {hidden}", remedy)
     negatives = settings.get("train_neg_sample_args")
     if negatives is not None and negatives.get("distribution", "uniform") not in ("none", "None", None):
         raise settings.fault(
@@ -116,6 +119,23 @@ def _check_sear(settings: Settings) -> None:
             "whose item names no text field for the sentences",
             "add one, or do without text: streams: [collaborative, rating] and text_init: False",
         )
+
+
+def _check_peer(settings: Settings) -> None:
+    hidden, heads = settings.get("hidden_size"), settings.get("n_heads")
+    if hidden and heads and hidden % heads:
+        remedy = f"choose from {_divisors(hidden)}"
+        raise settings.fault("n_heads", f"which does not divide hidden_size {hidden}", remedy)
+    if settings.get("ablate") is not None:
+        raise settings.fault("ablate", f"but {settings.model_name} has no such part", "remove it; it is for SEAR alone")
+    if settings.model not in OWN_MODELS and settings.get("train_rows") != "prefixes":
+        raise settings.fault(
+            "train_rows", f"but {settings.model_name} learns from the last event of a row alone", "write prefixes"
+        )
+
+
+def _divisors(number: int) -> str:
+    return ", ".join(str(divisor) for divisor in range(1, number + 1) if number % divisor == 0)
 
 
 def needs_text(settings: Settings) -> bool:

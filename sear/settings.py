@@ -1,24 +1,23 @@
 """Settings of one run, gathered from YAML by name: which files count, which keys are known, where each value stands."""
 
 import difflib
-import importlib.util
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import sear
+from sear.ablation import settings_without
 from sear.errors import InputError
+from sear.known_models import OWN_MODELS, UNFED_MODELS, recbole_models, recbole_root
 from sear.setting_rules import Rule, make_rule, read_rules, read_settings
 
 PROJECT_ROOT = Path(sear.__file__).resolve().parent.parent
 CONFIG_ROOT = PROJECT_ROOT / "config"
-OWN_MODELS = {"SEAR": "sear.model"}  # class name -> the room it lives in
 
 # Keys of SEAR.yaml that are SEAR's own; the rest (protocol, training, report) hold for every model.
 SEAR_KEYS = (
-    "hidden_size num_layers num_heads dropout_prob d_state d_conv expand streams aggregation text_init "
+    "hidden_size num_layers num_heads dropout_prob d_state d_conv expand streams aggregation text_init ablate "
     "initializer_range keep_dt_init loss_type soft_label_length soft_label_decay trim_padding train_neg_sample_args"
 ).split()
 # RecBole's comments say less than RecBole accepts
@@ -76,20 +75,30 @@ class Settings:
         return InputError(f"{place}: {key} is {self.get(key)!r}, {why} - {remedy}")
 
 
-def gather_settings(dataset: str, model: str, config_files: Iterable[Path | str] = ()) -> Settings:
-    """Every file that counts for this data set and model, the later ones stronger."""
+def gather_settings(
+    dataset: str,
+    model: str,
+    config_files: Iterable[Path | str] = (),
+    overrides: Mapping[str, Any] | None = None,
+    overrides_from: str = "arguments",
+) -> Settings:
+    """Every file that counts for this data set and model, the later ones stronger, then the overrides and `ablate`."""
     data_file, folder = find_data(dataset)
     class_name = find_model(model)
     settings = Settings(folder, class_name, model)
     settings.put_file(CONFIG_ROOT / "model" / "SEAR.yaml", () if class_name == "SEAR" else SEAR_KEYS)
-    if class_name != "SEAR":
-        settings.put({"train_rows": "prefixes"}, "every model but SEAR")
+    if class_name not in OWN_MODELS:
+        settings.put({"train_rows": "prefixes"}, "RecBole's models")
     for name in dict.fromkeys((class_name, model)):
         if name in own_files("model") and name != "SEAR":
             settings.put_file(own_files("model")[name])
     settings.put_file(data_file)
     for path in config_files:
         settings.put_file(path)
+    settings.put(overrides or {}, overrides_from)
+    part = settings.get("ablate")
+    if class_name == "SEAR" and isinstance(part, str):
+        settings.put(settings_without(part, settings.get("streams")), f"ablate: {part}")
     return settings
 
 
@@ -111,11 +120,13 @@ def find_data(name: str) -> tuple[Path, str]:
 
 def find_model(name: str) -> str:
     """The class name behind a model name: itself, or what `model:` in config/model/NAME.yaml says."""
-    classes = (*OWN_MODELS, *recbole_models())
+    classes = list(dict.fromkeys([*OWN_MODELS, *recbole_models()]))
     files = own_files("model")
     class_name = _name_inside(files[name], "model") if name in files else name
     if class_name in classes:
         return class_name
+    if class_name in UNFED_MODELS:
+        raise InputError(f"model {class_name} {UNFED_MODELS[class_name]} - choose from {', '.join(classes)}")
     choices = classes if name in files else list(dict.fromkeys([*OWN_MODELS, *files, *recbole_models()]))
     place = f"{shown(files[name])}: " if name in files else ""
     hint = nearest(class_name, choices)
@@ -133,14 +144,6 @@ def _name_inside(path: Path, key: str) -> str:
 def own_files(kind: str) -> dict[str, Path]:
     """Name -> YAML file in config/model or config/data."""
     return {path.stem: path for path in sorted((CONFIG_ROOT / kind).glob("*.yaml"))}
-
-
-@cache
-def recbole_models() -> tuple[str, ...]:
-    """RecBole's sequential models, found without importing RecBole."""
-    root = recbole_root()
-    names = sorted(path.stem for path in (root / "properties" / "model").glob("*.yaml"))
-    return tuple(n for n in names if (root / "model" / "sequential_recommender" / f"{n.lower()}.py").is_file())
 
 
 def rules_of(model: str, model_name: str) -> dict[str, Rule]:
@@ -186,8 +189,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return value.item() if type(value).__module__ == "numpy" and value.ndim == 0 else value
-
-
-def recbole_root() -> Path:
-    """RecBole's folder, found without importing it."""
-    return Path(importlib.util.find_spec("recbole").submodule_search_locations[0])

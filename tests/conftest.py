@@ -69,11 +69,11 @@ TOY = {
 
 @pytest.fixture
 def tiny_config(monkeypatch):
-    """A function (folder, **changes) -> RecBole Config of SEAR at toy size on the data set `tiny` in that folder."""
+    """A function (folder, model, **changes) -> RecBole Config at toy size on the data set `tiny` in that folder."""
     from sear.configuration import build_config
 
-    def build(folder, **changes):
+    def build(folder, model="SEAR", **changes):
         monkeypatch.setattr("sear.settings.CONFIG_ROOT", tiny_config_root(folder))
-        return build_config("tiny", "SEAR", TOY | changes)
+        return build_config("tiny", model, TOY | changes)
 
     return build

@@ -84,7 +84,7 @@ def test_every_data_file_of_the_project_makes_a_config(tmp_path):
         assert config["user_inter_num_interval"] == config["item_inter_num_interval"] == "[5,inf)"
 
 
-@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "BERT4Rec", "FPMC", "TransRec"])
+@pytest.mark.parametrize("model", ["NARM", "Caser", "STAMP", "FPMC", "TransRec"])
 def test_recboles_sequential_models_share_the_protocol_and_keep_their_own_sizes(model):
     config = build_config("ml-100k", model)
     own = read_rules(settings.recbole_root() / "properties" / "model" / f"{model}.yaml")

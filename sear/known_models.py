@@ -1,0 +1,43 @@
+"""Which models there are: ours, and those of RecBole's sequential ones that a SEARDataset can feed."""
+
+import importlib.util
+from functools import cache
+from pathlib import Path
+
+OWN_MODELS = {  # class name -> the room it lives in; a name that RecBole has too means ours
+    "SEAR": "sear.model",
+    "SASRec": "sear.causal_models",
+    "GRU4Rec": "sear.causal_models",
+    "Mamba4Rec": "sear.causal_models",
+    "BERT4Rec": "sear.masked_models",
+    "ItemKNN": "sear.counting_models",
+    "Pop": "sear.counting_models",
+}
+FEATURES = "learns from item features, which a SEARDataset gives as sentences only"
+GRAPH = "learns from a knowledge graph's embeddings, which a SEARDataset has not"
+CANDIDATES = "scores given candidates, and cannot rank all items at once"
+UNFED_MODELS = {  # RecBole's sequential models that cannot run here -> why
+    "DIEN": CANDIDATES,
+    "DIN": CANDIDATES,
+    "FDSA": FEATURES,
+    "FEARec": "looks up the stored rows of all histories, which a SEARDataset cuts out per batch",
+    "GRU4RecF": FEATURES,
+    "GRU4RecKG": GRAPH,
+    "KSR": GRAPH,
+    "S3Rec": FEATURES,
+    "SASRecF": FEATURES,
+}
+
+
+@cache
+def recbole_models() -> tuple[str, ...]:
+    """RecBole's sequential models, less UNFED_MODELS, found without importing RecBole."""
+    root = recbole_root()
+    names = sorted(path.stem for path in (root / "properties" / "model").glob("*.yaml"))
+    there = (n for n in names if (root / "model" / "sequential_recommender" / f"{n.lower()}.py").is_file())
+    return tuple(name for name in there if name not in UNFED_MODELS)
+
+
+def recbole_root() -> Path:
+    """RecBole's folder, found without importing it."""
+    return Path(importlib.util.find_spec("recbole").submodule_search_locations[0])
