@@ -1,8 +1,6 @@
 """run_sear: from a data set's name to a run folder. The only room that knows every other one."""
 
 import logging
-import resource
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from time import perf_counter
@@ -13,12 +11,16 @@ import torch
 from recbole.data import data_preparation
 from recbole.utils import init_seed
 
+from sear.case_examples import item_titles, run_examples
 from sear.configuration import build_config, config_from_settings, effective_settings, model_class
 from sear.dataset import SEARDataset
 from sear.environment import environment
 from sear.errors import InputError
-from sear.evaluation import figures_table, grouped, groups_table, metrics_by_row, summarise
-from sear.run_folder import new_run_folder, read_run, write_cases, write_config, write_history, write_metrics
+from sear.peak_memory import PeakMemory
+from sear.report.examples import write_examples
+from sear.run_command import command_of
+from sear.run_figures import case_figures, case_rows, tables
+from sear.run_folder import held, new_run_folder, read_run, write_cases, write_config, write_history, write_metrics
 from sear.run_log import RunLog, Terminal
 from sear.setting_rules import read_settings
 from sear.settings import PROJECT_ROOT, shown
@@ -64,8 +66,6 @@ def resume(run_folder: Path | str) -> dict[str, Any]:
             metrics = read_run(folder)["metrics"]
             append_summary(folder, metrics)  # the stop may have come before this row was written
             return metrics | {"run_folder": str(folder)}
-        for left in folder.glob(".*.tmp"):  # half-written when the run was killed
-            left.unlink()
         return _Run(config, folder).train(log)
 
 
@@ -89,27 +89,35 @@ class _Run:
     def __init__(self, config, folder: Path | None = None):
         self.config, self.folder = config, folder
         self.seconds = dict.fromkeys(("data", "text", "train", "test"), 0.0)
+        self.memory = PeakMemory()
         torch.set_num_threads(config["threads"] or torch.get_num_threads())
 
     def train(self, log: RunLog) -> dict[str, Any]:
         self._prepare()
+        self.titles = item_titles(self.dataset)  # read now, for a fault in them must not end a run that is trained
         if self.folder is None:
             config = self.config
             root = PROJECT_ROOT / config["results_path"]
             self.folder = new_run_folder(root, config["dataset"], config["model_name"], config["seed"])
             write_config(self.folder, effective_settings(config))
-        log.write_to(self.folder / "run.log")
-        logger.info(f"run folder: {shown(self.folder)}")
+        with held(self.folder):
+            log.write_to(self.folder / "run.log")
+            logger.info(f"run folder: {shown(self.folder)}")
+            try:
+                return self._train_in_folder()
+            except KeyboardInterrupt:
+                logger.warning(f"stopped; go on with: python custom_trainer.py --resume={shown(self.folder)}")
+                raise
+
+    def _train_in_folder(self) -> dict[str, Any]:
+        for left in self.folder.glob(".*.tmp"):  # half-written when the run was killed
+            left.unlink()
         self._set_checkpoints()
         if Path(self.trainer.last_model_file).exists():
             self.trainer.resume_checkpoint(self.trainer.last_model_file)
             logger.info(f"going on after epoch {self.trainer.start_epoch - 1}")
-        try:
-            self.trainer.fit(self.train_data, self.valid_data, show_progress=self.config["show_progress"])
-            return self._report()
-        except KeyboardInterrupt:
-            logger.warning(f"stopped; go on with: python custom_trainer.py --resume={shown(self.folder)}")
-            raise
+        self.trainer.fit(self.train_data, self.valid_data, show_progress=self.config["show_progress"])
+        return self._report()
 
     def test_again(self) -> dict[str, Any]:
         self._prepare()
@@ -149,27 +157,11 @@ class _Run:
 
     def _test(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """The test figures and the cases they are made of, from one pass with the best checkpoint."""
-        config, started = self.config, perf_counter()
+        started = perf_counter()
         self.trainer.load_best()
-        ranks, masked = self.trainer.target_ranks(self.test_data, config["show_progress"])
-        rows = metrics_by_row(ranks, config["metrics"], config["topk"])
-        part = self.test_data._dataset
-        user, target = part.rows.user, part.rows.start + part.rows.length
-        item = part.inter_feat[part.iid_field].numpy()[target]
-        cases = {
-            "user": part.field2id_token[part.uid_field][user + 1],
-            "target": part.field2id_token[part.iid_field][item],
-            "rank": ranks,
-            "history_length": target - part.offsets[user],
-            "target_training_count": part.training_item_counts[item],
-        }
-        figures = {"test": summarise(rows), "test_history_masked": None}
-        if masked is not None:
-            cases["rank_history_masked"] = masked
-            figures["test_history_masked"] = summarise(metrics_by_row(masked, config["metrics"], config["topk"]))
-        groups = {"history_length": "history_length", "item_popularity": "target_training_count"}
-        for group, column in groups.items():
-            figures[f"test_by_{group}"] = grouped(rows, cases[column], config[f"{group}_groups"])
+        ranks, masked = self.trainer.target_ranks(self.test_data, self.config["show_progress"])
+        cases = case_rows(self.test_data._dataset, ranks, masked)
+        figures = case_figures(cases, self.config)
         self.seconds["test"] = perf_counter() - started
         return figures, cases
 
@@ -181,18 +173,21 @@ class _Run:
             "dataset": self.config["dataset"],
             "model": self.config["model_name"],
             "seed": self.config["seed"],
+            "ablate": self.config["ablate"],  # the part of SEAR left out
             "statistics": self.dataset.statistics,
             "epochs": len(trainer.history),
             "best_epoch": trainer.best_epoch,
             "valid": dict(trainer.best_valid_result or {}),
             **figures,
             "seconds": self.seconds,
-            "peak_memory_mb": _peak_memory_mb(),
+            **self.memory.figures(),
             "parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
             "environment": environment(self.config["device"]),
+            "command": command_of(self.config),
         }
         write_history(self.folder, trainer.history)
         write_cases(self.folder, cases)
+        write_examples(self.folder, run_examples(self.model, self.test_data, cases["rank"], self.titles))
         append_summary(self.folder, metrics)
         write_metrics(self.folder, metrics)  # last: its presence says that the run is finished
         self._show(figures)
@@ -200,14 +195,6 @@ class _Run:
         return metrics | {"run_folder": str(self.folder)}
 
     def _show(self, figures: Mapping[str, Any]) -> None:
-        cases = len(self.test_data._dataset)
-        titles = {"test": figures["test"], "history left out": figures["test_history_masked"]}
-        logger.info("\n" + figures_table(cases, titles))
-        logger.info("\n" + groups_table("history length", figures["test_by_history_length"]))
-        logger.info("\n" + groups_table("target's training events", figures["test_by_item_popularity"]) + "\n")
-
-
-def _peak_memory_mb() -> float:
-    """The process's largest resident memory so far, in MB (kilobytes on Linux, bytes on macOS)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e6 if sys.platform == "darwin" else 1e3)
+        for table in tables(len(self.test_data._dataset), figures):
+            logger.info(f"\n{table}")
+        logger.info("")

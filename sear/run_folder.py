@@ -8,8 +8,8 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from enum import Enum
 from itertools import count
@@ -50,6 +50,27 @@ def new_run_folder(results_directory: Path | str, dataset: str, model: str, seed
         with suppress(FileExistsError):  # another run began in this second
             folder.mkdir()
             return folder
+
+
+@contextmanager
+def held(run_folder: Path) -> Iterator[None]:
+    """No other process of this machine works in the folder while the block runs; a killed one holds nothing.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    path = run_folder / ".lock"
+    with open(path, "w") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{run_folder} is being worked on by another process - wait for that one") from None
+        except (ImportError, OSError):  # Windows; some network drives
+            pass
+        yield
+        path.unlink()
 
 
 def write_config(run_folder: Path, settings: Mapping[str, Any]) -> None:

@@ -54,7 +54,7 @@ def read_summary(path: Path | str) -> tuple[list[str], list[dict[str, str]]]:
 
 def _summary_row(run_id: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
     row = {key: metrics[key] for key in ("dataset", "model")} | {"run_id": run_id}
-    row |= {key: metrics[key] for key in ("seed", "epochs", "best_epoch")}
+    row |= {"ablate": metrics.get("ablate")} | {key: metrics[key] for key in ("seed", "epochs", "best_epoch")}
     for part in ("valid", "test", "test_history_masked"):
         row |= {f"{part}_{name}": value for name, value in (metrics[part] or {}).items()}
     row |= {f"seconds_{name}": value for name, value in metrics["seconds"].items()}

@@ -13,7 +13,7 @@ from tests.test_run_folder import FIGURES, METRICS
 def test_a_run_has_one_row_with_its_figures(tmp_path):
     append_summary(tmp_path / "tiny" / "SEAR" / "a", METRICS)
     columns, rows = read_summary(tmp_path / "summary.csv")
-    assert columns[:6] == ["dataset", "model", "run_id", "seed", "epochs", "best_epoch"]
+    assert columns[:7] == ["dataset", "model", "run_id", "ablate", "seed", "epochs", "best_epoch"]
     assert rows[0]["run_id"] == "a" and float(rows[0]["test_hit@10"]) == 1 / 3 and rows[0]["commit"] == ""
 
 

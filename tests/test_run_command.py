@@ -1,0 +1,103 @@
+"""What a run says of itself: the command that makes it again, its memory, and that nobody else works in its folder."""
+
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from sear.command_line import parse
+from sear.configuration import build_config, config_from_settings, effective_settings
+from sear.errors import InputError
+from sear.experiment import settings_hash
+from sear.peak_memory import PeakMemory
+from sear.run_command import command_of
+from sear.run_folder import held
+from tests.config_folder import copy_config, data_folder
+
+
+def rebuilt(command):
+    program, script, *words = shlex.split(command)
+    assert (program, script) == ("python", "custom_trainer.py")
+    asked = parse(words)
+    (dataset,), (model,), (seed,) = asked.datasets, asked.models, asked.seeds
+    return build_config(dataset, model, asked.overrides | {"seed": seed})
+
+
+@pytest.mark.parametrize(
+    ("model", "overrides"),
+    [
+        ("SEAR", {}),
+        ("SEAR", {"seed": 7, "topk": [5, 10], "streams": ["semantic", "rating"], "learning_rate": 1e-5}),
+        ("SEAR", {"item_sem_embedding_model_path": "it's; a: 'path' # here", "window_stride": 7}),
+        ("SEAR", {"item_sem_embedding_model_path": "1", "user_inter_num_interval": "[7,inf)"}),
+        ("SEAR", {"item_inter_num_interval": None, "clip_grad_norm": {"max_norm": 5}}),
+        ("SASRec", {"n_heads": 4, "hidden_act": "relu"}),
+        ("NARM", {"embedding_size": 16}),
+        ("FPMC", {"epochs": 3}),
+        ("Pop", {}),
+    ],
+)
+def test_the_command_makes_the_same_settings_again(model, overrides):
+    config = build_config("ml-100k", model, overrides)
+    command = command_of(config)
+    assert settings_hash(effective_settings(rebuilt(command))) == settings_hash(effective_settings(config))
+    assert len(shlex.split(command)) == 2 + len({"dataset", "model", "seed", *overrides})
+
+
+def test_a_plain_command_tells_names_and_seed_alone_and_no_place_or_device():
+    config = build_config("ml-100k", overrides={"use_gpu": False, "show_progress": False, "results_path": "elsewhere"})
+    assert command_of(config) == "python custom_trainer.py --dataset=ml-100k --model=SEAR --seed=2020"
+
+
+def test_the_command_of_an_ablation_names_the_part():
+    config = build_config("ml-100k", overrides={"ablate": "semantic", "seed": 3})
+    told = "python custom_trainer.py --dataset=ml-100k --model=SEAR --ablate=semantic --seed=3"
+    assert command_of(config) == told
+    assert command_of(config_from_settings(effective_settings(config))) == told
+
+
+def test_a_data_set_that_is_described_no_more_has_no_command(tmp_path, monkeypatch):
+    root = copy_config(tmp_path, monkeypatch)
+    (root / "data" / "herbs.yaml").write_text("load_col: ~\n")
+    config = build_config("herbs", overrides={"data_path": data_folder(tmp_path, "herbs")})
+    assert f"--data_path={tmp_path}" in command_of(config)
+    (root / "data" / "herbs.yaml").unlink()
+    assert command_of(config) is None
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux alone forgets a peak")
+def test_a_runs_peak_memory_is_not_that_of_an_earlier_run():
+    def peak(megabytes):
+        memory = PeakMemory()
+        np.ones(megabytes << 17).sum()
+        return memory.figures()
+
+    large, small = peak(300), peak(1)
+    assert large["peak_memory_since"] == small["peak_memory_since"] == "run"
+    assert 250 < large["peak_memory_mb"] - small["peak_memory_mb"] < 350
+
+
+def test_where_no_peak_can_be_forgotten_the_figure_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr("sear.peak_memory.CLEAR_REFS", tmp_path / "none" / "clear_refs")
+    figures = PeakMemory().figures()
+    assert figures["peak_memory_since"] == "process" and figures["peak_memory_mb"] > 50
+
+
+def test_a_run_folder_is_worked_on_by_one_process_at_a_time(tmp_path):
+    code = f"""
+from pathlib import Path
+from sear.run_folder import held
+with held(Path({str(tmp_path)!r})):
+    print("held", flush=True)
+    input()
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(InputError, match="is being worked on by another process - wait"), held(tmp_path):
+            pass
+        other.kill()
+    with held(tmp_path):  # a killed process holds nothing
+        pass
+    assert not list(tmp_path.iterdir())
