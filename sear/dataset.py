@@ -177,6 +177,10 @@ class SEARDataset(DatasetText, SequentialDataset):
         by_length = bool(self.config["trim_padding"])
         return history.epoch_batches(self.rows, self.config["train_batch_size"], seed, epoch, by_length)
 
+    def targets(self, index: np.ndarray) -> torch.Tensor:
+        """int64 (B,): the item after the last event of each row."""
+        return self.inter_feat[self.iid_field][torch.from_numpy(self.rows.start[index] + self.rows.length[index])]
+
     def full_history(self, index: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Every event before the rows' targets, uncapped: all items flat, and each row's begin and end (B,) in them."""
         first, end = self.offsets[self.rows.user[index]], self.rows.start[index] + self.rows.length[index]

@@ -101,7 +101,11 @@ class MambaLayer(nn.Module):
         self.LayerNorm2 = nn.LayerNorm(hidden_size, eps=1e-12)
         self.dropout = dropout
 
-    def forward(self, hidden_BLM: Tensor) -> Tensor:
-        hidden_BLM = residual_norm(self.LayerNorm1, self.dropout, hidden_BLM, self.mamba(hidden_BLM))
-        output = self.ffn.without_bias(hidden_BLM)
-        return residual_norm(self.LayerNorm2, self.dropout, hidden_BLM, output, self.ffn.w_2.bias)
+    def forward(self, hidden_BLM: Tensor, wanted_P: Tensor | None = None) -> Tensor:
+        """wanted_P: numbers of the tokens that somebody reads, counted over B·L; only they are worked out after the
+        scan, as (P, M)."""
+        output = self.mamba(hidden_BLM, wanted_P)
+        hidden = hidden_BLM if wanted_P is None else hidden_BLM.flatten(0, 1).index_select(0, wanted_P)
+        hidden = residual_norm(self.LayerNorm1, self.dropout, hidden, output)
+        output = self.ffn.without_bias(hidden)
+        return residual_norm(self.LayerNorm2, self.dropout, hidden, output, self.ffn.w_2.bias)

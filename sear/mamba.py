@@ -43,16 +43,17 @@ class Mamba(nn.Module):
         dt = log_dt.exp().clamp(min=dt_floor)
         self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # inverse of softplus
 
-    def forward(self, hidden_BLM: Tensor) -> Tensor:
+    def forward(self, hidden_BLM: Tensor, wanted_P: Tensor | None = None) -> Tensor:
+        """(B, L, M), or (P, M) at the tokens with the numbers wanted_P, counted over B·L."""
         A_DN = -torch.exp(self.A_log.float())  # in float32 even where the rest is float64 (mamba_ssm)
         if self._has_cuda_kernel(hidden_BLM):
-            return self._forward_cuda(hidden_BLM, A_DN)
+            return _select(self._forward_cuda(hidden_BLM, A_DN), wanted_P)
         x_BLD, z_BLD = self.in_proj(hidden_BLM).chunk(2, dim=-1)
         u_BLD = causal_conv(x_BLD, self.conv1d.weight.squeeze(1), self.conv1d.bias)
         delta_BLR, B_BLN, C_BLN = self.x_proj(u_BLD).split(self.split_sizes, dim=-1)
         delta_BLD = F.linear(delta_BLR, self.dt_proj.weight)  # its bias is added inside the scan
         y_BLD = selective_scan(u_BLD, delta_BLD, A_DN, B_BLN, C_BLN, self.D, z_BLD, self.dt_proj.bias)
-        return self.out_proj(y_BLD)
+        return self.out_proj(_select(y_BLD, wanted_P))
 
     def _has_cuda_kernel(self, hidden_BLM: Tensor) -> bool:
         return (
@@ -79,3 +80,7 @@ class Mamba(nn.Module):
             delta_bias=self.dt_proj.bias.float(),
             delta_softplus=True,
         )
+
+
+def _select(hidden_BLM: Tensor, wanted_P: Tensor | None) -> Tensor:
+    return hidden_BLM if wanted_P is None else hidden_BLM.flatten(0, 1).index_select(0, wanted_P)

@@ -136,12 +136,19 @@ class SEAR(SequentialRecommender):
         known_BLd = self.rating_emb(torch.nan_to_num(rating_BL)[..., None].to(self.rating_emb.weight.dtype))
         return torch.where(missing_BL1, self.no_rating_emb.to(known_BLd.dtype), known_BLd)
 
-    def encode(self, stream_BLd: list[Tensor]) -> list[Tensor]:
-        """The streams after every layer, each (B, L, d): aggregation across streams, then Mamba along time."""
-        for layer in range(len(self.mamba_layers[0])):
+    def encode(self, stream_BLd: list[Tensor], wanted_P: Tensor) -> list[Tensor]:
+        """The streams (P, d) after every layer, at the positions with the numbers wanted_P, counted over B·L.
+
+        Each layer is aggregation across streams, then Mamba along time.
+        """
+        layers = len(self.mamba_layers[0])
+        for layer in range(layers):
             if len(self.agg_layers):
                 stream_BLd = fuse_streams([stream[layer] for stream in self.agg_layers], stream_BLd)
-            stream_BLd = [stream[layer](x_BLd) for stream, x_BLd in zip(self.mamba_layers, stream_BLd, strict=True)]
+            read_P = wanted_P if layer == layers - 1 else None  # before the last layer the scan reads every position
+            stream_BLd = [
+                stream[layer](x_BLd, read_P) for stream, x_BLd in zip(self.mamba_layers, stream_BLd, strict=True)
+            ]
         return stream_BLd
 
     def scores(self, user_BD: Tensor) -> Tensor:
@@ -150,8 +157,8 @@ class SEAR(SequentialRecommender):
 
     def forward(self, item_BL: Tensor, rating_BL: Tensor, wanted_BL: Tensor) -> Tensor:
         """User vectors (P, D) at the positions where `wanted_BL` is True, row by row."""
-        encoded = self.encode(self.streams(item_BL, rating_BL))
-        return torch.cat([x_BLd[wanted_BL] for x_BLd in encoded], dim=-1)
+        wanted_P = wanted_BL.flatten().nonzero().squeeze(1)
+        return torch.cat(self.encode(self.streams(item_BL, rating_BL), wanted_P), dim=-1)
 
     def calculate_loss(self, interaction) -> Tensor:
         """Mean soft-label loss over the batch's positions whose `target_id_list` begins with an item."""

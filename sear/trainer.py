@@ -20,6 +20,8 @@ from sear.errors import InputError
 from sear.evaluation import metrics_by_row, summarise
 from sear.ranking import ranks_from_scores, target_ranks
 
+ENCODED_EVENTS = 8192  # encoded at once when testing: enough for full-speed matrix products, small enough for the caches
+
 
 def step_seed(seed: int, epoch: int, step: int) -> int:
     """The seed of one training step's dropout: a stop between two steps changes nothing that comes after."""
@@ -235,16 +237,27 @@ class SEARTrainer(Trainer):
         parts = []
         for start in tqdm(range(0, len(dataset), batch), desc="evaluate", disable=not show_progress, leave=False):
             index = np.arange(start, min(start + batch, len(dataset)))
-            interaction = self._to_device(eval_data.collate_fn(index)[0])
-            target = interaction[dataset.iid_field]
             history = dataset.full_history(index) if self.mask_history else None
             if hasattr(self.model, "user_vectors"):
-                users, items = self.model.user_vectors(interaction), self.model.item_table()
-                parts.append(target_ranks(users, items, target, history))
+                users = self._user_vectors(eval_data, index)
+                parts.append(target_ranks(users, self.model.item_table(), dataset.targets(index), history))
             else:
-                parts.append(ranks_from_scores(self.model.full_sort_predict(interaction), target, history))
+                interaction = self._to_device(eval_data.collate_fn(index)[0])
+                scores = self.model.full_sort_predict(interaction)
+                parts.append(ranks_from_scores(scores, dataset.targets(index), history))
         ranks, masked = zip(*parts, strict=True)
         return np.concatenate(ranks), np.concatenate(masked) if self.mask_history else None
+
+    def _user_vectors(self, eval_data, index: np.ndarray) -> torch.Tensor:
+        """(B, D) of the rows `index`, encoded a few at a time with rows of similar length: little is padded."""
+        lengths = eval_data._dataset.rows.length[index]
+        order = np.argsort(lengths, kind="stable")
+        groups = np.cumsum(lengths[order]) // ENCODED_EVENTS
+        parts = np.split(order, np.flatnonzero(np.diff(groups)) + 1)
+        vectors = [self.model.user_vectors(self._to_device(eval_data.collate_fn(index[part])[0])) for part in parts]
+        users = torch.empty(len(index), vectors[0].shape[1], dtype=vectors[0].dtype, device=self.device)
+        users[torch.from_numpy(order).to(self.device)] = torch.cat(vectors)
+        return users
 
 
 def describe_epoch(row: dict, best: bool) -> str:
