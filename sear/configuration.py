@@ -96,6 +96,11 @@ def effective_settings(config: Config) -> dict[str, Any]:
     return names | values
 
 
+def usual_settings(dataset: str, model: str, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What `effective_settings` gives without any further override, whether or not such a run could be made."""
+    return effective_settings(_config(gather_settings(dataset, model, (), overrides)))
+
+
 def model_class(name: str) -> type:
     """The class behind a model name. Raises InputError for a RecBole model that is not sequential."""
     if name in OWN_MODELS:
@@ -108,6 +113,12 @@ def model_class(name: str) -> type:
 
 def _checked_config(settings: Settings) -> SEARConfig:
     check_settings(settings)
+    config = _config(settings)
+    require_data_files(settings, config["data_path"])
+    return config
+
+
+def _config(settings: Settings) -> SEARConfig:
     found = model_class(settings.model)
     values = copy.deepcopy(settings.values)
     values["data_path"] = str(PROJECT_ROOT / settings.get("data_path"))
@@ -118,7 +129,6 @@ def _checked_config(settings: Settings) -> SEARConfig:
     except ValueError as error:  # what only RecBole knows about its own models
         raise InputError(f"{settings.model_name} on {settings.dataset}: {error} - change that setting") from error
     config["model_name"] = settings.model_name
-    require_data_files(settings, config["data_path"])
     return config
 
 

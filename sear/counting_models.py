@@ -26,6 +26,7 @@ class CountingTrainer(SEARTrainer):
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False) -> None:
         self.model.count(train_data._dataset)
+        self.optimizer.step()  # of nothing; the scheduler warns when it comes first
 
     def _validate(self, epoch: int, valid_data, row: dict, callback_fn) -> bool:
         row["lr"] = None

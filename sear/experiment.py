@@ -3,7 +3,7 @@
 import hashlib
 import json
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -95,10 +95,7 @@ def keep_best_checkpoint(run_folder: Path) -> None:
 
 
 def run_grid(
-    datasets: Iterable[str],
-    models: Iterable[str],
-    seeds: Iterable[int],
-    ablations: Iterable[str],
+    cells: Sequence[Cell],
     run: Callable[[Cell], object],
     results_path: Path | str,
     *,
@@ -108,11 +105,11 @@ def run_grid(
 ) -> GridOutcome:
     """Bring every cell of the grid to its end, whatever an earlier call left behind.
 
-    A finished cell is not run again, an unfinished one is resumed, a failed one is reported at the end and does not
-    stop the others. Ctrl-C does; the same call goes on from there.
+    A finished cell is not run again (deleting its folder is how to ask for that), an unfinished one is resumed, a
+    failed one is reported at the end and does not stop the others. Ctrl-C does; the same call goes on from there.
 
     Args:
-        run: trains and tests one cell, leaving a run folder below `results_path/dataset/`.
+        run: trains and tests one cell, leaving a run folder below `results_path/DATASET/`, DATASET as in its settings.
         resume: brings an unfinished run folder to its end.
         settings: a cell's effective settings, as its run folder's config.yaml has them. Asked for all cells before
             any is run, so that a user's mistake costs no time.
@@ -120,7 +117,6 @@ def run_grid(
     Raises:
         InputError: where `settings` does.
     """
-    cells = grid_cells(datasets, models, seeds, ablations)
     wanted = {cell: settings(cell) for cell in cells}
     outcome = GridOutcome()
     for number, cell in enumerate(cells, start=1):
@@ -146,9 +142,9 @@ def run_grid(
 
 def _finish(cell: Cell, wanted: Mapping, name: str, run, results_path, resume, say) -> Path:
     """The folder of the cell's finished run, after running or resuming it where that is needed."""
-    finished, unfinished = find_runs(results_path, cell.dataset, wanted)
+    finished, unfinished = find_runs(results_path, wanted["dataset"], wanted)
     if finished:
-        say(f"{name} is done already: {finished}")
+        say(f"{name} is done already in {finished} - delete that folder to run it again")
         return finished
     if unfinished:
         say(f"{name} goes on in {unfinished}")
@@ -156,6 +152,6 @@ def _finish(cell: Cell, wanted: Mapping, name: str, run, results_path, resume, s
     else:
         say(name)
         run(cell)
-    finished, _ = find_runs(results_path, cell.dataset, wanted)
+    finished, _ = find_runs(results_path, wanted["dataset"], wanted)
     assert finished, f"{cell}: the run left no folder with these settings and a metrics.json"
     return finished

@@ -4,6 +4,7 @@ import shutil
 import textwrap
 from collections.abc import Iterable, Iterator
 
+from sear.ablation import PARTS
 from sear.known_models import OWN_MODELS, recbole_models, recbole_root
 from sear.setting_rules import Rule, dump_value, read_rules
 from sear.settings import find_model, own_files, rules_of, shown
@@ -16,13 +17,17 @@ python custom_trainer.py --key=value [...]        the same with other settings
 python custom_trainer.py --resume=RUN_FOLDER      goes on with a run that was stopped
 python custom_trainer.py --evaluate=RUN_FOLDER    tests a run's best checkpoint again
 
-A run leaves its folder in results/DATASET/MODEL/. Stronger settings come later: RecBole's own, config/model/MODEL.yaml,
-config/data/NAME.yaml, the files of --config, the command line. Values are YAML: 1e-3, True, ~ for none, [5, 10]; lists
-and texts with spaces or brackets want quotes from the shell."""
+A run leaves its folder in results/DATASET/MODEL/. Several data sets, models, seeds or ablations make a grid: each run
+in turn, an unfinished one resumed, a finished one left as it is (delete the folder to run it again), then a report.
+
+Stronger settings come later: RecBole's own, config/model/MODEL.yaml, config/data/NAME.yaml, the files of --config, the
+command line. Values are YAML: 1e-3, True, ~ for none, [5, 10]; lists and texts with spaces or brackets want quotes from
+the shell."""
 OPTIONS = {
-    "dataset=NAME[,NAME]": "data sets, run in turn (ml-100k)",
-    "model=NAME[,NAME]": "models, run in turn (SEAR)",
-    "seed=N[,N]": "seeds, run in turn",
+    "dataset=NAME[,NAME]": "data sets (ml-100k)",
+    "model=NAME[,NAME]": "models (SEAR)",
+    "seed=N[,N]": "seeds",
+    "ablate=NAME[,NAME]": f"parts that SEAR is also run without, one at a time: {', '.join(PARTS)}",
     "config=FILE[,FILE]": "extra YAML files, such as a run's config.yaml",
     "debug": "shows where an error arose",
     "help": "this text; with --model=NAME also that model's keys",

@@ -1,15 +1,13 @@
 """The command line that makes a run again, whether it came from one, from a grid or from Python."""
 
 import shlex
-from pathlib import Path
 
 from recbole.config import Config
 
-from sear.configuration import build_config, effective_settings
+from sear.configuration import effective_settings, usual_settings
 from sear.errors import InputError
 from sear.experiment import NOT_OF_THE_RESULT
 from sear.setting_rules import dump_value
-from sear.settings import gather_settings
 
 
 def command_of(config: Config) -> str | None:
@@ -19,15 +17,12 @@ def command_of(config: Config) -> str | None:
     """
     settings = effective_settings(config)
     dataset, model = settings["dataset"], settings["model_name"]
-    given = {key: settings[key] for key in ("ablate", "data_path") if settings.get(key)}
+    ablation = {"ablate": settings["ablate"]} if settings.get("ablate") else {}
     try:
-        usual_path = gather_settings(dataset, model).get("data_path")
-        plain = effective_settings(build_config(dataset, model, given))
+        usual = usual_settings(dataset, model, ablation)
     except InputError:
         return None
-    if "data_path" in given and Path(given["data_path"]) == Path(usual_path):
-        del given["data_path"]
-    told = {"dataset": dataset, "model": model} | given | {"seed": settings["seed"]}
-    left_out = {"dataset", "model", "model_name", "seed", *NOT_OF_THE_RESULT}
-    told |= {key: value for key, value in settings.items() if key not in left_out and value != plain.get(key)}
+    told = {"dataset": dataset, "model": model} | ablation | {"seed": settings["seed"]}
+    left_out = {"dataset", "model", "model_name", "seed"} | NOT_OF_THE_RESULT - {"data_path"}
+    told |= {key: settings[key] for key in sorted(set(settings) - left_out) if settings[key] != usual.get(key)}
     return shlex.join(["python", "custom_trainer.py", *(f"--{key}={dump_value(value)}" for key, value in told.items())])

@@ -2,8 +2,11 @@ import sys
 
 import pytest
 
-from sear.command_line import main, parse
+from sear.ablation import PARTS
+from sear.command_line import main
 from sear.errors import InputError
+from sear.experiment import Cell, GridOutcome
+from sear.request import parse
 
 
 def message(*words):
@@ -97,6 +100,10 @@ def test_an_extra_file_may_name_data_set_and_model_but_words_are_stronger(tmp_pa
         (["--dataset="], "--dataset has no value"),
         (["--dataset"], "--dataset has no value"),
         (["--dataset=ml-100k,"], "--dataset has no value, or an empty one"),
+        (["--ablate=ratings"], "unknown part ratings (did you mean rating?) - choose from semantic, collaborative, "),
+        (["--ablate=rating,rating"], "--ablate=rating,rating names one entry twice"),
+        (["--model=Pop", "--ablate=rating"], "--ablate takes parts out of SEAR - add SEAR to --model"),
+        (["--model=NARM", "--d_state=8"], "unknown key d_state"),
         (["--resume=nowhere"], "resume is 'nowhere', no run folder - name one: results/DATASET/MODEL/RUN_ID"),
         (["--resume"], "resume is None, no run folder"),
     ],
@@ -118,19 +125,63 @@ def test_a_run_is_taken_as_it_is(tmp_path):
     assert message(f"--resume={tmp_path}", f"--evaluate={tmp_path}").endswith("remove --evaluate")
 
 
-def test_runs_go_in_turn_data_sets_first(calls, capsys):
+@pytest.fixture
+def grids(monkeypatch):
+    """What grids would have been run: (cells, their settings), nothing is trained."""
+    seen = []
+
+    def run_grid(cells, *, settings, **_):
+        seen.append((cells, [settings(cell) for cell in cells]))
+        return GridOutcome()
+
+    monkeypatch.setattr("sear.command_line.run_grid", run_grid)
+    return seen
+
+
+def test_lists_make_a_grid_with_the_seeds_outermost(calls, grids, capsys):
     assert main(["--model=SEAR,SASRec", "--seed=1,2", "--epochs=3"]) == 0
-    assert calls == [
-        ("ml-100k", model, [], {"epochs": 3, "seed": seed}) for model in ("SEAR", "SASRec") for seed in (1, 2)
-    ]
-    assert capsys.readouterr().out.splitlines() == [
-        "SEAR: ml-100k, seed 1", "SEAR: ml-100k, seed 2", "SASRec: ml-100k, seed 1", "SASRec: ml-100k, seed 2"
+    ((cells, settings),) = grids
+    assert cells == [Cell("ml-100k", model, "", seed) for seed in (1, 2) for model in ("SEAR", "SASRec")]
+    assert [(found["model"], found["seed"], found["epochs"]) for found in settings] == [
+        ("SEAR", 1, 3), ("SASRec", 1, 3), ("SEAR", 2, 3), ("SASRec", 2, 3)
     ]  # fmt: skip
+    assert capsys.readouterr().out == "4 cells; the first: ml-100k, SEAR, seed 1\n"
+    assert calls == []
 
 
-def test_each_model_takes_the_keys_it_knows(calls):
-    assert main(["--model=SEAR,SASRec", "--n_heads=1", "--d_state=8"]) == 0
-    assert [keys.get("n_heads") for *_, keys in calls] == [None, 1]
+def test_an_ablation_is_a_cell_of_its_own_beside_the_whole_model(grids):
+    assert main(["--model=SEAR,Pop", f"--ablate={','.join(PARTS)}"]) == 0
+    ((cells, settings),) = grids
+    assert [(cell.model, cell.ablate) for cell in cells] == [
+        ("SEAR", ""),
+        *(("SEAR", part) for part in PARTS),
+        ("Pop", ""),
+    ]
+    whole, *parts, pop = settings
+    assert "ablate" not in pop and whole["ablate"] is None
+    for part, found in zip(PARTS, parts, strict=True):
+        changed = {key: value for key, value in found.items() if value != whole[key]}
+        streams = [name for name in ("semantic", "collaborative", "rating") if name != part]
+        expected = {
+            "aggregation": {"aggregation": False},
+            "text_init": {"text_init": False},
+            "soft_labels": {"soft_label_length": 1},
+        }.get(part, {"streams": streams})
+        assert changed == {"ablate": part} | expected
+
+
+def test_a_part_that_is_missing_already_cannot_be_taken_out(grids, capsys):
+    assert main(["--ablate=rating,soft_labels", "--soft_label_length=1"]) == 2
+    assert capsys.readouterr().err == (
+        "error: command line: SEAR does without soft_labels already - remove it from --ablate\n"
+    )
+    assert grids == []
+
+
+def test_each_model_takes_the_keys_it_knows(grids):
+    assert main(["--model=SEAR,SASRec,Pop", "--n_heads=1", "--d_state=8"]) == 0
+    ((_, settings),) = grids
+    assert [(found.get("n_heads"), found.get("d_state")) for found in settings] == [(None, 8), (1, None), (None, None)]
     assert main(["--n_heads=1"]) == 2
 
 
@@ -147,7 +198,7 @@ def test_nothing_runs_when_the_last_run_cannot(calls, tmp_path, capsys):
 def test_extra_files_reach_the_run(calls, tmp_path, capsys):
     (tmp_path / "mine.yaml").write_text("seed: 5\n")
     assert main([f"--config={tmp_path}/mine.yaml"]) == 0
-    assert calls == [("ml-100k", "SEAR", [tmp_path / "mine.yaml"], {"seed": 5})]
+    assert calls == [("ml-100k", "SEAR", [tmp_path / "mine.yaml"], {})]
     (tmp_path / "mine.yaml").write_text("\nseed: five\n")
     assert main([f"--config={tmp_path}/mine.yaml"]) == 2
     assert f"error: {tmp_path}/mine.yaml, line 2: seed is 'five'" in capsys.readouterr().err

@@ -108,7 +108,7 @@ class Harness:
     def grid(self, **changes):
         asked = {"datasets": ["a"], "models": ["SEAR", "SASRec"], "seeds": [1, 2], "ablations": ["rating"]} | changes
         callables = {"run": self.run, "resume": self.resume, "settings": self.settings, "say": self.said.append}
-        return run_grid(**asked, results_path=self.results, **callables)
+        return run_grid(grid_cells(**asked), results_path=self.results, **callables)
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from sear.command_line import parse
 from sear.configuration import build_config, config_from_settings, effective_settings
 from sear.errors import InputError
 from sear.experiment import settings_hash
 from sear.peak_memory import PeakMemory
+from sear.request import parse
 from sear.run_command import command_of
 from sear.run_folder import held
 from tests.config_folder import copy_config, data_folder
