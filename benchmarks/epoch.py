@@ -11,8 +11,9 @@ from benchmarks.training import Experiment
 
 SYNTHETIC = {"ml-1m": ML_1M, "beauty": BEAUTY}
 FOLDERS = {"ml-1m": "ml-1m", "beauty": "amazon-beauty"}
-WINDOW_BATCHES = {"ml-100k": None, "ml-1m": 48, "beauty": 32}  # None: the whole epoch
-PREFIX_BATCHES, PREFIX_ROWS = {False: 1, True: 8}, 512  # a whole padded batch would need some 10 GB
+WINDOW_BATCHES = {"ml-100k": None, "ml-1m": 48, "beauty": 16}  # None: the whole epoch
+TRIMMED_BATCHES = {"ml-100k": 4, "ml-1m": 4, "beauty": 8}
+MOST_EVENTS = 51_200  # padded ones in a batch of prefixes, 512 rows of 100: the whole 2,048 would need some 15 GB
 SASREC_BATCHES = 2
 GOALS = {("ml-1m", "padded prefixes"): 40, ("beauty", "padded prefixes"): 20}
 OURS, PADDED, TRIMMED, FLOOR, SASREC = "windows", "padded prefixes", "trimmed prefixes", "matrix products", "SASRec"
@@ -28,9 +29,10 @@ def rows(request: Request, dataset: str) -> Iterator[Row]:
 
 def _rows(request: Request, dataset: str, folder: Path) -> Iterator[Row]:
     experiment = experiment_on(dataset, folder, request.quick)
-    most = 32 if request.quick else PREFIX_ROWS
+    most = 640 if request.quick else MOST_EVENTS
     ours = experiment.windows(2 if request.quick else WINDOW_BATCHES[dataset])
-    padded, trimmed = (experiment.prefixes(trim, PREFIX_BATCHES[trim], most) for trim in (False, True))
+    padded = experiment.prefixes(False, 1, most)
+    trimmed = experiment.prefixes(True, TRIMMED_BATCHES[dataset], most)
     say(f"epoch-{dataset}: SASRec's data, by RecBole")
     sasrec, sasrec_scale, sasrec_batches = experiment.sasrec(1 if request.quick else SASREC_BATCHES, folder)
     train_ours = experiment.train(ours)
@@ -61,7 +63,7 @@ def experiment_on(dataset: str, folder: Path, quick: bool = False) -> Experiment
 
 def _notes(ours, padded, trimmed, recorder, sasrec_batches, sasrec_scale) -> dict[str, str]:
     def sampled(sample) -> str:
-        cut = f" of {len(sample.chosen[0])} rows" if sample is not ours else ""
+        cut = f", cut to {MOST_EVENTS:,} padded events," if sample is not ours else ""
         return f"{len(sample.chosen)} batches{cut} of the epoch's {sample.total}, x {sample.scale:.4g}"
 
     run = round(sasrec_batches / sasrec_scale)

@@ -38,26 +38,31 @@ class RandomTextDataset(SEARDataset):
 class SampledBatches:
     """A training loader that hands out some batches of its epoch, and SEARTrainer none the wiser.
 
-    `scale` is how many times the sample's padded events make the epoch's.
+    most_events: padded events of a batch; it is cut to as many rows as stay within. `scale` is how many times the
+    sample's padded events make the epoch's.
     """
 
-    def __init__(self, loader, count: int | None = None, most_rows: int | None = None):
+    def __init__(self, loader, count: int | None = None, most_events: int | None = None):
         dataset = loader._dataset
         self._dataset, self.rows, self.collate_fn = self, dataset.rows, loader.collate_fn
         batches = dataset.epoch_batches(seed=2020, epoch=0)
-        fixed = None if dataset.config["trim_padding"] else dataset.max_item_list_len
-        self.chosen = [batch[:most_rows] for batch in _evenly(batches, self._padded_events(batches, fixed), count)]
+        self._width = None if dataset.config["trim_padding"] else dataset.max_item_list_len
+        chosen = _evenly(batches, [self._padded_events(batch) for batch in batches], count)
+        self.chosen = [batch[: most_events // self._width_of(batch)] if most_events else batch for batch in chosen]
         self.total = len(batches)
-        self.scale = float(self._padded_events(batches, fixed).sum() / self._padded_events(self.chosen, fixed).sum())
+        self.scale = sum(map(self._padded_events, batches)) / sum(map(self._padded_events, self.chosen))
 
     def epoch_batches(self, seed: int, epoch: int) -> list[np.ndarray]:
         return self.chosen
 
-    def _padded_events(self, batches: list[np.ndarray], width: int | None) -> np.ndarray:
-        return np.array([len(batch) * (width or self.rows.length[batch].max()) for batch in batches])
+    def _width_of(self, batch: np.ndarray) -> int:
+        return self._width or int(self.rows.length[batch].max())
+
+    def _padded_events(self, batch: np.ndarray) -> int:
+        return len(batch) * self._width_of(batch)
 
 
-def _evenly(batches: list[np.ndarray], size: np.ndarray, count: int | None) -> list[np.ndarray]:
+def _evenly(batches: list[np.ndarray], size: list[int], count: int | None) -> list[np.ndarray]:
     """`count` of the batches, as many of each size as chance would give on average."""
     if count is None or count >= len(batches):
         return batches
@@ -85,9 +90,9 @@ class Experiment:
     def windows(self, count: int | None) -> SampledBatches:
         return SampledBatches(self.loader, count)
 
-    def prefixes(self, trim: bool, count: int, most_rows: int) -> SampledBatches:
+    def prefixes(self, trim: bool, count: int, most_events: int) -> SampledBatches:
         """The published layout; `trim` cuts a batch, of histories of like length, to its longest."""
-        return SampledBatches(self._loader(train_rows="prefixes", trim_padding=trim), count, most_rows)
+        return SampledBatches(self._loader(train_rows="prefixes", trim_padding=trim), count, most_events)
 
     def train(self, sample: SampledBatches) -> Callable[[], float]:
         """One pass over the sample by SEARTrainer itself."""

@@ -90,7 +90,7 @@ def test_a_sample_of_batches_stands_for_its_epoch():
     whole, some = experiment.windows(None), experiment.windows(5)
     assert whole.scale == 1 and len(whole.chosen) == whole.total
     assert len(some.chosen) == 5 and some.scale == pytest.approx(whole.total / 5, rel=0.1)
-    padded = experiment.prefixes(trim=False, count=2, most_rows=16)
+    padded = experiment.prefixes(trim=False, count=2, most_events=1600)
     assert [len(batch) for batch in padded.chosen] == [16, 16]
     assert padded.scale == len(padded.rows) / 32
     assert padded.collate_fn(padded.chosen[0])["item_id_list"].shape == (16, 100)
