@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from recbole.config import Config
 from recbole.utils import InputType, ModelType, get_model
 
@@ -106,6 +107,7 @@ def model_class(name: str) -> type:
     if name in OWN_MODELS:
         return getattr(importlib.import_module(OWN_MODELS[name]), name)
     found = get_model(name)
+    torch.autograd.set_detect_anomaly(False)  # RecBole's SINE turns it on for everybody as soon as it is imported
     if found.type != ModelType.SEQUENTIAL:
         raise InputError(f"model {name} is no sequential model - choose one of those that --help lists")
     return found

@@ -74,7 +74,10 @@ class _ChunkedSoftLabelLoss(torch.autograd.Function):
                 score_CV.scatter_add_(1, target_CK, -weight_CK).div_(positions)
                 score_grad_CV = score_CV.to(user_PD.dtype)
                 torch.mm(score_grad_CV, product_item_VD, out=user_grad_PD[chunk])
-                item_grad_VD += (score_grad_CV.T @ user_PD[chunk]).to(item_grad_VD.dtype)
+                if item_grad_VD.dtype == user_PD.dtype:
+                    item_grad_VD.addmm_(score_grad_CV.T, user_PD[chunk])
+                else:  # autocast
+                    item_grad_VD += score_grad_CV.T @ user_PD[chunk]
         if with_gradient:
             ctx.save_for_backward(user_grad_PD, item_grad_VD)
         return loss / positions

@@ -9,6 +9,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a network
 import numpy as np
 import pytest
 
+import sear  # noqa: F401  (before torch, for its thread settings)
+
 TITLES = ("Salt", "Pepper", "Thyme", "Rosemary", "Saffron", "Basil", "Cumin", "Dill")
 
 
