@@ -1,4 +1,4 @@
-"""RecBole's ready atomic files, dropped in unchanged: each data set's own config trains on them, in exact time order."""
+"""RecBole's ready atomic files, dropped in unchanged: each data set's own config trains on them, in exact order."""
 
 import numpy as np
 import pytest
