@@ -1,9 +1,7 @@
 """Checkpoints as plain dictionaries: written aside and renamed, read with `weights_only=True`, and checked."""
 
-import pickle
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import torch
 
@@ -23,7 +21,7 @@ def load_checkpoint(path: Path | str, device: torch.device | str, catalogue: str
     """The dictionary of a checkpoint, its tensors on `device`.
 
     Args:
-        catalogue: hash of the items it must have been trained on (SEARDataset.catalogue_hash).
+        catalogue: hash of the data it must have been trained on (SEARDataset.catalogue_hash).
 
     Raises:
         InputError: the file is missing, truncated, not ours, or of another catalogue.
@@ -32,15 +30,15 @@ def load_checkpoint(path: Path | str, device: torch.device | str, catalogue: str
         state = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path} is missing - name a run folder that holds it, or train anew") from None
-    except (RuntimeError, EOFError, BadZipFile, pickle.UnpicklingError, OSError, ValueError) as error:
+    except Exception as error:  # what torch raises over foreign bytes is anybody's guess
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
             f"{path} cannot be read ({reason}) - it is truncated or no checkpoint of SEAR; train anew"
         ) from None
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+    if not isinstance(state, dict) or state.get("format") != FORMAT or "state_dict" not in state:
         raise InputError(f"{path} is not a checkpoint of SEAR ({FORMAT}) - name one that SEAR wrote")
-    if catalogue is not None and state["catalogue"] != catalogue:
+    if catalogue is not None and state.get("catalogue") != catalogue:
         raise InputError(
-            f"{path} was trained on another catalogue of {state['dataset']} items - restore the data, or train anew"
+            f"{path} was trained on other events or another catalogue of items - restore the data, or train anew"
         )
     return state

@@ -207,5 +207,8 @@ class SEARDataset(DatasetText, SequentialDataset):
 
     @cached_property
     def catalogue_hash(self) -> str:
-        """SHA-256 of the item ids in their numbering: a checkpoint fits only the catalogue it was trained on."""
-        return hashlib.sha256("\n".join(self.field2id_token[self.iid_field]).encode()).hexdigest()
+        """SHA-256 of the item ids and of all events in their order: a checkpoint fits only what it was trained on."""
+        digest = hashlib.sha256("\n".join(self.field2id_token[self.iid_field]).encode())
+        for field in (self.uid_field, self.iid_field, self.rating_field):
+            digest.update(self.inter_feat[field].numpy().tobytes())
+        return digest.hexdigest()

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from sear.atomic_table import read_atomic, read_header
+from sear.errors import InputError
 from sear.settings import PROJECT_ROOT
 
 
@@ -36,6 +37,11 @@ class DatasetText:
         types = read_header(self.item_path)
         listed = (self.config["load_col"] or {}).get("item") or list(types)
         fields = [field for field in listed if field != self.iid_field]
+        if types.get(self.iid_field) not in (None, "token"):
+            kind = types[self.iid_field]
+            raise InputError(
+                f"{self.item_path}, line 1: {self.iid_field} is of type {kind}, not token - mend the header"
+            )
         table = read_atomic(self.item_path, [self.iid_field, *fields])
         return item_sentences(table, self.field2id_token[self.iid_field], self.iid_field, fields)
 

@@ -14,43 +14,57 @@ from sear.fork_join import fork_join
 BLOCK = 32  # tokens whose gradients are added up one after the other; sums depend on it, never on the threads
 
 
-@compiled(reorder_sums=True)
+@compiled
+def _sum(values, count):
+    """values[:count].sum(), by adding the second half to the first over and over; overwrites them.
+
+    The order is written out: where a loop both sums and stores, the compiler makes a SIMD and a plain version of it, and
+    which of them runs, and so the rounding, would depend on where the arrays happen to lie.
+    """
+    while count > 1:
+        half = (count + 1) // 2
+        for m in range(count - half):
+            values[m] += values[m + half]
+        count = half
+    return values[0]
+
+
+@compiled
 def _forward_blocks(start, stop, residual, sublayer, bias, norm, eps, mask, scale, out, unit, rstd):
     T, M = sublayer.shape
     real = sublayer.dtype.type
     residual_step = 1 if residual.shape[0] == T else 0  # else a single row of zeros
     weight, shift = norm
+    terms = np.empty(M, sublayer.dtype)
     for t in range(start * BLOCK, min(stop * BLOCK, T)):
         residual_row, sublayer_row, unit_row, out_row = residual[t * residual_step], sublayer[t], unit[t], out[t]
-        total, squares = real(0), real(0)
         for m in range(M):
             factor = scale if kept(mask, np.uint32(t * M + m)) else real(0)
             hidden = residual_row[m] + factor * (sublayer_row[m] + bias[m])
-            unit_row[m] = hidden
-            total += hidden
-        mean = total / real(M)
+            unit_row[m] = terms[m] = hidden
+        mean = _sum(terms, M) / real(M)
         for m in range(M):
-            squares += (unit_row[m] - mean) ** 2
-        scale_row = real(1) / np.sqrt(squares / real(M) + eps)
+            terms[m] = (unit_row[m] - mean) ** 2
+        scale_row = real(1) / np.sqrt(_sum(terms, M) / real(M) + eps)
         rstd[t] = scale_row
         for m in range(M):
             unit_row[m] = (unit_row[m] - mean) * scale_row
             out_row[m] = unit_row[m] * weight[m] + shift[m]
 
 
-@compiled(reorder_sums=True)
+@compiled
 def _backward_blocks(start, stop, d_out, weight, unit, rstd, mask, scale, d_residual, d_sublayer, partial):
     T, M = d_out.shape
     real = d_out.dtype.type
+    terms = np.empty((2, M), d_out.dtype)
     for block in range(start, stop):
         d_bias, d_weight, d_shift = partial[block, 0], partial[block, 1], partial[block, 2]
         for t in range(block * BLOCK, min((block + 1) * BLOCK, T)):
             d_out_row, unit_row, d_residual_row, d_sublayer_row = d_out[t], unit[t], d_residual[t], d_sublayer[t]
-            along_one, along_unit = real(0), real(0)
             for m in range(M):
-                along_one += d_out_row[m] * weight[m]
-                along_unit += d_out_row[m] * weight[m] * unit_row[m]
-            along_one, along_unit, scale_row = along_one / real(M), along_unit / real(M), rstd[t]
+                terms[0, m] = d_out_row[m] * weight[m]
+                terms[1, m] = d_out_row[m] * weight[m] * unit_row[m]
+            along_one, along_unit, scale_row = _sum(terms[0], M) / real(M), _sum(terms[1], M) / real(M), rstd[t]
             for m in range(M):
                 d_hidden = scale_row * (d_out_row[m] * weight[m] - along_one - unit_row[m] * along_unit)
                 factor = scale if kept(mask, np.uint32(t * M + m)) else real(0)

@@ -50,9 +50,12 @@ def read_event_table(path: Path | str, user: str, item: str, time: str, rating: 
     types = read_header(path)
     columns = [user, item, time] + ([rating] if rating in types else [])
     table = read_atomic(path, columns, codes=(user, item))
-    for name in columns[2:]:
-        if types[name] != "float":
-            raise InputError(f"{path}, line 1: column {name!r} is of type {types[name]}, not float - mend the header")
+    for name in columns:
+        wanted = "token" if name in (user, item) else "float"
+        if types[name] != wanted:
+            raise InputError(
+                f"{path}, line 1: column {name!r} is of type {types[name]}, not {wanted} - mend the header"
+            )
     for name in (user, item):
         _refuse(path, name, (table[name] == "").to_numpy(), table[name], "an id", "give it one or remove the line")
     times = table[time].to_numpy()

@@ -100,7 +100,8 @@ def _thread_body(context, module, kernel, arguments, shared_type):
 
 
 def _inline_last_call(builder):
-    """Make the kernel part of the body. As a function of its own it would also exist in the kernel's own module, compiled
-    apart and so perhaps rounding otherwise, and which of the two is called would depend on whether the cache was empty."""
+    """Make the kernel part of the body. As a function of its own it would also exist in the kernel's own module,
+    compiled apart and so perhaps rounding otherwise; which of the two runs would depend on whether the cache was empty.
+    """
     call = [instruction for instruction in builder.block.instructions if isinstance(instruction, CallInstr)][-1]
     call.attributes.add("alwaysinline")

@@ -84,9 +84,10 @@ class SEAR(SequentialRecommender):
             for layer in (layer for stream in self.mamba_layers for layer in stream):
                 layer.mamba.reset_dt_proj()
         if config["text_init"]:
-            self.item_decoder.weight.data.copy_(self._text_components(self.item_decoder.embedding_dim))
+            component_VD = self._text_components(self.item_decoder.embedding_dim)
+            self.item_decoder.weight.data.copy_(component_VD)
             if "collaborative" in self.stream_names:
-                self.collaborative_emb.weight.data.copy_(self._text_components(self.hidden_size))
+                self.collaborative_emb.weight.data.copy_(component_VD[:, : self.hidden_size])
 
     def _init_weights(self, module: nn.Module) -> None:
         """N(0, initializer_range) for every Linear and Embedding, Mamba's dt_proj too."""

@@ -1,6 +1,7 @@
 """run_sear: from a data set's name to a run folder. The only room that knows every other one."""
 
 import logging
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from time import perf_counter
@@ -24,10 +25,11 @@ from sear.run_folder import held, new_run_folder, read_run, write_cases, write_c
 from sear.run_log import RunLog, Terminal
 from sear.setting_rules import read_settings
 from sear.settings import PROJECT_ROOT, shown
-from sear.summary import append_summary
+from sear.summary import append_summary, read_summary
 from sear.trainer import SEARTrainer
 
 logger = logging.getLogger("sear")
+ALL_THREADS = torch.get_num_threads()  # as the machine or OMP_NUM_THREADS says, before a run asks for fewer
 
 
 def run_sear(
@@ -90,7 +92,7 @@ class _Run:
         self.config, self.folder = config, folder
         self.seconds = dict.fromkeys(("data", "text", "train", "test"), 0.0)
         self.memory = PeakMemory()
-        torch.set_num_threads(config["threads"] or torch.get_num_threads())
+        torch.set_num_threads(config["threads"] or ALL_THREADS)
 
     def train(self, log: RunLog) -> dict[str, Any]:
         self._prepare()
@@ -98,6 +100,8 @@ class _Run:
         if self.folder is None:
             config = self.config
             root = PROJECT_ROOT / config["results_path"]
+            if (root / "summary.csv").exists():
+                read_summary(root / "summary.csv")  # a file that is not ours must show before the work, not after
             self.folder = new_run_folder(root, config["dataset"], config["model_name"], config["seed"])
             write_config(self.folder, effective_settings(config))
         with held(self.folder):
@@ -106,7 +110,8 @@ class _Run:
             try:
                 return self._train_in_folder()
             except KeyboardInterrupt:
-                logger.warning(f"stopped; go on with: python custom_trainer.py --resume={shown(self.folder)}")
+                folder = shlex.quote(shown(self.folder))
+                logger.warning(f"stopped; go on with: python custom_trainer.py --resume={folder}")
                 raise
 
     def _train_in_folder(self) -> dict[str, Any]:

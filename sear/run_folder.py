@@ -69,8 +69,10 @@ def held(run_folder: Path) -> Iterator[None]:
             raise InputError(f"{run_folder} is being worked on by another process - wait for that one") from None
         except (ImportError, OSError):  # Windows; some network drives
             pass
-        yield
-        path.unlink()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def write_config(run_folder: Path, settings: Mapping[str, Any]) -> None:

@@ -9,12 +9,13 @@ from sear.setting_rules import dump_value
 from sear.settings import Settings, nearest, shown
 
 INTERVAL = re.compile(r"[\[(]\s*(\d+|-inf)\s*,\s*(\d+|inf)\s*[\])]")  # of whole counts, as RecBole writes them
+VALUE_INTERVAL = re.compile(r"[\[(]\s*-?[\w.+-]+\s*,\s*-?[\w.+-]+\s*[\])]")  # of any numbers
 # RecBole's keys that a SEARDataset has no use for: it reads the atomic files itself, exactly as they are
 WITHOUT_EFFECT = (
     "field_separator seq_separator seq_len threshold unload_col unused_col additional_feat_suffix preload_weight "
     "filter_inter_by_user_or_item alias_of_user_id alias_of_item_id alias_of_entity_id alias_of_relation_id "
     "normalize_field normalize_all discretization kg_reverse_r entity_kg_num_interval relation_kg_num_interval "
-    "benchmark_filename save_dataset dataset_save_path valid_metric_bigger"
+    "benchmark_filename save_dataset dataset_save_path save_dataloaders dataloaders_save_path valid_metric_bigger"
 ).split()
 
 
@@ -100,6 +101,31 @@ def _check_columns(settings: Settings) -> None:
     missing = [name for name in asked if columns and name not in columns.get("inter", [])]
     if missing:
         raise settings.fault("load_col", f"whose inter lacks {missing[0]}", f"write inter: [{', '.join(asked)}]")
+
+
+    fields = [settings.get(f"{name}_FIELD") for name in ("USER_ID", "ITEM_ID", "RATING", "TIME")]
+    if len(set(fields)) < len(fields):
+        raise settings.fault("RATING_FIELD", f"but the four fields are {', '.join(map(str, fields))}", "name four")
+    if not settings.get("LIST_SUFFIX"):
+        raise settings.fault("LIST_SUFFIX", "empty", "write one such as _list")
+    _check_filters(settings, fields)
+
+
+def _check_filters(settings: Settings, fields: list[str]) -> None:
+    """RecBole's filters, of which it would only log or raise what is wrong."""
+    if settings.get("rm_dup_inter") not in (None, "first", "last"):
+        raise settings.fault("rm_dup_inter", "not first, last or ~", "choose one of them")
+    for field, interval in (settings.get("val_interval") or {}).items():
+        if field not in fields:
+            raise settings.fault("val_interval", f"which names {field}", f"choose from {', '.join(fields)}")
+        numeric = field in fields[2:]
+        if numeric and not VALUE_INTERVAL.fullmatch(str(interval)):
+            raise settings.fault("val_interval", f"whose {field} is no interval", 'write one such as "[3,inf)"')
+        if not numeric and not isinstance(interval, list):
+            raise settings.fault("val_interval", f"whose {field} is no list of ids", "write the ids to keep as a list")
+    clip = settings.get("clip_grad_norm")
+    if clip and not (set(clip) <= {"max_norm", "norm_type"} and isinstance(clip.get("max_norm"), (int, float))):
+        raise settings.fault("clip_grad_norm", "without a number max_norm", "write for example {max_norm: 5}")
 
 
 def _check_sear(settings: Settings) -> None:

@@ -11,7 +11,7 @@ import torch
 from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
 from recbole.trainer.trainer import AbstractTrainer
-from recbole.utils import WandbLogger, calculate_valid_score, early_stopping, get_local_time
+from recbole.utils import WandbLogger, calculate_valid_score, get_local_time
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
@@ -20,7 +20,7 @@ from sear.errors import InputError
 from sear.evaluation import metrics_by_row, summarise
 from sear.ranking import ranks_from_scores, target_ranks
 
-ENCODED_EVENTS = 8192  # encoded at once when testing: enough for full-speed matrix products, small enough for the caches
+ENCODED_EVENTS = 8192  # encoded at once when testing: enough for full-speed products, small enough for the caches
 
 
 def step_seed(seed: int, epoch: int, step: int) -> int:
@@ -92,7 +92,7 @@ class SEARTrainer(Trainer):
             loss = self._train_epoch(train_data, epoch, show_progress=show_progress)
             self.scheduler.step()
             row = {"epoch": epoch, "lr": lr, "loss": loss, "seconds": perf_counter() - started}
-            improved = True
+            improved = not valid_data  # without validation the newest epoch is the best known
             if valid_data and (epoch + 1) % self.eval_step == 0:
                 improved = self._validate(epoch, valid_data, row, callback_fn)
             self.history.append(row)
@@ -109,11 +109,11 @@ class SEARTrainer(Trainer):
     def _validate(self, epoch: int, valid_data, row: dict, callback_fn) -> bool:
         score, result = self._valid_epoch(valid_data)
         row.update({f"valid_{name}": value for name, value in result.items()})
-        self.best_valid_score, self.cur_step, self.finished, improved = early_stopping(
-            score, self.best_valid_score, self.cur_step, self.stopping_step, self.valid_metric_bigger
-        )
-        if improved:
-            self.best_epoch, self.best_valid_result = epoch, result
+        improved = score > self.best_valid_score if self.valid_metric_bigger else score < self.best_valid_score
+        if improved:  # a tie does not count, unlike in RecBole's early_stopping
+            self.best_valid_score, self.best_epoch, self.best_valid_result = score, epoch, result
+        self.cur_step = 0 if improved else self.cur_step + 1
+        self.finished = self.cur_step > self.stopping_step
         if callback_fn:
             callback_fn(epoch, score)
         return improved

@@ -175,7 +175,7 @@ def test_bad_run_folders_and_checkpoints_are_named_with_the_remedy(here):
         evaluate(folder)
     best.write_bytes(whole)
     write_atomic_files(here, "tiny", random_histories(seed=5))
-    with pytest.raises(InputError, match="trained on another catalogue"):
+    with pytest.raises(InputError, match="trained on other events or another catalogue"):
         evaluate(folder)
 
 
@@ -210,6 +210,14 @@ def test_early_stopping_waits_for_more_than_stopping_step_epochs(here, monkeypat
     monkeypatch.setattr(SEARTrainer, "_valid_epoch", lambda self, *_: ((s := next(scores)), {"mrr@10": s}))
     done = run(here, epochs=6, stopping_step=2)
     assert (done["epochs"], done["best_epoch"]) == (5, 1)
+
+
+def test_a_tie_is_no_improvement_and_best_is_always_a_validated_epoch(here, monkeypatch):
+    scores = iter([0.3, 0.3, 0.3, 0.3])
+    monkeypatch.setattr(SEARTrainer, "_valid_epoch", lambda self, *_: ((s := next(scores)), {"mrr@10": s}))
+    done = run(here, epochs=8, eval_step=2, stopping_step=1)
+    assert (done["epochs"], done["best_epoch"]) == (6, 1)
+    assert torch.load(Path(done["run_folder"]) / "best.pth", weights_only=True)["epoch"] == 1
 
 
 def test_the_learning_rate_decays_every_epoch(here):
