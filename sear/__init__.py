@@ -6,8 +6,8 @@
 
 import os
 
-# OpenMP threads that wait keep a core busy, by default for milliseconds: beside any other work on the machine an epoch
-# takes ten times as long. This many turns of waiting lose nothing on an idle machine. Read when torch is first imported.
+# OpenMP threads that wait keep a core busy, by default for milliseconds: beside other work on the machine an epoch then
+# takes several times as long. So many turns of waiting cost an idle machine nothing. Read when torch is first imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 __all__ = ["InputError", "run_sear"]

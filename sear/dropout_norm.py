@@ -18,7 +18,7 @@ BLOCK = 32  # tokens whose gradients are added up one after the other; sums depe
 def _sum(values, count):
     """values[:count].sum(), by adding the second half to the first over and over; overwrites them.
 
-    The order is written out: where a loop both sums and stores, the compiler makes a SIMD and a plain version of it, and
+    The order is written out: of a loop that both sums and stores, the compiler makes a SIMD and a plain version, and
     which of them runs, and so the rounding, would depend on where the arrays happen to lie.
     """
     while count > 1:

@@ -1,4 +1,4 @@
-"""Ranks -> one row of metrics per test case -> overall figures and groups (method.md, Protocol).
+"""Ranks -> one row of metrics per test case -> overall figures and groups (SEAR's method: Protocol).
 
 Pure functions: arrays in, plain Python out.
 """

@@ -2,7 +2,7 @@
 
 All users' events lie in one flat sequence, user after user, each in exact time order; `offsets[u]` is where user u's
 begin. A row is a pointer into it, so memory grows with the events and not with events x MAX_ITEM_LIST_LENGTH. Pure
-functions on numpy arrays (method.md, Training rows and Protocol).
+functions on numpy arrays (SEAR's method: Training rows and Protocol).
 """
 
 from dataclasses import dataclass

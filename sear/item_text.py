@@ -1,4 +1,4 @@
-"""Items as sentences, the input of the text encoder (method.md, Text embedding)."""
+"""Items as sentences, the input of the text encoder (SEAR's method: Text embedding)."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Users and items with enough events, found over and over until nothing more falls away (method.md, Protocol)."""
+"""Users and items with enough events, found over and over until nothing more falls away (SEAR's method: Protocol)."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The layers of the sequence encoder (method.md, Sequence encoder): StreamFusion, MambaLayer and their FeedForward.
+"""The layers of the sequence encoder (SEAR's method: Sequence encoder): StreamFusion, MambaLayer and their FeedForward.
 
 B batch, L history length, M hidden size, S streams, T = B·L tokens. Module names are those of the published weights.
 """

@@ -1,4 +1,4 @@
-"""The rank of every target among all items (method.md, Protocol), without sorting and with one chunk of scores alive.
+"""The rank of every target among all items (SEAR's method: Protocol), without sorting, one chunk of scores at a time.
 
 B cases, C cases of one chunk, D vector width, V items incl. padding id 0, H events of the flat histories, P pairs of a
 case and an item of its history.

@@ -1,4 +1,4 @@
-"""What a run's test comes to: a row per case, the overall figures, and the groups (method.md, Protocol)."""
+"""What a run's test comes to: a row per case, the overall figures, and the groups (SEAR's method: Protocol)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The selective scan of Mamba (method.md, Sequence encoder): a plain torch form and, on CPU, a compiled one.
+"""The selective scan of Mamba (SEAR's method: Sequence encoder): a plain torch form and, on CPU, a compiled one.
 
 B batch, L length, D channels, N states per channel. The meaning is that of mamba_ssm's selective_scan_fn with
 delta_softplus=True; the layout is channel-last.

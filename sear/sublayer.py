@@ -1,4 +1,4 @@
-"""What stands around the matrix products of a layer, plain or fused (method.md, Sequence encoder).
+"""What stands around the matrix products of a layer, plain or fused (SEAR's method: Sequence encoder).
 
 Each function has two forms that compute the same: plain torch operations, the definition, for any device and autocast;
 and, for float32 and float64 on the CPU, compiled kernels with a backward pass of their own. Dropout follows torch's

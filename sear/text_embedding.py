@@ -1,4 +1,4 @@
-"""Sentences as vectors, encoded once and kept beside the atomic files (method.md, Text embedding).
+"""Sentences as vectors, encoded once and kept beside the atomic files (SEAR's method: Text embedding).
 
 A cache file holds each different sentence's vector under the sentence's hash. So it serves any order and any part of
 its sentences: filters and k-cores change which items there are, not what they are.

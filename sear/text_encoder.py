@@ -1,4 +1,4 @@
-"""The sentence encoder: where it is, what it is, and running it (method.md, Text embedding).
+"""The sentence encoder: where it is, what it is, and running it (SEAR's method: Text embedding).
 
 An encoder is known by the content of its files, not by where they lie: a folder may be moved, and other weights under
 the same name are another encoder. The published all-mpnet-base-v2 is known even where its folder is empty, so

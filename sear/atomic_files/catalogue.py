@@ -1,4 +1,4 @@
-"""The data sets with published statistics (method.md, Data sets): what they are called and what must come out."""
+"""The data sets with published statistics (SEAR's method: Data sets): what they are called and what must come out."""
 
 from dataclasses import dataclass
 
