@@ -57,7 +57,8 @@ def read_event_table(path: Path | str, user: str, item: str, time: str, rating: 
                 f"{path}, line 1: column {name!r} is of type {types[name]}, not {wanted} - mend the header"
             )
     for name in (user, item):
-        _refuse(path, name, (table[name] == "").to_numpy(), table[name], "an id", "give it one or remove the line")
+        bad = table[name].isin(["", PADDING]).to_numpy()  # PADDING would be taken for item or user 0
+        _refuse(path, name, bad, table[name], "an id", "give it another or remove the line")
     times = table[time].to_numpy()
     _refuse(path, time, ~np.isfinite(times), table[time], "a finite time", "mend or remove the line")
     _refuse(path, time, abs(times) >= LARGEST_EXACT_TIME, table[time], "exact below 2^53", "write seconds")
@@ -79,10 +80,11 @@ def count_interval(text: str | None, key: str) -> tuple[float, float]:
     text = str(text).strip()
     try:
         low, high = (float(part) for part in text[1:-1].split(","))
-        assert text[0] in "[(" and text[-1] in "])" and low <= high
-    except (ValueError, AssertionError, IndexError):
+        if text[0] not in "[(" or text[-1] not in "])" or low > high:
+            raise ValueError
+    except (ValueError, IndexError):
         raise InputError(f"{key}: {text!r} is no interval - write one such as '[5,inf)'") from None
-    low = low if text[0] == "[" else math.floor(low) + 1
+    low = low if text[0] == "[" or math.isinf(low) else math.floor(low) + 1
     return low, high if text[-1] == "]" or math.isinf(high) else math.ceil(high) - 1
 
 

@@ -1,5 +1,7 @@
 """SEARDataset on small real atomic files: exact time order, one flat history, errors with file and line."""
 
+from math import inf
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from recbole.data import data_preparation
 
 from sear.dataset import SEARDataset
 from sear.errors import InputError
+from sear.events import count_interval
 from sear.model import SEAR
 from tests.conftest import random_histories, write_atomic_files
 
@@ -158,6 +161,8 @@ HEADER = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
         (HEADER + "u\ti\t5\t9007199254740993\n", "line 2: timestamp"),
         (HEADER + "u\t\t5\t1\n", "line 2: item_id is ''"),
         (HEADER + "\ti\t5\t1\n", "line 2: user_id is ''"),
+        (HEADER + "u\t[PAD]\t5\t1\n", "line 2: item_id is '[PAD]'"),
+        ("user_id:token\titem_id:float\ttimestamp:float\nu\t1\t1\n", "'item_id' is of type float, not token"),
         (HEADER + "u\ti\t5\t1\n", "no event is left after filtering"),
         ("user_id:token\titem_id:token\ttimestamp:token\nu\ti\t1\n", "column 'timestamp' is of type token, not float"),
         ("user_id\titem_id\ttimestamp\n", "column 'user_id' must read name:type"),
@@ -185,3 +190,17 @@ def test_without_an_item_filter_items_nobody_has_met_are_in_the_catalogue(make):
         {"a": [(f"i{i}", 3, i) for i in range(5)]}, user_inter_num_interval=None, item_inter_num_interval=None
     )
     assert dataset.item_num == 31 and dataset.field2id_token["item_id"][6] == "i5"
+
+
+@pytest.mark.parametrize(
+    ("text", "bounds"),
+    [("[5,inf)", (5, inf)), ("(4,inf)", (5, inf)), ("[2,9)", (2, 8)), ("(-inf,5]", (-inf, 5)), (None, (0, inf))],
+)
+def test_intervals_become_inclusive_bounds(text, bounds):
+    assert count_interval(text, "user_inter_num_interval") == bounds
+
+
+@pytest.mark.parametrize("text", ["5", "[5,4]", "[a,b]", ""])
+def test_what_is_no_interval_is_refused(text):
+    with pytest.raises(InputError, match="user_inter_num_interval: .* is no interval"):
+        count_interval(text, "user_inter_num_interval")
