@@ -47,7 +47,7 @@ def compiled(function: Callable | None = None, *, reorder_sums: bool = False) ->
 
     nogil: kernels run beside each other on torch's threads. contract: a * b + c may become one instruction. The flags
     that reorder sums stay off by default: exp below needs (x + c) - c to be kept. With reorder_sums, sums along a row
-    become SIMD code, in an order that is fixed when the kernel is compiled.
+    become SIMD code; for loops that store nothing, as others get two versions whose orders differ (dropout_norm._sum).
     """
     if function is None:
         return partial(compiled, reorder_sums=reorder_sums)
