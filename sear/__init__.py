@@ -1,7 +1,7 @@
 """SEAR: sequential recommendation from item ids, item texts and ratings, as a RecBole extension.
 
-    from sear import run_sear
-    result = run_sear("ml-100k", epochs=2)
+from sear import run_sear
+result = run_sear("ml-100k", epochs=2)
 """
 
 import os

@@ -42,3 +42,33 @@ def load_checkpoint(path: Path | str, device: torch.device | str, catalogue: str
             f"{path} was trained on other events or another catalogue of items - restore the data, or train anew"
         )
     return state
+
+
+def text_sums(model: torch.nn.Module) -> torch.Tensor | None:
+    """float32 (V-1,), one per real item: tells which frozen text embeddings a model learned with; None without texts.
+
+    A sum per item, not a hash: the same encoder on another machine differs in the last digits, and does no harm.
+    """
+    text_VE = getattr(model, "item_text_VE", None)
+    return None if text_VE is None else text_VE[1:].sum(dim=1)
+
+
+def load_weights(model: torch.nn.Module, name: str, path: Path | str, state: dict[str, Any]) -> None:
+    """Put a checkpoint's weights into a model of the class `name`.
+
+    Raises:
+        InputError: they are another model's, of other sizes, or were learned with other text embeddings.
+    """
+    if state["model"] != name:
+        raise InputError(f"{path} holds a {state['model']}, not a {name} - name another run")
+    try:
+        model.load_state_dict(state["state_dict"])
+    except RuntimeError as error:
+        fault = str(error).splitlines()[1].strip()
+        raise InputError(f"{path} does not fit this model ({fault}) - use the settings it was trained with") from None
+    mine, learned = text_sums(model), state.get("text_sums")
+    if mine is not None and learned is not None and not torch.allclose(mine, learned, atol=1e-3, rtol=0):
+        count = int(((mine - learned).abs() > 1e-3).sum())
+        remedy = "restore the item texts and the encoder it was trained with, or train anew"
+        raise InputError(f"{path} was trained on other texts of {count} items - {remedy}")
+    model.load_other_parameter(state["other_parameter"])

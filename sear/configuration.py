@@ -18,7 +18,8 @@ from recbole.utils import InputType, ModelType, get_model
 from sear.errors import InputError
 from sear.known_models import OWN_MODELS
 from sear.setting_checks import check_settings, require_data_files
-from sear.settings import PROJECT_ROOT, Settings, gather_settings, plain, rules_of
+from sear.setting_rules import read_settings
+from sear.settings import PROJECT_ROOT, SEAR_KEYS, Settings, gather_settings, own_files, plain, rules_of
 
 # Config works these out anew, for the machine it runs on
 DERIVED = (
@@ -79,6 +80,10 @@ def config_from_settings(settings: Mapping[str, Any], place: str = "config.yaml"
         if not isinstance(settings.get(key), str):
             raise InputError(f"{place}: has no {key}, so it is no whole config.yaml of a run - start that run anew")
     found = Settings(settings["dataset"], settings["model"], settings["model_name"])
+    left_out = SEAR_KEYS if settings["model"] != "SEAR" else ()
+    wanted = [key for key in read_settings(own_files("model")["SEAR"])[0] if key not in left_out]
+    if missing := [key for key in wanted if key not in settings]:
+        raise InputError(f"{place}: has no {missing[0]}, so it is no whole config.yaml - restore it, or train anew")
     found.put(settings, place)
     return _checked_config(found)
 
@@ -90,7 +95,7 @@ def effective_settings(config: Config) -> dict[str, Any]:
     known = rules_of(model, model_name)
     values = {key: plain(config[key]) for key in config.final_config_dict if key in known and key not in DERIVED}
     base = Path(values.pop("data_path")).parent  # RecBole appends the data set's name
-    if config["dataset"] != "ml-100k":
+    if base.name != "dataset_example":  # inside RecBole, wherever that is installed
         values["data_path"] = str(base.relative_to(PROJECT_ROOT) if base.is_relative_to(PROJECT_ROOT) else base)
     if config["train_neg_sample_args"]["distribution"] == "none":
         values["train_neg_sample_args"] = None
@@ -130,6 +135,8 @@ def _config(settings: Settings) -> SEARConfig:
         config = SEARConfig(model=found, dataset=settings.dataset, config_dict=values)
     except ValueError as error:  # what only RecBole knows about its own models
         raise InputError(f"{settings.model_name} on {settings.dataset}: {error} - change that setting") from error
+    if settings.dataset == "ml-100k" and "data_path" in settings.values:  # RecBole would read its own copy
+        config["data_path"] = str(Path(values["data_path"]) / settings.dataset)
     config["model_name"] = settings.model_name
     return config
 

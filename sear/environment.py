@@ -8,9 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import sear
-
-PROJECT_ROOT = Path(sear.__file__).parent.parent
+from sear.settings import PROJECT_ROOT
 
 
 def environment(device: torch.device | str) -> dict[str, str | int | None]:

@@ -1,7 +1,6 @@
 """The most memory one run held, apart from what earlier runs of the same process held."""
 
 import gc
-import resource
 import sys
 from pathlib import Path
 
@@ -24,16 +23,20 @@ class PeakMemory:
         if torch.cuda.is_initialized():
             torch.cuda.reset_peak_memory_stats()
 
-    def figures(self) -> dict[str, float | str]:
+    def figures(self) -> dict[str, float | str | None]:
         """{peak_memory_mb, peak_memory_since: "run" or "process"}, and peak_gpu_memory_mb where a GPU was used."""
         found = {"peak_memory_mb": self._resident_mb(), "peak_memory_since": self.since}
         if torch.cuda.is_initialized():
             found["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated() / 1e6
         return found
 
-    def _resident_mb(self) -> float:
+    def _resident_mb(self) -> float | None:
         if self.since == "run":
             (line,) = (line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
             return int(line.split()[1]) * 1024 / 1e6
+        try:
+            import resource
+        except ImportError:  # Windows
+            return None
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak * (1 if sys.platform == "darwin" else 1024) / 1e6

@@ -125,10 +125,15 @@ def read_run(run_folder: Path | str) -> dict[str, Any]:
         raise InputError(
             f"{run_folder} holds no metrics.json: the run did not finish - go on with --resume={run_folder}"
         )
+    figures = _read_metrics(metrics)
+    history = _read_table(run_folder / "history.csv", ["epoch", "lr", "loss", "seconds"])
+    if len(history) != figures["epochs"]:
+        place = f"{run_folder / 'history.csv'} has {len(history)} epochs, metrics.json {figures['epochs']}"
+        raise InputError(f"{place} - restore it, or run again")
     return {
         "config": read_settings(run_folder / "config.yaml")[0],
-        "metrics": _read_metrics(metrics),
-        "history": _read_table(run_folder / "history.csv", ["epoch", "lr", "loss", "seconds"]),
+        "metrics": figures,
+        "history": history,
         "cases": _read_table(run_folder / "cases.csv.gz", ["user", "target", "rank"]),
     }
 

@@ -98,3 +98,11 @@ class Terminal(_RootHandler):
         encoding = sys.stdout.encoding or "utf-8"  # a terminal that knows no ∞ must not end the run
         tqdm.write(line.encode(encoding, "replace").decode(encoding), file=sys.stdout)
         sys.stdout.flush()
+
+
+def describe_epoch(row: dict, best: bool) -> str:
+    """One line on an epoch of `history`."""
+    metrics = ", ".join(f"{name[6:]} {value:.4f}" for name, value in row.items() if name.startswith("valid_"))
+    loss = "" if row["loss"] is None else f"loss {row['loss']:.4f}, "
+    line = f"epoch {row['epoch']:3d}: {loss}{row['seconds']:.1f} s"
+    return f"{line}, valid {metrics}{' *' if best else ''}" if metrics else line

@@ -10,12 +10,13 @@ from sear.settings import Settings, nearest, shown
 
 INTERVAL = re.compile(r"[\[(]\s*(\d+|-inf)\s*,\s*(\d+|inf)\s*[\])]")  # of whole counts, as RecBole writes them
 VALUE_INTERVAL = re.compile(r"[\[(]\s*-?[\w.+-]+\s*,\s*-?[\w.+-]+\s*[\])]")  # of any numbers
-# RecBole's keys that a SEARDataset has no use for: it reads the atomic files itself, exactly as they are
+# RecBole's keys without use here: a SEARDataset reads the atomic files itself, exactly as they are, and cuts batches
 WITHOUT_EFFECT = (
     "field_separator seq_separator seq_len threshold unload_col unused_col additional_feat_suffix preload_weight "
     "filter_inter_by_user_or_item alias_of_user_id alias_of_item_id alias_of_entity_id alias_of_relation_id "
     "normalize_field normalize_all discretization kg_reverse_r entity_kg_num_interval relation_kg_num_interval "
-    "benchmark_filename save_dataset dataset_save_path save_dataloaders dataloaders_save_path valid_metric_bigger"
+    "benchmark_filename save_dataset dataset_save_path save_dataloaders dataloaders_save_path valid_metric_bigger "
+    "shuffle worker metric_decimal_place"
 ).split()
 
 
@@ -26,7 +27,11 @@ def check_settings(settings: Settings) -> None:
         if not rule.accepts(value):
             raise _wrong_kind(settings, key, value)
         if key in WITHOUT_EFFECT and value not in (rule.default, None, []) and (value or rule.default is True):
-            raise settings.fault(key, "but it has no effect here: SEAR reads data as they are", f"remove {key}")
+            raise settings.fault(
+                key,
+                "but it has no effect here: SEAR reads and batches data itself, and rounds no figure",
+                f"remove {key}",
+            )
     _check_lists(settings)
     _check_metrics(settings)
     _check_protocol(settings)
@@ -101,7 +106,6 @@ def _check_columns(settings: Settings) -> None:
     missing = [name for name in asked if columns and name not in columns.get("inter", [])]
     if missing:
         raise settings.fault("load_col", f"whose inter lacks {missing[0]}", f"write inter: [{', '.join(asked)}]")
-
 
     fields = [settings.get(f"{name}_FIELD") for name in ("USER_ID", "ITEM_ID", "RATING", "TIME")]
     if len(set(fields)) < len(fields):

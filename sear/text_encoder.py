@@ -2,7 +2,7 @@
 
 An encoder is known by the content of its files, not by where they lie: a folder may be moved, and other weights under
 the same name are another encoder. The published all-mpnet-base-v2 is known even where its folder is empty, so
-embeddings made with it are found without it.
+embeddings made with it are found without it. An encoder of the hub is known by its name and revision.
 """
 
 import hashlib
@@ -15,8 +15,8 @@ import numpy as np
 from tqdm import tqdm
 
 from sear.errors import InputError
+from sear.settings import PROJECT_ROOT
 
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
 # name -> `folder_identity` of the files sentence-transformers/all-mpnet-base-v2 publishes
 PUBLISHED = {"all-mpnet-base-v2": "05d6fb75955ac39957d4af6aa6eedc4c43dbee18fc80d81786f1b0ecfed50c6b"}
 HUB_NAME = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?")

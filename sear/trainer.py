@@ -1,6 +1,5 @@
 """SEARTrainer: RecBole's Trainer with exact resume, one evaluation pass, and all randomness a function of the seed."""
 
-import random
 from collections import OrderedDict
 from logging import getLogger
 from pathlib import Path
@@ -15,24 +14,12 @@ from recbole.utils import WandbLogger, calculate_valid_score, get_local_time
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from sear.checkpoint import load_checkpoint, save_checkpoint
+from sear.case_ranks import case_ranks
+from sear.checkpoint import load_checkpoint, load_weights, save_checkpoint, text_sums
 from sear.errors import InputError
 from sear.evaluation import metrics_by_row, summarise
-from sear.ranking import ranks_from_scores, target_ranks
-
-ENCODED_EVENTS = 8192  # encoded at once when testing: enough for full-speed products, small enough for the caches
-
-
-def step_seed(seed: int, epoch: int, step: int) -> int:
-    """The seed of one training step's dropout: a stop between two steps changes nothing that comes after."""
-    return int(np.random.SeedSequence([seed, epoch, step]).generate_state(1, np.uint64)[0]) >> 1
-
-
-def seed_all(seed: int) -> None:
-    """Every generator that a step may draw from: dropout torch's, RecBole's negative sampling NumPy's and Python's."""
-    torch.manual_seed(seed)
-    np.random.seed(seed & 0xFFFFFFFF)
-    random.seed(seed)
+from sear.randomness import seed_all, step_seed
+from sear.run_log import describe_epoch
 
 
 class SEARTrainer(Trainer):
@@ -180,6 +167,7 @@ class SEARTrainer(Trainer):
             "fit_seconds": self.fit_seconds,
             "state_dict": self.model.state_dict(),
             "other_parameter": self.model.other_parameter(),
+            "text_sums": text_sums(self.model),
         }
 
     def _save(self, epoch: int, improved: bool) -> None:
@@ -210,15 +198,7 @@ class SEARTrainer(Trainer):
         self._load_weights(path, load_checkpoint(path, self.device, self.catalogue))
 
     def _load_weights(self, path, state: dict) -> None:
-        if state["model"] != self.config["model"]:
-            raise InputError(f"{path} holds a {state['model']}, not a {self.config['model']} - name another run")
-        try:
-            self.model.load_state_dict(state["state_dict"])
-        except RuntimeError as error:
-            fault = str(error).splitlines()[1].strip()
-            remedy = "use the settings it was trained with"
-            raise InputError(f"{path} does not fit this model ({fault}) - {remedy}") from None
-        self.model.load_other_parameter(state["other_parameter"])
+        load_weights(self.model, self.config["model"], path, state)
 
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False) -> OrderedDict:
         """Mean metrics over the cases of `eval_data`, e.g. {"hit@10": …}, in one pass over them."""
@@ -228,41 +208,6 @@ class SEARTrainer(Trainer):
         ranks, _ = self.target_ranks(eval_data, show_progress)
         return OrderedDict(summarise(metrics_by_row(ranks, self.metrics, self.topk)))
 
-    @torch.no_grad()
     def target_ranks(self, eval_data, show_progress=False) -> tuple[np.ndarray, np.ndarray | None]:
-        """Two int64 arrays (cases,), in row order: each target's rank among all items and, with `mask_history`, among
-        those that are not in the user's full earlier history (None without)."""
-        self.model.eval()
-        dataset, batch = eval_data._dataset, self.config["eval_batch_size"]
-        parts = []
-        for start in tqdm(range(0, len(dataset), batch), desc="evaluate", disable=not show_progress, leave=False):
-            index = np.arange(start, min(start + batch, len(dataset)))
-            history = dataset.full_history(index) if self.mask_history else None
-            if hasattr(self.model, "user_vectors"):
-                users = self._user_vectors(eval_data, index)
-                parts.append(target_ranks(users, self.model.item_table(), dataset.targets(index), history))
-            else:
-                interaction = self._to_device(eval_data.collate_fn(index)[0])
-                scores = self.model.full_sort_predict(interaction)
-                parts.append(ranks_from_scores(scores, dataset.targets(index), history))
-        ranks, masked = zip(*parts, strict=True)
-        return np.concatenate(ranks), np.concatenate(masked) if self.mask_history else None
-
-    def _user_vectors(self, eval_data, index: np.ndarray) -> torch.Tensor:
-        """(B, D) of the rows `index`, encoded a few at a time with rows of similar length: little is padded."""
-        lengths = eval_data._dataset.rows.length[index]
-        order = np.argsort(lengths, kind="stable")
-        groups = np.cumsum(lengths[order]) // ENCODED_EVENTS
-        parts = np.split(order, np.flatnonzero(np.diff(groups)) + 1)
-        vectors = [self.model.user_vectors(self._to_device(eval_data.collate_fn(index[part])[0])) for part in parts]
-        users = torch.empty(len(index), vectors[0].shape[1], dtype=vectors[0].dtype, device=self.device)
-        users[torch.from_numpy(order).to(self.device)] = torch.cat(vectors)
-        return users
-
-
-def describe_epoch(row: dict, best: bool) -> str:
-    """One line on an epoch of `history`."""
-    metrics = ", ".join(f"{name[6:]} {value:.4f}" for name, value in row.items() if name.startswith("valid_"))
-    loss = "" if row["loss"] is None else f"loss {row['loss']:.4f}, "
-    line = f"epoch {row['epoch']:3d}: {loss}{row['seconds']:.1f} s"
-    return f"{line}, valid {metrics}{' *' if best else ''}" if metrics else line
+        """The ranks of all cases, see sear.case_ranks."""
+        return case_ranks(self.model, eval_data, self._to_device, self.config, show_progress)

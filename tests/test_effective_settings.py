@@ -59,6 +59,20 @@ def test_a_cut_short_settings_file_is_told():
         config_from_settings({"dataset": "ml-100k"}, "run/config.yaml")
 
 
+def test_settings_that_lack_a_key_are_not_filled_up_in_silence():
+    plain = effective_settings(build_config("ml-100k"))
+    del plain["soft_label_decay"]
+    with pytest.raises(InputError, match="run/config.yaml: has no soft_label_decay, .* restore it, or train anew"):
+        config_from_settings(plain, "run/config.yaml")
+
+
+def test_another_copy_of_ml_100k_is_read_where_data_path_says(tmp_path):
+    root = data_folder(tmp_path, "ml-100k")
+    config = build_config("ml-100k", overrides={"data_path": root})
+    assert config["data_path"] == f"{root}/ml-100k"
+    assert config_from_settings(effective_settings(config))["data_path"] == f"{root}/ml-100k"
+
+
 def test_settings_edited_by_hand_are_checked():
     plain = effective_settings(build_config("ml-100k")) | {"num_heads": 5}
     with pytest.raises(InputError, match="run/config.yaml: num_heads is 5"):

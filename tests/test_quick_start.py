@@ -152,7 +152,7 @@ def test_a_finished_run_is_tested_again_without_training(here, capsys):
     assert "target's training events" in capsys.readouterr().out
 
 
-def test_bad_run_folders_and_checkpoints_are_named_with_the_remedy(here):
+def test_bad_run_folders_and_checkpoints_are_named_with_the_remedy(here, monkeypatch):
     folder = Path(run(here, epochs=1)["run_folder"])
     with pytest.raises(InputError, match="config.yaml is missing - name a run folder"):
         resume(here)
@@ -174,6 +174,10 @@ def test_bad_run_folders_and_checkpoints_are_named_with_the_remedy(here):
     with pytest.raises(InputError, match="best.pth is missing"):
         evaluate(folder)
     best.write_bytes(whole)
+    with monkeypatch.context() as other_texts:
+        other_texts.setattr("sear.text_embedding.text_embedding", lambda *a, **k: -fake_text_embedding(*a, **k))
+        with pytest.raises(InputError, match="trained on other texts of 30 items - restore"):
+            evaluate(folder)
     write_atomic_files(here, "tiny", random_histories(seed=5))
     with pytest.raises(InputError, match="trained on other events or another catalogue"):
         evaluate(folder)

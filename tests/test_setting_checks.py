@@ -87,6 +87,9 @@ def test_general_models_are_refused():
         ("load_col", {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id"]}, "names no text field"),
         ("normalize_all", True, "but it has no effect here"),
         ("benchmark_filename", ["train", "valid", "test"], "but it has no effect here"),
+        ("shuffle", False, "but it has no effect here"),
+        ("worker", 4, "but it has no effect here"),
+        ("metric_decimal_place", 6, "but it has no effect here"),
         ("state", "LOUD", "not str: DEBUG | INFO"),
     ],
 )
