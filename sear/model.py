@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sear.errors import InputError
 from sear.layers import MambaLayer, StreamFusion, fuse_streams, residual_norm
 from sear.loss import soft_label_loss
+from sear.rating_encoding import AffineRating, rating_encoder
 
 STREAMS = ("semantic", "collaborative", "rating")
 
@@ -25,7 +26,8 @@ class SEAR(SequentialRecommender):
     vector after every event.
 
     Raises:
-        InputError: the dataset is not a SEARDataset, or the catalogue is too small for the PCA start.
+        InputError: the dataset is not a SEARDataset, its catalogue is too small for the PCA start, or it has too many
+            different ratings for a vector each.
     """
 
     input_type = InputType.POINTWISE
@@ -58,7 +60,7 @@ class SEAR(SequentialRecommender):
         if "collaborative" in self.stream_names:
             self.collaborative_emb = nn.Embedding(self.n_items, hidden)
         if "rating" in self.stream_names:
-            self.rating_emb = nn.Linear(1, hidden)
+            self.rating_emb = rating_encoder(config["rating_encoding"], hidden, dataset, config["RATING_FIELD"])
             self.no_rating_emb = nn.Parameter(torch.zeros(hidden))  # stands where an event has no rating
         self.item_emb_LayerNorms = nn.ModuleList(nn.LayerNorm(hidden, eps=1e-12) for _ in self.stream_names)
 
@@ -80,6 +82,8 @@ class SEAR(SequentialRecommender):
         self.apply(self._init_weights)
         if "rating" in self.stream_names:
             self.no_rating_emb.data.normal_(0, self.initializer_range)
+            if isinstance(self.rating_emb, AffineRating):
+                self.rating_emb.start_bias(self.initializer_range)
         if config["keep_dt_init"]:
             for layer in (layer for stream in self.mamba_layers for layer in stream):
                 layer.mamba.reset_dt_proj()
@@ -133,8 +137,7 @@ class SEAR(SequentialRecommender):
         return self.collaborative_emb(item_BL)
 
     def _rating(self, _, rating_BL: Tensor) -> Tensor:
-        missing_BL1 = torch.isnan(rating_BL)[..., None]
-        known_BLd = self.rating_emb(torch.nan_to_num(rating_BL)[..., None].to(self.rating_emb.weight.dtype))
+        known_BLd, missing_BL1 = self.rating_emb(rating_BL), torch.isnan(rating_BL)[..., None]
         return torch.where(missing_BL1, self.no_rating_emb.to(known_BLd.dtype), known_BLd)
 
     def encode(self, stream_BLd: list[Tensor], wanted_P: Tensor) -> list[Tensor]:

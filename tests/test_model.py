@@ -31,8 +31,9 @@ def settings(**changes):
         "USER_ID_FIELD": "user_id", "ITEM_ID_FIELD": "item_id", "RATING_FIELD": "rating", "LIST_SUFFIX": "_list",
         "ITEM_LIST_LENGTH_FIELD": "item_length", "NEG_PREFIX": "neg_", "MAX_ITEM_LIST_LENGTH": 12, "device": "cpu",
         "streams": ["semantic", "collaborative", "rating"], "aggregation": True, "text_init": True,
-        "keep_dt_init": False, "initializer_range": 0.02, "hidden_size": 16, "num_layers": 2, "num_heads": 4,
-        "dropout_prob": 0.0, "d_state": 8, "d_conv": 4, "expand": 2, "soft_label_length": 4, "soft_label_decay": 2.0,
+        "keep_dt_init": False, "rating_encoding": "linear", "initializer_range": 0.02, "hidden_size": 16,
+        "num_layers": 2, "num_heads": 4, "dropout_prob": 0.0, "d_state": 8, "d_conv": 4, "expand": 2,
+        "soft_label_length": 4, "soft_label_decay": 2.0,
     } | changes  # fmt: skip
 
 

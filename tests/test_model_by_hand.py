@@ -5,13 +5,21 @@
 import math
 
 import numpy as np
+import pytest
 import torch
 
 from sear.model import SEAR
+from sear.rating_encoding import RATING_ENCODINGS
 from tests.test_model import Catalogue, batch, settings
 
 ITEMS, WIDTH, HEADS = 11, 6, 2
 HISTORIES = [([3, 7, 7], [5.0, float("nan"), 2.0], [7, 2, 7, 0]), ([4], [1.0], [9, 0, 0, 0])]
+STARS = [0.5, 2.0, 5.0]  # of the training events; 1 is none of them
+
+
+class Rated(Catalogue):
+    inter_feat = {"rating": torch.tensor(STARS)}
+    offsets = np.array([0, len(STARS)])
 
 
 def linear(weights, name, x):
@@ -78,14 +86,24 @@ def mamba(weights, name, sequence):
     return outputs
 
 
-def user_vector(weights, text, items, ratings, layers):
+def rating_vector(weights, encoding, past):
+    """Of the last of these ratings."""
+    rating, known = past[-1], [r for r in past if not math.isnan(r)]
+    if math.isnan(rating):
+        return list(weights["no_rating_emb"])
+    centred = rating - sum(known) / len(known)
+    if encoding in ("linear", "affine", "centred"):
+        return linear(weights, "rating_emb", [centred if encoding == "centred" else rating])
+    vector = list(weights["rating_emb.weight"][min(range(len(STARS)), key=lambda row: abs(STARS[row] - rating))])
+    return vector if encoding == "value" else add(vector, linear(weights, "rating_emb.centred", [centred]))
+
+
+def user_vector(weights, text, items, ratings, layers, encoding):
     embedded = [[], [], []]
-    for item, rating in zip(items, ratings, strict=True):
+    for t, item in enumerate(items):
         embedded[0].append(linear(weights, "adapter", text[item]))
         embedded[1].append(list(weights["collaborative_emb.weight"][item]))
-        embedded[2].append(
-            list(weights["no_rating_emb"]) if math.isnan(rating) else linear(weights, "rating_emb", [rating])
-        )
+        embedded[2].append(rating_vector(weights, encoding, ratings[: t + 1]))
     streams = [[layer_norm(weights, f"item_emb_LayerNorms.{s}", x, 1e-12) for x in embedded[s]] for s in range(3)]
     for layer in range(layers):
         fused = [[], [], []]
@@ -106,11 +124,13 @@ def user_vector(weights, text, items, ratings, layers):
     return streams[0][-1] + streams[1][-1] + streams[2][-1]
 
 
-def test_scores_and_loss_equal_those_of_plain_loops():
+@pytest.mark.parametrize("encoding", RATING_ENCODINGS)
+def test_scores_and_loss_equal_those_of_plain_loops(encoding):
     torch.manual_seed(0)
     text = np.random.default_rng(0).standard_normal((ITEMS, WIDTH))
-    config = settings(hidden_size=4, num_heads=HEADS, d_state=3, d_conv=2, text_init=False, initializer_range=0.4)
-    model = SEAR(config, Catalogue(text.astype(np.float32))).double().eval()
+    sizes = {"hidden_size": 4, "num_heads": HEADS, "d_state": 3, "d_conv": 2, "initializer_range": 0.4}
+    config = settings(**sizes, text_init=False, rating_encoding=encoding)
+    model = SEAR(config, Rated(text.astype(np.float32))).double().eval()
     model.item_text_VE = torch.from_numpy(text)
     weights = {name: value.detach().numpy() for name, value in model.named_parameters()}
     longest = max(len(items) for items, _, _ in HISTORIES)
@@ -123,7 +143,7 @@ def test_scores_and_loss_equal_those_of_plain_loops():
     )
     expected_scores, losses = [], []
     for items, ratings, targets in HISTORIES:
-        user = user_vector(weights, text, items, ratings, config["num_layers"])
+        user = user_vector(weights, text, items, ratings, config["num_layers"], encoding)
         scores = [sum(a * b for a, b in zip(user, row)) for row in weights["item_decoder.weight"]]
         expected_scores.append(scores)
         powers = [math.exp(-2.0 * j) if target else 0.0 for j, target in enumerate(targets)]
