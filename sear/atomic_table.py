@@ -1,9 +1,11 @@
-"""RecBole atomic files as tables, exactly as they are on disk: no quoting, nothing is NA, and every fault has a line.
+"""RecBole atomic files as tables, exactly as they are on disk: nothing is NA, and every fault has a line.
 
-RecBole's own reader loses ids such as `NA`, collapses spaces and stumbles over a leading quotation mark.
+RecBole's own reader loses ids such as `NA`, collapses spaces and stumbles over a leading quotation mark. Quotation
+marks are characters like others, but for the texts of `.item` files (sear/quoted_fields.py).
 """
 
 import csv
+import io
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from sear.errors import InputError
+from sear.quoted_fields import joined_records, opens_quotes, unquoted
 
 FIELD_TYPES = ("token", "token_seq", "float", "float_seq")
 
@@ -56,13 +59,18 @@ def read_header(path: Path | str) -> dict[str, str]:
 
 
 def read_atomic(
-    path: Path | str, columns: Iterable[str] | None = None, optional: Iterable[str] = (), codes: Iterable[str] = ()
+    path: Path | str,
+    columns: Iterable[str] | None = None,
+    optional: Iterable[str] = (),
+    codes: Iterable[str] = (),
+    exact: Iterable[str] = ("item_id",),
 ) -> pd.DataFrame:
-    """The rows of an atomic file, in file order; row i stands on line i + 2.
+    """The rows of an atomic file, in file order; row i stands on line i + 2 (unless quoted texts hold line breaks).
 
     Args:
         columns: names to read, in this order (default: all); those in `optional` may be absent from the file.
         codes: token columns to return as pandas categories, which is leaner than one string a row.
+        exact: the columns of an `.item` file that keep any CSV quoting: its ids.
 
     Returns:
         token, token_seq and float_seq columns as str ("" = missing), float columns as float64 (NaN = missing);
@@ -78,28 +86,53 @@ def read_atomic(
         if name not in types:
             raise InputError(f"{path} has no column {name!r} (it has: {', '.join(types)}) - add it, or mend load_col")
     kinds = {name: types[name] for name in wanted}
-    _check_line_shapes(path, len(types))
-    dtypes = {name: "category" if name in codes else str for name, kind in kinds.items() if kind != "float"}
-    floats = [name for name, kind in kinds.items() if kind == "float"]
-    try:
-        table = _parse(path, types, wanted, dtypes | dict.fromkeys(floats, np.float64), floats)
-    except ValueError as error:  # a float column holds a word: read it as text to say where
-        if isinstance(error, UnicodeDecodeError):
-            raise InputError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}) - convert the file") from None
-        table = _parse(path, types, wanted, dtypes | dict.fromkeys(floats, str), [])
-        for name in floats:
-            table[name] = _floats_or_error(path, name, table[name])
+    table = _rows(path, types, kinds, codes)
     if table.empty:
-        raise InputError(f"{path} holds a header but no rows - nothing can be learned from it")
+        without = "add the items' texts, or do without: no item in load_col, streams without semantic, text_init: False"
+        remedy = without if path.suffix == ".item" else "nothing can be learned from it; fetch or make it anew"
+        raise InputError(f"{path} holds a header but no rows - {remedy}")
+    if path.suffix == ".item" and opens_quotes(path):
+        for name in [name for name, kind in kinds.items() if kind.startswith("token") and name not in exact]:
+            table[name] = table[name].map(unquoted)
     table.attrs |= {"types": kinds, "path": str(path)}
     return table
 
 
-def _parse(path: Path, types: dict[str, str], wanted: list[str], dtypes: dict, floats: list[str]) -> pd.DataFrame:
-    with open(path, "rb") as file:
+def _rows(path: Path, types: dict[str, str], kinds: dict[str, str], codes: set[str]) -> pd.DataFrame:
+    """The columns `kinds` of a file with the columns `types`, every line checked."""
+    source, lines = _whole_records(path, len(types))
+    dtypes = {name: "category" if name in codes else str for name, kind in kinds.items() if kind != "float"}
+    floats = [name for name, kind in kinds.items() if kind == "float"]
+    try:
+        return _parse(source, types, list(kinds), dtypes | dict.fromkeys(floats, np.float64), floats)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}) - convert the file") from None
+    except ValueError:  # a float column holds a word: read it as text to say where
+        table = _parse(source, types, list(kinds), dtypes | dict.fromkeys(floats, str), [])
+    for name in floats:
+        table[name] = _floats_or_error(path, name, table[name], lines)
+    return table
+
+
+def _whole_records(path: Path, width: int) -> tuple[Path | bytes, list[int] | None]:
+    """What to parse, the file or its records with each on one line; and then the line on which each began."""
+    try:
+        _check_line_shapes(path, width)
+    except InputError:
+        joined = joined_records(path, width) if path.suffix == ".item" else None
+        if joined is None:
+            raise
+        return joined
+    return path, None
+
+
+def _parse(
+    source: Path | bytes, types: dict[str, str], wanted: list[str], dtypes: dict, floats: list[str]
+) -> pd.DataFrame:
+    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
         windows_lines = file.readline().endswith(b"\r\n")
     table = pd.read_csv(
-        path,
+        io.BytesIO(source) if isinstance(source, bytes) else source,
         sep="\t",
         header=None,
         names=list(types),
@@ -117,11 +150,12 @@ def _parse(path: Path, types: dict[str, str], wanted: list[str], dtypes: dict, f
     return table[wanted]
 
 
-def _floats_or_error(path: Path, name: str, texts: pd.Series) -> pd.Series:
+def _floats_or_error(path: Path, name: str, texts: pd.Series, lines: list[int] | None) -> pd.Series:
     numbers = pd.to_numeric(texts.where(texts != "", "nan"), errors="coerce")
     bad = np.flatnonzero(numbers.isna() & ~texts.str.strip().str.lower().isin(["", "nan"]))
     if len(bad):
-        raise InputError(f"{path}, line {bad[0] + 2}: {name} is {texts.iloc[bad[0]]!r}, not a number - mend the line")
+        line = lines[bad[0]] if lines else bad[0] + 2
+        raise InputError(f"{path}, line {line}: {name} is {texts.iloc[bad[0]]!r}, not a number - mend the line")
     return numbers.astype(np.float64)
 
 

@@ -42,8 +42,14 @@ class DatasetText:
             raise InputError(
                 f"{self.item_path}, line 1: {self.iid_field} is of type {kind}, not token - mend the header"
             )
-        table = read_atomic(self.item_path, [self.iid_field, *fields])
-        return item_sentences(table, self.field2id_token[self.iid_field], self.iid_field, fields)
+        table = read_atomic(self.item_path, [self.iid_field, *fields], exact=[self.iid_field])
+        sentences = item_sentences(table, self.field2id_token[self.iid_field], self.iid_field, fields)
+        if fields and set(sentences) == {sentences[0]}:  # row 0 tells of missing values only
+            raise InputError(
+                f"{self.item_path}: no item of the events has any text in {', '.join(fields)} - use the same ids in"
+                " both files, or do without texts: streams: [collaborative, rating] and text_init: False"
+            )
+        return sentences
 
     def item_text_embedding(self) -> np.ndarray:
         """float32 (V, E): the frozen embeddings of the items' sentences, from the cache where there is one."""

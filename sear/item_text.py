@@ -1,5 +1,6 @@
 """Items as sentences, the input of the text encoder (SEAR's method: Text embedding)."""
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,8 @@ from sear.errors import InputError
 OPENING = "Here is what is known about this item: "
 MISSING = "N/A"
 MAX_VALUE_LENGTH = 200  # characters
+
+logger = logging.getLogger("sear")
 
 
 def item_sentences(
@@ -24,12 +27,12 @@ def item_sentences(
         text_fields: the columns to tell of, in this order.
 
     Raises:
-        InputError: a text field is no column, or an item has two rows that tell different things.
+        InputError: a text field is no column.
     """
     rows = np.full(len(item_tokens), -1)
     if item_table is not None:
         _refuse_absent(item_table, text_fields)
-        item_table = _one_row_per_item(item_table, item_field, list(text_fields))
+        item_table = _one_row_per_item(item_table, item_tokens[1:], item_field, list(text_fields))
         rows[1:] = pd.Index(item_table[item_field].astype(object)).get_indexer(pd.Index(item_tokens[1:], dtype=object))
     parts = [_parts(item_table, field, rows) for field in text_fields]
     if not parts:
@@ -63,18 +66,20 @@ def _refuse_absent(item_table: pd.DataFrame, text_fields: Sequence[str]) -> None
             )
 
 
-def _one_row_per_item(item_table: pd.DataFrame, item_field: str, text_fields: list[str]) -> pd.DataFrame:
-    """The table without repeated rows. Rows of one item that differ raise InputError: neither can be preferred."""
-    distinct = item_table.drop_duplicates([item_field, *text_fields])
-    repeated = distinct[distinct[item_field].duplicated(keep=False)]
-    if len(repeated):
-        item = repeated[item_field].iloc[0]
-        first, second = np.flatnonzero(item_table.index.isin(repeated.index[repeated[item_field] == item]))[:2] + 2
-        raise InputError(
-            f"{_place(item_table)}: item {item!r} has one text on line {first},"
-            f" another on line {second} - remove one of the lines"
+def _one_row_per_item(
+    item_table: pd.DataFrame, item_tokens: Sequence[str], item_field: str, text_fields: list[str]
+) -> pd.DataFrame:
+    """The first row of each of these items; one line of the log counts those whose other rows tell something else."""
+    asked = item_table[item_table[item_field].isin(set(item_tokens))]
+    distinct = asked.drop_duplicates([item_field, *text_fields])
+    repeated = distinct[item_field].duplicated()
+    if repeated.any():
+        items = distinct.loc[repeated, item_field].astype(object)
+        logger.warning(
+            f"{_place(item_table)}: {items.nunique():,} items have rows that differ (the first: {items.iloc[0]!r}):"
+            " the first row of each counts"
         )
-    return distinct
+    return distinct[~repeated]
 
 
 def _place(item_table: pd.DataFrame) -> str:

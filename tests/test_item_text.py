@@ -63,16 +63,21 @@ def test_texts_are_told_as_the_file_has_them(tmp_path):
     ]
 
 
-def test_a_row_repeated_word_for_word_counts_once():
-    items = table(item_id=["a", "b", "a"], title=["Ant", "Bee", "Ant"])
-    assert told(items, ["b", "a"])[1:] == ["*title*: Bee", "*title*: Ant"]
-
-
-def test_two_different_rows_of_an_item_are_an_error_naming_both_lines():
-    items = table(item_id=["b", "a", "a", "a"], title=["Bee", "Ant", "Ant", "Wasp"])
+def test_of_rows_that_differ_the_first_counts_and_one_line_says_so(caplog):
+    items = table(item_id=["b", "a", "a", "a", "c", "c"], title=["Bee", "Ant", "Ant", "Wasp", "Cow", "Calf"])
     items.attrs["path"] = "dataset/x/x.item"
-    with pytest.raises(InputError, match=r"dataset/x/x\.item: item 'a' .*line 3, .*line 5"):
-        told(items, ["b"])
+    with caplog.at_level("INFO", "sear"):
+        assert told(items, ["b", "a"])[1:] == ["*title*: Bee", "*title*: Ant"]
+    assert caplog.messages == [
+        "dataset/x/x.item: 1 items have rows that differ (the first: 'a'): the first row of each counts"
+    ]
+
+
+def test_rows_repeated_word_for_word_and_rows_of_items_that_do_not_occur_are_passed_over_in_silence(caplog):
+    items = table(item_id=["a", "a", "c", "c"], title=["Ant", "Ant", "Cow", "Calf"])
+    with caplog.at_level("INFO", "sear"):
+        assert told(items, ["a"])[1:] == ["*title*: Ant"]
+    assert not caplog.messages
 
 
 def test_a_text_field_the_file_lacks_is_an_error_naming_the_columns():

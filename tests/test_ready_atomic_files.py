@@ -1,12 +1,16 @@
 """RecBole's ready atomic files, dropped in unchanged: each data set's own config trains on them, in exact order."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 
 from sear.atomic_files.catalogue import published
+from sear.case_examples import item_titles
 from sear.configuration import build_config
 from sear.dataset import SEARDataset
+from sear.errors import InputError
 from sear.item_text import OPENING
 from sear.model import SEAR
 from tests.raw_dumps import write_lines
@@ -153,3 +157,32 @@ def test_a_missing_rating_is_scored_by_its_vector_not_as_zero_stars_or_their_mea
     with torch.no_grad():  # the vector of four stars in its place gives the scores of four stars
         model.no_rating_emb.copy_(model.rating_emb.weight[:, 0] * 4 + model.rating_emb.bias)
     torch.testing.assert_close(scores(), scores(4.0))
+
+
+def test_ready_texts_written_with_csv_quoting_reach_the_sentences_and_titles(tmp_path):
+    folder = write_ready_files(tmp_path, "games")
+    path = folder / "Amazon_Video_Games.item"
+    text = re.sub(r"Salt Mine, The no\. 3\b", '"24"" Salt\nMine no. 3"', path.read_text(encoding="utf-8"))
+    path.write_text(text, encoding="utf-8")
+    dataset = dataset_of(tmp_path, "games")
+    item = dataset.token2id("item_id", "i3")
+    assert dataset.item_sentences[item].startswith(OPENING + '*title*: 24" Salt Mine no. 3; *categories*:')
+    assert item_titles(dataset)[item] == '24" Salt Mine no. 3'
+
+
+@pytest.mark.parametrize("old, new", [("i", "I"), ("Salt Mine, The no. ", None)])
+def test_texts_that_reach_no_item_are_refused_with_a_remedy(tmp_path, old, new):
+    folder = write_ready_files(tmp_path, "games")
+    path = folder / "Amazon_Video_Games.item"
+    header, *lines = path.read_text(encoding="utf-8").splitlines()
+    place = [column.partition(":")[0] for column in header.split("\t")].index("item_id")
+    if new:  # other ids than in the events
+        lines = [line.replace(old, new) for line in lines]
+    else:  # ids alone
+        lines = ["\t".join(cell if at == place else "" for at, cell in enumerate(line.split("\t"))) for line in lines]
+    write_lines(path, [header, *lines])
+    with pytest.raises(InputError, match=r"no item of the events has any text in title, .* streams: \["):
+        _ = dataset_of(tmp_path, "games").item_sentences
+    write_lines(path, [header])
+    with pytest.raises(InputError, match=r"a header but no rows - add the items' texts, or do without"):
+        _ = dataset_of(tmp_path, "games").item_sentences

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from sear.atomic_files.event_columns import EventTable
 from sear.atomic_files.source import ItemRow
+from sear.quoted_fields import quoted
 
 CHUNK = 1 << 17  # events turned into text at a time
 
@@ -60,5 +61,5 @@ def write_items(
                 repeats += 1
                 continue
             written[code] = True
-            file.write("\t".join([item, *texts]) + "\n")
+            file.write("\t".join([item, *map(quoted, texts)]) + "\n")
     return written, repeats
