@@ -3,6 +3,7 @@
 import pytest
 
 from sear.atomic_files.amazon import item_texts, record
+from sear.atomic_files.catalogue import asked_for
 from sear.atomic_files.raw_lines import BadLine
 from tests.raw_dumps import convert, full_core, json_lines, review, rows, write_lines
 
@@ -120,6 +121,34 @@ def test_of_several_categories_the_one_called_by_name_is_taken(tmp_path, capsys)
     assert "several categories (Books, Toys)" in told and "not of Video_Games" in told
 
 
+@pytest.mark.parametrize(
+    "name, folder",
+    [
+        ("Video_Games", "Amazon_Video_Games"),
+        ("amazon-video-games", "Amazon_Video_Games"),
+        ("GAMES", "Amazon_Video_Games"),
+        ("Amazon_Beauty", "amazon-beauty"),
+        ("ML-1M", "ml-1m"),
+        ("All_Beauty", None),
+        ("Games_2023", None),
+        ("Amazon", None),
+    ],
+)
+def test_a_published_data_set_answers_to_its_category_and_no_other(name, folder):
+    found = asked_for(name)
+    assert (found and found.folder) == folder
+
+
+def test_another_edition_than_the_published_is_said(tmp_path, capsys):
+    raw = tmp_path / "raw"
+    write_lines(raw / "Beauty.jsonl", json_lines([{"user_id": "A", "parent_asin": "B", "timestamp": 1, "rating": 5}]))
+    assert convert(tmp_path, "Beauty", raw, "--no-text") == 0
+    told = capsys.readouterr().out
+    assert "those are of another edition, amazon-2014, and this is amazon-2023 (Beauty.jsonl); not comparable" in told
+    assert "--config=FILE:\nload_col:\n  inter: [user_id, item_id, rating, timestamp]\nstreams: [coll" in told
+    assert f"--dataset=beauty --data_path={tmp_path / 'dataset'}/" in told
+
+
 def test_whether_a_file_is_compressed_is_told_by_its_bytes(tmp_path):
     lines = json_lines([review("A1", "B1", 1)])
     write_lines(tmp_path / "raw" / "Toys.json", lines, compress=True)
@@ -138,3 +167,8 @@ def test_a_record_is_parsed_but_never_run():
 
 def test_the_store_stands_in_for_a_missing_brand():
     assert item_texts({"title": None, "store": "Shop", "details": {}, "categories": []}) == ["", "", "Shop", ""]
+
+
+def test_details_may_be_json_text():
+    assert item_texts({"title": "Kite", "details": '{"Brand": "Prism"}', "store": "Shop"})[2] == "Prism"
+    assert item_texts({"title": "Kite", "details": "{", "store": "Shop"})[2] == "Shop"

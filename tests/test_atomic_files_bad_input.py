@@ -44,7 +44,10 @@ def write_toys(tmp_path, reviews, meta=({"asin": "B1", "title": "Kite"},)):
         (json_lines([GOOD | {"overall": 10**400}])[0], "is no number"),
         (json_lines([GOOD | {"unixReviewTime": "noon"}])[0], "time 'noon' is no number"),
         (json_lines([GOOD | {"unixReviewTime": "inf"}])[0], "time 'inf' is not finite"),
-        (json_lines([GOOD | {"unixReviewTime": 1405296000000}])[0], "is in milliseconds, where the lines before"),
+        (
+            json_lines([GOOD | {"unixReviewTime": 1405296000000}])[0],
+            "is in milliseconds, where most lines have seconds",
+        ),
         (json_lines([GOOD | {"overall": 6.0}])[0], "rating 6.0 is outside 1..5 (--rating_range=LOW,HIGH"),
         (json_lines([GOOD | {"overall": float("nan")}])[0], "rating nan is outside 1..5"),
         (json_lines([GOOD | {"overall": "good"}])[0], "rating 'good' is no number"),
@@ -80,7 +83,7 @@ def test_a_truncated_gzip_file_is_named(tmp_path, refused, name):
 
 def test_a_bad_product_line_is_named_after_the_events_were_read(tmp_path, refused):
     write_toys(tmp_path, json_lines([GOOD]))
-    write_lines(tmp_path / "raw" / "meta_Toys.json", ["{'asin': 'B1'}", "<html>"])
+    write_lines(tmp_path / "raw" / "meta_Toys.json", ["{'asin': 'B1', 'title': 'Kite'}", "<html>"])
     assert "meta_Toys.json, line 2: neither" in refused()
     assert convert(tmp_path, "Toys", tmp_path / "raw", "--bad_lines=skip") == 0
 
@@ -89,14 +92,72 @@ def test_missing_texts_are_an_error_unless_none_are_asked_for(tmp_path, refused,
     write_toys(tmp_path, json_lines([GOOD]))
     assert convert(tmp_path, "Toys", tmp_path / "raw") == 0
     (tmp_path / "raw" / "meta_Toys.json").unlink()
-    capsys.readouterr()
-    assert convert(tmp_path, "Toys", tmp_path / "raw", "--no-text") == 0
+    before = snapshot(tmp_path)
+    assert convert(tmp_path, "Toys", tmp_path / "raw", "--no-text") == 2
+    assert "Toys.item is there already, and without texts there would be none - move it" in capsys.readouterr().err
+    assert snapshot(tmp_path) == before
+    assert convert(tmp_path, "Toys", tmp_path / "raw", "--no-text", "--overwrite") == 0
     told = capsys.readouterr().out
-    assert "Toys.item, of an earlier conversion" in told and "item: [" not in told
+    assert "removed" in told and "Toys.item: without texts there is none" in told and "item: [" not in told
     (tmp_path / "dataset" / "Toys" / "Toys.inter").unlink()
     assert "has no meta_Toys.json(l)[.gz], the items' texts" in refused()
     write_lines(tmp_path / "raw" / "ratings.dat", ["1::2::3::4"])
     assert "has no movies.dat, the items' texts" in refused("ml-1m")
+
+
+def snapshot(tmp_path):
+    return {path: path.read_bytes() for path in (tmp_path / "dataset").rglob("*") if path.is_file()}
+
+
+def test_files_with_other_content_are_never_replaced_unless_asked(tmp_path, capsys):
+    write_toys(tmp_path, json_lines([GOOD]))
+    for suffix in ("inter", "item"):
+        assert convert(tmp_path, "Toys", tmp_path / "raw", "--overwrite") == 0
+        converted = snapshot(tmp_path)
+        assert convert(tmp_path, "Toys", tmp_path / "raw") == 0  # the same once more does no harm
+        write_lines(tmp_path / "dataset" / "Toys" / f"Toys.{suffix}", ["a file of somebody's own"])
+        before = snapshot(tmp_path)
+        assert convert(tmp_path, "Toys", tmp_path / "raw") == 2
+        assert f"Toys.{suffix} is there already and differs" in (told := capsys.readouterr().err)
+        assert "--overwrite" in told and snapshot(tmp_path) == before
+        assert convert(tmp_path, "Toys", tmp_path / "raw", "--overwrite") == 0
+        assert snapshot(tmp_path) == converted
+
+
+@pytest.mark.parametrize("meta", [{"asin": "B1", "title": " ", "categories": []}, {"asin": "b1", "title": "Kite"}])
+def test_products_that_tell_nothing_of_any_item_are_refused_with_a_remedy(tmp_path, refused, meta):
+    write_toys(tmp_path, json_lines([GOOD]), [meta])
+    told = refused()
+    assert "meta_Toys.json has no text for any item of" in told and "--no-text" in told
+    assert not (tmp_path / "dataset").exists()
+    assert convert(tmp_path, "Toys", tmp_path / "raw", "--no-text") == 0
+
+
+def test_a_place_that_cannot_be_written_to_is_told_in_one_line(tmp_path, capsys):
+    write_toys(tmp_path, json_lines([GOOD]))
+    (tmp_path / "dataset").write_text("a file")
+    assert convert(tmp_path, "Toys", tmp_path / "raw") == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: {tmp_path / 'dataset'}") and told.count("\n") == 1
+
+
+def test_one_odd_time_on_the_first_line_condemns_no_other(tmp_path, capsys):
+    fields = {"user_id": "A", "parent_asin": "B", "rating": 5.0}
+    times = [0, 1588687728921, 1588687728923]
+    write_lines(tmp_path / "raw" / "Toys.jsonl", json_lines([fields | {"timestamp": time} for time in times]))
+    assert convert(tmp_path, "Toys", tmp_path / "raw", "--no-text") == 2
+    told = "Toys.jsonl, line 1: time 0 is in seconds, where most lines have milliseconds"
+    assert told in capsys.readouterr().err
+    assert convert(tmp_path, "Toys", tmp_path / "raw", "--no-text", "--bad_lines=skip") == 0
+    assert [row[3] for row in rows(tmp_path, "Toys", "inter")[1:]] == ["1588687728.921", "1588687728.923"]
+    assert "1 bad lines left out (the first, line 1: time 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text, told", [("5", "no LOW,HIGH"), ("a,b", "no LOW,HIGH"), ("5,1", "does not rise")])
+def test_a_rating_range_is_two_rising_numbers(tmp_path, capsys, text, told):
+    with pytest.raises(SystemExit, match="2"):
+        convert(tmp_path, "Toys", tmp_path / "raw", f"--rating_range={text}")
+    assert told in capsys.readouterr().err
 
 
 def test_a_failed_conversion_leaves_the_earlier_files_as_they_were(tmp_path):

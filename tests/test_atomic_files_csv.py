@@ -1,13 +1,20 @@
 """A user's own tables."""
 
 import datetime
+import re
+import shlex
 import sys
 
 import pytest
 import yaml
 
-from tests.raw_dumps import convert, rows, write_lines
+from sear.atomic_files.__main__ import main, parser
+from sear.atomic_table import read_header
+from sear.settings import PROJECT_ROOT
+from tests.config_folder import copy_config
+from tests.raw_dumps import convert, full_core, rows, write_lines
 
+README = PROJECT_ROOT / "README.md"
 NAMES = ("--format=csv", "--user=who", "--item=what", "--time=when")
 
 
@@ -71,6 +78,20 @@ def test_parquet_gives_the_same_as_csv(tmp_path):
     assert rows(tmp_path, "mydata", "item")[1:] == [["2", "green tea"]]
 
 
+@pytest.mark.parametrize("kind", ["date32", "date64"])
+def test_days_in_parquet_are_their_first_second(tmp_path, kind):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    days = pyarrow.array([datetime.date(2024, 5, 1), datetime.date(1969, 12, 31)], getattr(pyarrow, kind)())
+    (tmp_path / "raw").mkdir()
+    parquet.write_table(
+        pyarrow.table({"who": ["a", "b"], "what": [1, 2], "when": days}), tmp_path / "raw" / "e.parquet"
+    )
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 0
+    assert [row[2] for row in rows(tmp_path, "mydata", "inter")[1:]] == ["1714521600", "-86400"]
+
+
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch, capsys):
     write_lines(tmp_path / "raw" / "events.parquet", ["PAR1"])
     monkeypatch.setitem(sys.modules, "pyarrow", None)
@@ -87,7 +108,7 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch, cap
             "no CSV or parquet table has the columns who, what, day (a.csv has",
         ),
         ([*NAMES, "--text=title"], "no CSV or parquet table has the columns what, title"),
-        ([*NAMES, "--text=a:b"], "names must differ, hold no ':' and not be item_id"),
+        ([*NAMES, "--text=a:b"], "names must differ, hold no ':', tab or line break and not be item_id"),
         ([*NAMES, "--rating=stars"], "a.csv, line 3: 3 fields where the header has 4"),
         ([*NAMES, "--rating=stars", "--bad_lines=skip", "--rating_range=7,9"], "a.csv holds no events"),
     ],
@@ -96,6 +117,39 @@ def test_faults_of_a_table_are_told(tmp_path, capsys, options, told):
     write_lines(tmp_path / "raw" / "a.csv", ["who,what,when,stars", "ann,12,1,5", "ann,12,1"])
     assert convert(tmp_path, "mydata", tmp_path / "raw", *options) == 2
     assert told in capsys.readouterr().err
+
+
+def test_odd_column_names_survive_into_the_config(tmp_path, capsys):
+    names = ["yes", "a #1", "it's [x]", "null", "1.5", "größe"]
+    write_lines(tmp_path / "raw" / "a.csv", [",".join(["who,what,when", *names]), "ann,12,1" + ",Tea" * len(names)])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, f"--text={','.join(names)}") == 0
+    printed = capsys.readouterr().out.partition("config/data/mydata.yaml:\n")[2]
+    assert yaml.safe_load(printed)["load_col"]["item"] == ["item_id", *names]
+    assert list(read_header(tmp_path / "dataset" / "mydata" / "mydata.item")) == ["item_id", *names]
+
+
+def test_the_readmes_own_data_command_ends_in_a_data_set_that_trains(tmp_path, monkeypatch, capsys):
+    from sear.configuration import build_config
+    from sear.dataset import SEARDataset
+
+    command = re.search(r"^python -m sear\.atomic_files (mydata my_folder .*)$", README.read_text("utf-8"), re.M)[1]
+    events = full_core(lambda user, item, time: f"{user},{item},{time},{1 + time % 5},{item} of a kind,")
+    header = "customer,product,bought_at,stars,title,brand"
+    write_lines(tmp_path / "my_folder" / "orders.csv", [header, *events])
+    monkeypatch.chdir(tmp_path)
+    assert main([*shlex.split(command), "--out=made"]) == 0  # relative to where the user is
+    printed = capsys.readouterr().out.partition("config/data/mydata.yaml:\n")[2]
+    (copy_config(tmp_path, monkeypatch) / "data" / "mydata.yaml").write_text(printed, encoding="utf-8")
+    dataset = SEARDataset(build_config("mydata"))
+    assert (dataset.statistics["users"], dataset.statistics["interactions"]) == (5, 25)
+    sentence = dataset.item_sentences[dataset.token2id("item_id", "I3")]
+    assert sentence.endswith("*title*: I3 of a kind; *brand*: N/A")
+    assert len(dataset.build()) == 3
+
+
+def test_files_land_in_the_projects_own_folder_wherever_one_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert parser().parse_args(["mydata", "raw"]).out == PROJECT_ROOT / "dataset"
 
 
 def test_two_tables_with_the_same_columns_are_refused(tmp_path, capsys):
@@ -111,6 +165,11 @@ def test_a_stray_carriage_return_is_a_bad_line_not_a_crash(tmp_path, capsys):
     assert "a.csv, line 3: no CSV (new-line character" in capsys.readouterr().err
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--bad_lines=skip") == 0
     assert [row[0] for row in rows(tmp_path, "mydata", "inter")[1:]] == ["ann", "bob"]
+
+
+def test_a_long_text_in_another_column_does_no_harm(tmp_path):
+    write_lines(tmp_path / "raw" / "a.csv", ["who,what,when,page", "ann,12,1," + "x" * 200_000])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 0
 
 
 def test_a_short_line_of_a_table_with_everything_is_counted_once(tmp_path, capsys):

@@ -46,6 +46,14 @@ def test_csv_files_keep_commas_and_quotes_in_titles(tmp_path):
     assert rows(tmp_path, "ml-latest-small", "item")[1] == ["11", 'American "President", The', "1995", "Comedy Drama"]
 
 
+def test_another_table_called_ratings_csv_is_refused_with_its_header(tmp_path, capsys):
+    write_lines(tmp_path / "raw" / "ratings.csv", ["movieId,userId,rating,timestamp", "1,11,4.5,964982703"])
+    assert convert(tmp_path, "mine", tmp_path / "raw", "--no-text") == 2
+    told = capsys.readouterr().err
+    assert "ratings.csv, line 1: movieId,userId,rating,timestamp where MovieLens has userId,movieId" in told
+    assert "--format=csv" in told
+
+
 @pytest.fixture
 def ml_100k():
     return Path(find_spec("recbole").submodule_search_locations[0], "dataset_example", "ml-100k")
@@ -64,6 +72,7 @@ def test_ml_100k_gives_the_published_statistics(tmp_path, ml_100k, capsys):
     assert "| after 5-core |     943 |   1,349 |         99,287 |" in told
     assert "After 5-core it equals the published statistics." in told
     assert "1,681 of 1,682 items have no text" in told
+    assert "reads the copy inside RecBole, never these files" in told and "another NAME, such as my-ml-100k" in told
     header = ["item_id:token", "movie_title:token_seq", "release_year:token", "class:token_seq"]
     assert rows(tmp_path, "ml-100k", "item") == [header, ["242", "Kolya", "1996", "Comedy War"]]
 

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,11 +11,15 @@ from sear.atomic_files.event_columns import EventColumns
 from sear.atomic_files.write import number_texts
 
 
-def gathered(events):
+def filled(events):
     columns = EventColumns((1, 5))
-    for event in events:
-        columns.add(*event)
-    return columns.table()
+    for line, event in enumerate(events, 1):
+        columns.add(line, *event)
+    return columns
+
+
+def gathered(events):
+    return filled(events).table()
 
 
 @given(
@@ -41,6 +46,20 @@ def test_events_a_millisecond_apart_keep_their_order():
     table = gathered([("u", "a", 1588687728923, None), ("u", "b", 1588687728922, None)])
     assert [table.item_tokens[code] for code in table.item] == ["b", "a"]
     assert table.time.tolist() == [1588687728.922, 1588687728.923] and table.time_unit == "milliseconds"
+
+
+@pytest.mark.parametrize("odd", [0, 3])
+def test_one_odd_time_is_the_bad_one_wherever_it_stands(odd):
+    events = [("u", item, 1588687728923 + line, None) for line, item in enumerate("abcd")]
+    events[odd] = ("odd", "odd", 0, None)
+    columns = filled(events)
+    told = [(odd + 1, "time 0 is in seconds, where most lines have milliseconds")]
+    assert list(columns.unlike_times()) == told
+    table = columns.table()
+    assert len(table.time) == 3 and table.time_unit == "milliseconds" and table.time.min() > 1e9
+    assert table.user_tokens == ["u"] and "odd" not in table.item_tokens
+    assert table.item_tokens == list(columns.item_codes)
+    assert [table.item_tokens[code] for code in table.item] == [item for _, item, time, _ in events if time]
 
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=False), max_size=20))

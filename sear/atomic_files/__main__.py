@@ -4,11 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from tabulate import tabulate
-
-from sear.atomic_files.catalogue import DATA_SETS, published
-from sear.atomic_files.convert import FORMATS, Options, Report, convert
+from sear.atomic_files.catalogue import DATA_SETS
+from sear.atomic_files.convert import FORMATS, Options, convert
 from sear.atomic_files.csv_table import Columns
+from sear.atomic_files.outcome import outcome
 from sear.errors import InputError
 
 
@@ -25,13 +24,17 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("name", metavar="NAME", help=f"{names}, an Amazon category, or a name of your own")
     made.add_argument("raw", metavar="RAW_DIR", type=Path, help="the folder with the dump's files, gzip'd or not")
     made.add_argument(
-        "--out", type=Path, default=Path("dataset"), help="where NAME's folder is made (default: dataset/)"
+        "--out",
+        type=Path,
+        default=Options.out,
+        help="where NAME's folder is made, counted from where you are (default: dataset/ of the project)",
     )
     made.add_argument("--format", choices=FORMATS, help="default: guessed from the files")
     made.add_argument(
         "--bad_lines", choices=("error", "skip"), default="error", help="skip: leave bad lines out and count them"
     )
     made.add_argument("--no-text", "--no_text", action="store_true", help="do without the items' texts")
+    made.add_argument("--overwrite", action="store_true", help="replace files of this name that hold something else")
     made.add_argument(
         "--rating_range", type=_range, metavar="LOW,HIGH", help="lawful ratings (default: 1,5 for Amazon, else 0.5,5)"
     )
@@ -44,7 +47,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _range(text: str) -> tuple[float, float]:
-    low, high = (float(part) for part in text.split(","))
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no LOW,HIGH - for example 1,5") from None
+    if not low < high:
+        raise argparse.ArgumentTypeError(f"{text!r} does not rise - write the lower first, for example 1,5")
     return low, high
 
 
@@ -59,58 +67,18 @@ def main(arguments: list[str] | None = None) -> int:
         asked.no_text,
         asked.rating_range,
         Columns(asked.user, asked.item, asked.time, asked.rating, text),
+        asked.overwrite,
     )
     try:
         report = convert(asked.name, asked.raw, options)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(report_text(asked.name, report))
+    except OSError as error:  # no permission, no space, a file where a folder should be
+        print(f"error: {error.filename or asked.out}: {error.strerror} - mend it, or choose another", file=sys.stderr)
+        return 2
+    print(outcome(asked.name, report))
     return 0
-
-
-def report_text(name: str, report: Report) -> str:
-    """What was read and written, the notices, and the statistics before and after 5-core beside the published."""
-    source = report.source
-    files = " and ".join(str(path) for path in (source.event_path, source.item_path) if path)
-    lines = [f"{name}: read {source.format} from {files}", *(f"- {notice}" for notice in report.notices)]
-    rows = [("all events", *report.all_counts), ("after 5-core", *report.core_counts)]
-    data_set = published(name)
-    if data_set:
-        rows.append(("published", data_set.users, data_set.items, data_set.interactions))
-    rows = [(label, *(f"{count:,}" for count in counts), _sparsity(*counts)) for label, *counts in rows]
-    headers = ("", "users", "items", "interactions", "sparsity")
-    lines.append(tabulate(rows, headers, "github", colalign=("left", "right", "right", "right", "right")))
-    if not report.core_counts[2]:
-        lines.append(
-            "Nothing is left after 5-core: lower user_inter_num_interval and item_inter_num_interval to train."
-        )
-    if data_set:
-        same = report.core_counts == (data_set.users, data_set.items, data_set.interactions)
-        lines.append(f"After 5-core it {'equals' if same else 'DIFFERS FROM'} the published statistics.")
-    else:
-        lines.append("Nothing is published about this data set to compare with.")
-    lines.append(f"wrote {' and '.join(str(path) for path in (report.event_path, report.item_path) if path)}")
-    if not data_set:
-        lines += [f"To train on it, write this into config/data/{name}.yaml:", *data_yaml(report)]
-    return "\n".join(lines)
-
-
-def data_yaml(report: Report) -> list[str]:
-    """Lines of a config/data file that reads what was written."""
-    rating = [] if report.source.rating_range is None else ["rating"]
-    lines = ["load_col:", f"  inter: [{', '.join(['user_id', 'item_id', *rating, 'timestamp'])}]"]
-    if report.item_path:
-        lines.append(f"  item: [{', '.join(['item_id', *report.source.item_columns])}]")
-    else:
-        lines += ["streams: [collaborative, rating]", "text_init: False"]  # SEAR without texts
-    lines += [f'{kind}_inter_num_interval: "[5,inf)"' for kind in ("user", "item")]
-    data_path = report.event_path.parent.parent
-    return lines if data_path == Path("dataset") else [*lines, f"data_path: {data_path.resolve()}/"]
-
-
-def _sparsity(users: int, items: int, interactions: int) -> str:
-    return f"{1 - interactions / (users * items):.4%}" if interactions else "-"
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import ast
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,6 +92,9 @@ def item_texts(product: dict) -> list[str]:
     """title, categories, brand and price of a product of any year, in the order of ITEM_COLUMNS."""
     title = plain_text(product.get("title"))
     details = product.get("details")
+    if isinstance(details, str) and details.startswith("{"):  # some copies of 2023's dump hold it as JSON text
+        with suppress(BadLine):
+            details = record(details.encode("utf-8", "replace"))
     brand = product.get("brand")
     if not brand and isinstance(details, dict):  # 2023 keeps it among the details; the store is the next best
         brand = details.get("Brand")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sear.atomic_files import amazon
-from sear.atomic_files.catalogue import published
+from sear.atomic_files.catalogue import asked_for
 from sear.atomic_files.raw_lines import decode, raw_lines
 from sear.atomic_files.source import Source, require_text_file
 from sear.errors import InputError
@@ -70,19 +70,20 @@ def _format(path: Path, suffix: str, prefix: str | None) -> str:
 
 
 def _category(name: str, folder: Path, categories: list[str]) -> str:
-    data_set = published(name)
+    data_set = asked_for(name)
     if data_set and data_set.category:
         if data_set.category in categories:
             return data_set.category
         found = ", ".join(categories)
         raise InputError(
-            f"{folder} holds reviews of {found}, not of {data_set.category} - fetch those, or choose another NAME"
+            f"{folder} holds reviews of {found}, not of {data_set.category} - fetch those, or choose a NAME other than"
+            f" {name}"
         )
     described = [category for category in categories if _meta_path(folder, category)]
     categories = described or categories  # a stray .json beside the dump is no category
     if len(categories) == 1:
         return categories[0]
-    asked = re.sub(r"(?i)^amazon[_-]", "", name).lower()
+    asked = re.sub(r"^amazon[_-]|[_-](2014|2018|2023)$", "", name.lower())
     matching = [category for category in categories if category.lower() == asked]
     if len(matching) != 1:
         raise InputError(f"{folder} holds several categories ({', '.join(categories)}) - give one of them as NAME")

@@ -1,14 +1,16 @@
 """One conversion: find the dump, gather its events, write both files aside, and count what is in them."""
 
+import filecmp
 import re
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from sear.atomic_files import amazon_files, csv_table, movielens
-from sear.atomic_files.catalogue import published
+from sear.atomic_files.catalogue import asked_for
 from sear.atomic_files.event_columns import EventColumns, EventTable
 from sear.atomic_files.raw_lines import BadLine, BadLines
 from sear.atomic_files.source import Source
@@ -16,6 +18,7 @@ from sear.atomic_files.write import write_events, write_items
 from sear.atomic_table import write_aside
 from sear.errors import InputError
 from sear.k_core import core_mask
+from sear.settings import PROJECT_ROOT, shown
 
 FORMATS = ("amazon-2014", "amazon-2018", "amazon-2023", "movielens", "csv")
 NO_LIMITS = (-np.inf, np.inf)
@@ -25,12 +28,13 @@ NO_LIMITS = (-np.inf, np.inf)
 class Options:
     """What the command line can ask for; see `python -m sear.atomic_files --help`."""
 
-    out: Path = Path("dataset")
+    out: Path = PROJECT_ROOT / "dataset"
     format: str | None = None
     skip_bad_lines: bool = False
     no_text: bool = False
     rating_range: tuple[float, float] | None = None
     columns: csv_table.Columns = csv_table.Columns("", "", "")
+    overwrite: bool = False
 
 
 @dataclass
@@ -46,35 +50,64 @@ class Report:
 
 
 def convert(name: str, raw: Path, options: Options) -> Report:
-    """Write `out/FOLDER/FOLDER.inter` and `.item`; both appear only when both are whole.
+    """Write `out/FOLDER/FOLDER.inter` and `.item`; both appear only when both are whole, and replace nothing else.
 
     Raises:
         InputError: naming the file and line, or the option, at fault.
     """
-    data_set = published(name)
+    data_set = asked_for(name)
     folder = data_set.folder if data_set else name
     if not re.fullmatch(r"\w[\w.-]*", folder):
-        raise InputError(f"NAME {name!r} must be letters, digits, '_', '-' or '.': it names a folder")
+        raise InputError(f"NAME {name!r} must be letters, digits, '_', '-' or '.': it names a folder - choose another")
     source, notices = find_source(name, raw, options)
+    event_path, item_path = (options.out / folder / f"{folder}.{suffix}" for suffix in ("inter", "item"))
+    stale = source.item_path is None and item_path.exists()
+    if stale and not options.overwrite:
+        raise InputError(
+            f"{shown(item_path)} is there already, and without texts there would be none - move it away, or have it"
+            " removed with --overwrite"
+        )
     bad_lines = BadLines(options.skip_bad_lines)
     columns = gather_events(source, options, bad_lines)
     table = columns.table()
-    target = options.out / folder / folder
-    item_path = target.with_name(f"{folder}.item") if source.item_path else None
-    report = Report(source, target.with_name(f"{folder}.inter"), item_path, *_counts(table), notices)
-    with ExitStack() as stack:
-        write_events(stack.enter_context(write_aside(report.event_path)), table, source.rating_range is not None)
-        if item_path:
-            aside = stack.enter_context(write_aside(item_path))
+    report = Report(source, event_path, item_path if source.item_path else None, *_counts(table), notices)
+    with _new_folder(event_path.parent), ExitStack() as stack:
+        asides = {event_path: stack.enter_context(write_aside(event_path))}
+        write_events(asides[event_path], table, source.rating_range is not None)
+        if source.item_path:
+            asides[item_path] = stack.enter_context(write_aside(item_path))
             rows = source.items(bad_lines)
-            has_text, repeats = write_items(aside, source.item_columns, rows, columns.item_codes)
-            notices += _text_notices(has_text, repeats, table)
-    stale = target.with_name(f"{folder}.item")
-    if item_path is None and stale.exists():
-        stale.unlink()
-        notices.append(f"removed {stale}, of an earlier conversion: without texts this one has none")
+            written = write_items(asides[item_path], source.item_columns, rows, columns.item_codes)
+            notices += _text_notices(source, table, *written)
+        if not options.overwrite:
+            _refuse_other_content(asides)
+    if stale:
+        item_path.unlink()
+        notices.append(f"removed {shown(item_path)}: without texts there is none")
     notices += _event_notices(table) + bad_lines.notices()
     return report
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[None]:
+    """Where the block fails, the folder goes again unless it was there or holds something."""
+    new = [path for path in (folder, folder.parent) if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        for path in new:
+            with suppress(OSError):
+                path.rmdir()
+        raise
+
+
+def _refuse_other_content(asides: dict[Path, Path]) -> None:
+    for path, aside in asides.items():
+        if path.exists() and not filecmp.cmp(path, aside, shallow=False):
+            raise InputError(
+                f"{shown(path)} is there already and differs from what this conversion would write; nothing was changed"
+                " - move it away, choose another --out, or replace it with --overwrite"
+            )
 
 
 def find_source(name: str, raw: Path, options: Options) -> tuple[Source, list[str]]:
@@ -106,11 +139,14 @@ def gather_events(source: Source, options: Options, bad_lines: BadLines) -> Even
     columns = EventColumns(options.rating_range or source.rating_range or NO_LIMITS)
     for line, user, item, time, rating in source.events(bad_lines):
         try:
-            columns.add(user, item, time, rating)
+            columns.add(line, user, item, time, rating)
         except BadLine as error:
             bad_lines.report(source.event_path, line, error)
     if not len(columns):
-        raise InputError(f"{source.event_path} holds no events - is it the right file?" + "".join(bad_lines.notices()))
+        skipped = "".join(f" ({notice})" for notice in bad_lines.notices())
+        raise InputError(f"{source.event_path} holds no events{skipped} - give the file with the events")
+    for line, reason in columns.unlike_times():
+        bad_lines.report(source.event_path, line, reason)
     return columns
 
 
@@ -120,7 +156,12 @@ def _counts(table: EventTable) -> tuple[tuple[int, int, int], tuple[int, int, in
     return (len(table.user_tokens), len(table.item_tokens), len(table.user)), (users, items, int(core.sum()))
 
 
-def _text_notices(has_text: np.ndarray, repeats: int, table: EventTable) -> list[str]:
+def _text_notices(source: Source, table: EventTable, has_text: np.ndarray, repeats: int) -> list[str]:
+    if not has_text.any():
+        raise InputError(
+            f"{source.item_path} has no text for any item of {source.event_path} - give the file with the same item"
+            " ids, or do without texts with --no-text"
+        )
     notices = []
     if not has_text.all():
         first = table.item_tokens[int(np.argmin(has_text))]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from pathlib import Path
 
 from sear.atomic_files.plain_text import joined
@@ -12,6 +12,7 @@ from sear.errors import InputError
 
 CSV_SUFFIXES, PARQUET_SUFFIX = (".csv", ".tsv", ".txt"), ".parquet"
 RATING_RANGE = (0.5, 5.0)
+NOT_IN_NAMES = set(":\t\r\n")  # in the header of an atomic file
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,11 @@ def find(path: Path, columns: Columns, no_text: bool) -> Source:
     for option in ("user", "item", "time"):
         if not getattr(columns, option):
             raise InputError(f"--{option}=COLUMN is missing: --format=csv needs --user, --item and --time")
-    faulty = [name for name in columns.text if ":" in name or name == "item_id"]
+    faulty = [name for name in columns.text if NOT_IN_NAMES & set(name) or name == "item_id"]
     if faulty or len(set(columns.text)) < len(columns.text):
         raise InputError(
-            f"--text={','.join(columns.text)}: names must differ, hold no ':' and not be item_id - rename them"
+            f"--text={','.join(columns.text)!r}: names must differ, hold no ':', tab or line break and not be item_id"
+            " - rename the columns"
         )
     headers = {table: table_columns(table) for table in _tables(path)}
     events = [name for name in (columns.user, columns.item, columns.time, columns.rating) if name]
@@ -78,8 +80,9 @@ def _only(path: Path, headers: dict[Path, list[str]], names: Sequence[str]) -> P
         tables = ", ".join(table.name for table in having)
         raise InputError(f"{path}: {tables} all have the columns {', '.join(names)} - leave one of them there")
     found = "; ".join(f"{table.name} has {', '.join(header)}" for table, header in headers.items())
+    remedy = "give them as the header has them, case included"
     raise InputError(
-        f"{path}: no CSV or parquet table has the columns {', '.join(names)} ({found or 'no table there'})"
+        f"{path}: no CSV or parquet table has the columns {', '.join(names)} ({found or 'no table there'}) - {remedy}"
     )
 
 
@@ -157,6 +160,8 @@ def seconds(time: object) -> object:
             time = datetime.fromisoformat(text.replace("Z", "+00:00"))
         except ValueError:
             return text
+    if isinstance(time, date) and not isinstance(time, datetime):  # parquet has columns of days
+        time = datetime(time.year, time.month, time.day)
     if isinstance(time, datetime):
         return (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).timestamp()
     return time

@@ -1,7 +1,8 @@
-"""Events gathered from a dump line by line, kept as compact columns: 24 bytes an event, and each id once."""
+"""Events gathered from a dump line by line, kept as compact columns: 28 bytes an event, and each id once."""
 
 import math
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from reprlib import repr as shortened
 
@@ -10,12 +11,8 @@ import numpy as np
 from sear.atomic_files.raw_lines import BadLine
 
 # The largest plausible time in each unit: 1e11 seconds is the year 5138, 1e11 milliseconds is March 1973.
-TIME_UNITS = (
-    (1e11, 1.0, "seconds"),
-    (1e14, 1e3, "milliseconds"),
-    (1e17, 1e6, "microseconds"),
-    (math.inf, 1e9, "nanoseconds"),
-)
+LARGEST_TIMES = (1e11, 1e14, 1e17)
+TIME_UNITS = ((1.0, "seconds"), (1e3, "milliseconds"), (1e6, "microseconds"), (1e9, "nanoseconds"))
 NOT_IN_IDS = set("\t\n\r")
 PADDING = "[PAD]"  # RecBole's own name for "no item"
 
@@ -45,20 +42,19 @@ class EventColumns:
         self.rating_range = rating_range
         self.user_codes: dict[str, int] = {}
         self.item_codes: dict[str, int] = {}
-        self._user, self._item = array("i"), array("i")
+        self._user, self._item, self._line = array("i"), array("i"), array("I")
         self._time, self._rating = array("d"), array("d")
-        self._unit: tuple[float, float, str] | None = None
 
     def __len__(self) -> int:
         return len(self._user)
 
-    def add(self, user: object, item: object, time: object, rating: object) -> None:
-        """Take one event; a rating of None is missing.
+    def add(self, line: int, user: object, item: object, time: object, rating: object) -> None:
+        """Take the event of this line; a rating of None is missing.
 
         Raises:
             BadLine: an id, the time or the rating cannot be used; then nothing is kept of the event.
         """
-        seconds, stars = self._seconds(time), self._stars(rating)
+        number, stars = _time(time), self._stars(rating)
         try:
             user_code, item_code = self.user_codes.get(user), self.item_codes.get(item)
         except TypeError:  # a list or an object, which no dictionary takes
@@ -70,22 +66,9 @@ class EventColumns:
             item_code = self.item_codes.setdefault(item, len(self.item_codes))
         self._user.append(user_code)
         self._item.append(item_code)
-        self._time.append(seconds)
+        self._line.append(line)
+        self._time.append(number)
         self._rating.append(stars)
-
-    def _seconds(self, time: object) -> float:
-        try:
-            value = float(time)
-        except (TypeError, ValueError, OverflowError):
-            raise BadLine("no time" if time is None or time == "" else f"time {shortened(time)} is no number") from None
-        if not math.isfinite(value):
-            raise BadLine(f"time {shortened(time)} is not finite")
-        unit = next(unit for unit in TIME_UNITS if abs(value) < unit[0])
-        if self._unit is None:
-            self._unit = unit
-        elif unit is not self._unit:
-            raise BadLine(f"time {time!r} is in {unit[2]}, where the lines before are in {self._unit[2]}")
-        return value / unit[1]
 
     def _stars(self, rating: object) -> float:
         if rating is None:
@@ -101,24 +84,70 @@ class EventColumns:
             )
         return value
 
+    def unlike_times(self) -> Iterator[tuple[int, str]]:
+        """(line, what is wrong with it) of every event whose time is not in the unit of most, which `table` leaves out.
+
+        Only all events together tell the unit: a single odd time, the first above all, says nothing of the others.
+        """
+        time = np.frombuffer(self._time, np.float64)
+        units = _units(time)
+        usual = _usual(units)
+        for row in np.flatnonzero(units != usual).tolist():
+            found, most = TIME_UNITS[units[row]][1], TIME_UNITS[usual][1]
+            yield self._line[row], f"time {time[row]:.16g} is in {found}, where most lines have {most}"
+
     def table(self) -> EventTable:
-        """The sorted table without exact repeats; what was gathered is given up then."""
+        """The sorted table, times in seconds, without exact repeats; what was gathered is given up then."""
         user, item = np.frombuffer(self._user, np.int32), np.frombuffer(self._item, np.int32)
         time, rating = np.frombuffer(self._time, np.float64), np.frombuffer(self._rating, np.float64)
+        units = _units(time)
+        factor, unit = TIME_UNITS[_usual(units)]
+        alike = units == _usual(units)
+        if not alike.all():
+            user, item, time, rating = user[alike], item[alike], time[alike], rating[alike]
+            user, self.user_codes = _renumbered(user, self.user_codes)
+            item, self.item_codes = _renumbered(item, self.item_codes)
         order = _first_of_repeats(user, item, time, rating)
         order = order[np.lexsort((time[order], user[order]))]
-        unit = self._unit[2] if self._unit else TIME_UNITS[0][2]
-        self._user, self._item, self._time, self._rating = array("i"), array("i"), array("d"), array("d")
+        self._user, self._item, self._line = array("i"), array("i"), array("I")
+        self._time, self._rating = array("d"), array("d")
         return EventTable(
             user[order],
             item[order],
-            time[order],
+            time[order] / factor,
             rating[order],
             list(self.user_codes),
             list(self.item_codes),
             len(user) - len(order),
             unit,
         )
+
+
+def _time(time: object) -> float:
+    try:
+        value = float(time)
+    except (TypeError, ValueError, OverflowError):
+        raise BadLine("no time" if time is None or time == "" else f"time {shortened(time)} is no number") from None
+    if not math.isfinite(value):
+        raise BadLine(f"time {shortened(time)} is not finite")
+    return value
+
+
+def _units(time: np.ndarray) -> np.ndarray:
+    """The unit of each time, a number into TIME_UNITS."""
+    return np.searchsorted(LARGEST_TIMES, np.abs(time), side="right").astype(np.int8)
+
+
+def _usual(units: np.ndarray) -> int:
+    """The unit that most have; of two that are equally frequent the coarser one."""
+    return int(np.argmax(np.bincount(units, minlength=len(TIME_UNITS))))
+
+
+def _renumbered(values: np.ndarray, codes: dict[str, int]) -> tuple[np.ndarray, dict[str, int]]:
+    """Codes from 0 without those that no event has any more, in the order of first appearance as before."""
+    left, numbers = np.unique(values, return_inverse=True)
+    tokens = list(codes)
+    return numbers.astype(np.int32), {tokens[code]: number for number, code in enumerate(left.tolist())}
 
 
 def _check_id(kind: str, token: object) -> None:

@@ -7,9 +7,14 @@ from pathlib import Path
 from sear.atomic_files.plain_text import plain_text
 from sear.atomic_files.raw_lines import BadLine, BadLines, csv_rows, decode, raw_lines
 from sear.atomic_files.source import Event, ItemRow, Source, existing, require_text_file
+from sear.errors import InputError
 
 # event file, item file, separator
 LAYOUTS = (("ratings.dat", "movies.dat", "::"), ("u.data", "u.item", "\t"), ("ratings.csv", "movies.csv", ","))
+CSV_HEADERS = {
+    "ratings.csv": ["userId", "movieId", "rating", "timestamp"],
+    "movies.csv": ["movieId", "title", "genres"],
+}
 RATING_RANGE = (0.5, 5.0)
 TITLE_AND_YEAR = re.compile(r"(.*\S)\s*\((\d{4})[^()]*\)")  # "(2006-2007)" for series; only the last brackets count
 NO_GENRE = "(no genres listed)"
@@ -68,7 +73,13 @@ def _rows(path: Path, separator: str, bad_lines: BadLines) -> Iterator[tuple[int
             yield line, decode(text).rstrip("\r\n").split(separator)
         return
     rows = csv_rows(path, bad_lines)
-    next(rows, None)  # userId,movieId,rating,timestamp or movieId,title,genres
+    _, header = next(rows, (0, []))
+    wanted = CSV_HEADERS[path.name.removesuffix(".gz")]
+    if header and header != wanted:
+        raise InputError(
+            f"{path}, line 1: {','.join(header)} where MovieLens has {','.join(wanted)} - mend it, or read the table as"
+            " your own with --format=csv --user=… --item=… --time=…"
+        )
     yield from rows
 
 

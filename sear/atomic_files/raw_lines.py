@@ -14,6 +14,7 @@ from sear.errors import InputError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 GZIP_MAGIC = b"\x1f\x8b"
+LONGEST_FIELD = 1 << 24  # characters of a CSV field; Python's own limit, 131,072, is less than some product texts have
 
 
 class BadLine(ValueError):
@@ -78,6 +79,7 @@ def csv_rows(path: Path, bad_lines: BadLines, delimiter: str = ",") -> Iterator[
             number = here
             yield decode(line)
 
+    csv.field_size_limit(LONGEST_FIELD)
     rows = csv.reader(texts(), delimiter=delimiter)
     while True:
         try:

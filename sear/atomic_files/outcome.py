@@ -1,0 +1,83 @@
+"""What a conversion says at its end: what was read and written, how that compares, and how to train on it."""
+
+import shlex
+
+import yaml
+from tabulate import tabulate
+
+from sear.atomic_files.catalogue import DataSet, asked_for
+from sear.atomic_files.convert import Options, Report
+from sear.settings import shown
+
+
+def outcome(name: str, report: Report) -> str:
+    """Notices, the statistics before and after 5-core beside the published, and the next step."""
+    source, data_set = report.source, asked_for(name)
+    files = " and ".join(str(path) for path in (source.event_path, source.item_path) if path)
+    lines = [f"{name}: read {source.format} from {files}", *(f"- {notice}" for notice in report.notices)]
+    rows = [("all events", *report.all_counts), ("after 5-core", *report.core_counts)]
+    if data_set:
+        rows.append(("published", data_set.users, data_set.items, data_set.interactions))
+    rows = [(label, *(f"{count:,}" for count in counts), _sparsity(*counts)) for label, *counts in rows]
+    headers = ("", "users", "items", "interactions", "sparsity")
+    lines.append(tabulate(rows, headers, "github", colalign=("left", "right", "right", "right", "right")))
+    if not report.core_counts[2]:
+        lines.append(
+            "Nothing is left after 5-core: lower user_inter_num_interval and item_inter_num_interval to train."
+        )
+    lines.append(_comparison(data_set, report))
+    lines.append(f"wrote {' and '.join(shown(path) for path in (report.event_path, report.item_path) if path)}")
+    return "\n".join(lines + (_next_step(data_set, report) if data_set else _own_config(name, report)))
+
+
+def _sparsity(users: int, items: int, interactions: int) -> str:
+    return f"{1 - interactions / (users * items):.4%}" if interactions else "-"
+
+
+def _comparison(data_set: DataSet | None, report: Report) -> str:
+    if data_set is None:
+        return "Nothing is published about this data set to compare with."
+    if report.core_counts == (data_set.users, data_set.items, data_set.interactions):
+        return "After 5-core it equals the published statistics."
+    differs = "After 5-core it DIFFERS FROM the published statistics"
+    file = report.source.event_path.name
+    if data_set.edition in (report.source.format, file.removesuffix(".gz")):
+        return f"{differs}."
+    edition = f"{report.source.format} ({file})"
+    return f"{differs}: those are of another edition, {data_set.edition}, and this is {edition}; not comparable."
+
+
+def _next_step(data_set: DataSet, report: Report) -> list[str]:
+    """How to train on a data set that has its file in config/data, where that needs saying."""
+    lines, data_path = [], report.event_path.parent.parent.resolve()
+    if data_set.name == "ml-100k":
+        return [
+            "Training on ml-100k reads the copy inside RecBole, never these files: to train on them, convert them again"
+            " under another NAME, such as my-ml-100k."
+        ]
+    if data_path != Options.out:
+        where = shlex.quote(f"{data_path}/")
+        lines.append(f"To train on it: python custom_trainer.py --dataset={data_set.name} --data_path={where}")
+    if report.item_path is None:
+        lines += ["To train without texts, save these lines as a file and add --config=FILE:", config_lines(report)]
+    return lines
+
+
+def _own_config(name: str, report: Report) -> list[str]:
+    return [f"To train on it, write this into config/data/{name}.yaml:", config_lines(report)]
+
+
+def config_lines(report: Report) -> str:
+    """YAML of a config/data file that reads what was written."""
+    rating = [] if report.source.rating_range is None else ["rating"]
+    load_col = {"inter": ["user_id", "item_id", *rating, "timestamp"]}
+    config: dict[str, object] = {"load_col": load_col}
+    if report.item_path:
+        load_col["item"] = ["item_id", *report.source.item_columns]
+    else:
+        config |= {"streams": ["collaborative", "rating"], "text_init": False}  # SEAR without texts
+    config |= {f"{kind}_inter_num_interval": "[5,inf)" for kind in ("user", "item")}
+    data_path = report.event_path.parent.parent.resolve()
+    if data_path != Options.out:
+        config["data_path"] = f"{data_path}/"
+    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=10_000, default_flow_style=None).rstrip()
