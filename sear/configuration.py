@@ -135,8 +135,9 @@ def _config(settings: Settings) -> SEARConfig:
         config = SEARConfig(model=found, dataset=settings.dataset, config_dict=values)
     except ValueError as error:  # what only RecBole knows about its own models
         raise InputError(f"{settings.model_name} on {settings.dataset}: {error} - change that setting") from error
-    if settings.dataset == "ml-100k" and "data_path" in settings.values:  # RecBole would read its own copy
-        config["data_path"] = str(Path(values["data_path"]) / settings.dataset)
+    copy_of_ours = Path(values["data_path"]) / settings.dataset
+    if (copy_of_ours / f"{settings.dataset}.inter").is_file():
+        config["data_path"] = str(copy_of_ours)  # for ml-100k RecBole would read its own copy all the same
     config["model_name"] = settings.model_name
     return config
 

@@ -40,25 +40,29 @@ def help_text(models: Iterable[str] = ("SEAR",)) -> str:
     sections.append(_entry("Data sets", ", ".join(own_files("data"))))
     sections.append(_entry("Models", ", ".join(own_files("model"))))
     sections.append(_entry("  of RecBole", ", ".join(name for name in recbole_models() if name not in OWN_MODELS)))
-    told: set[str] = set()
-    for title, rules in _books(["SEAR", *models]):
-        fresh = [rule for key, rule in rules.items() if key not in told]
-        told |= set(rules)
+    told: dict[str, Rule] = {}
+    for title, rules, stronger in _books(["SEAR", *models]):
+        fresh = [
+            rule for key, rule in rules.items() if key not in told or stronger and rule.default != told[key].default
+        ]
+        told = rules | told
         if fresh:
             sections.append("\n".join([title, *(_explained(rule) for rule in fresh)]))
     return "\n\n".join(sections)
 
 
-def _books(models: Iterable[str]) -> Iterator[tuple[str, dict[str, Rule]]]:
-    """(title, rules) of every YAML file that explains keys, the nearest first."""
+def _books(models: Iterable[str]) -> Iterator[tuple[str, dict[str, Rule], bool]]:
+    """(title, rules, whether its values hold against those before) of every YAML file that explains keys."""
     for name in dict.fromkeys(models):
         class_name = find_model(name)
         if name in own_files("model"):
-            yield f"Keys of {shown(own_files('model')[name])}", read_rules(own_files("model")[name])
+            rules = read_rules(own_files("model")[name])
+            rules.pop("model", None)  # the class behind the name, no key
+            yield f"Keys of {shown(own_files('model')[name])}", rules, True
         if class_name in recbole_models():
             file = recbole_root() / "properties" / "model" / f"{class_name}.yaml"
-            yield f"Keys of RecBole's {class_name}", read_rules(file)
-    yield "Keys of RecBole", rules_of("SEAR", "SEAR")
+            yield f"Keys of RecBole's {class_name}", read_rules(file), False
+    yield "Keys of RecBole", rules_of("SEAR", "SEAR"), False
 
 
 def _explained(rule: Rule) -> str:

@@ -88,7 +88,7 @@ class SEAR(SequentialRecommender):
             for layer in (layer for stream in self.mamba_layers for layer in stream):
                 layer.mamba.reset_dt_proj()
         if config["text_init"]:
-            component_VD = self._text_components(self.item_decoder.embedding_dim)
+            component_VD = self._text_components(config, self.item_decoder.embedding_dim)
             self.item_decoder.weight.data.copy_(component_VD)
             if "collaborative" in self.stream_names:
                 self.collaborative_emb.weight.data.copy_(component_VD[:, : self.hidden_size])
@@ -103,18 +103,24 @@ class SEAR(SequentialRecommender):
             if getattr(module, "bias", None) is not None:
                 module.bias.data.zero_()
 
-    def _text_components(self, width: int) -> Tensor:
+    @staticmethod
+    def check_catalogue(config, item_num: int, text_width: int | None = None) -> None:
+        """Raises InputError where item_num - 1 items, with texts so wide, are too few for the PCA start."""
+        streams = len(config["streams"])
+        width, limit = streams * config["hidden_size"], min(item_num - 1, text_width or item_num)
+        if config["text_init"] and width > limit:
+            texts = f" with {text_width}-wide texts" if text_width else ""
+            raise InputError(
+                f"hidden_size is {config['hidden_size']}: {streams} streams need {width} PCA components, but "
+                f"{item_num - 1} items{texts} have only {limit} - lower hidden_size or set text_init to False"
+            )
+
+    def _text_components(self, config, width: int) -> Tensor:
         """PCA of the real items' text embeddings to (V, width), centred, unscaled; row 0 is 0."""
         from sklearn.decomposition import PCA
 
         text_VE = self.item_text_VE.cpu().numpy()
-        limit = min(len(text_VE) - 1, text_VE.shape[1])
-        if width > limit:
-            raise InputError(
-                f"hidden_size is {self.hidden_size}: {len(self.stream_names)} streams need {width} PCA components, but "
-                f"{len(text_VE) - 1} items with {text_VE.shape[1]}-wide texts have only {limit} - "
-                "lower hidden_size or set text_init to False"
-            )
+        self.check_catalogue(config, len(text_VE), text_VE.shape[1])
         component_VD = np.zeros((len(text_VE), width), dtype=np.float32)
         component_VD[1:] = PCA(width, svd_solver="full").fit_transform(text_VE[1:].astype(np.float64))
         return torch.from_numpy(component_VD)

@@ -145,11 +145,13 @@ class _Run:
         self.dataset = self.train_data._dataset
         self.seconds["data"] = perf_counter() - started
         started = perf_counter()
+        build = model_class(config["model"])
         if config["model"] == "SEAR" and self._reads_text():
+            build.check_catalogue(config, dataset.item_num)  # before an hour of encoding, not after
             self.dataset.item_text_embedding()
         self.seconds["text"] = perf_counter() - started
         init_seed(config["seed"], config["reproducibility"])
-        self.model = model_class(config["model"])(config, self.dataset).to(config["device"])
+        self.model = build(config, self.dataset).to(config["device"])
         self.trainer = getattr(self.model, "trainer_class", SEARTrainer)(config, self.model)
         self.trainer.catalogue = self.dataset.catalogue_hash
 

@@ -66,7 +66,9 @@ def test_settings_that_lack_a_key_are_not_filled_up_in_silence():
         config_from_settings(plain, "run/config.yaml")
 
 
-def test_another_copy_of_ml_100k_is_read_where_data_path_says(tmp_path):
+def test_a_copy_of_ml_100k_below_data_path_is_read_before_recboles_own(tmp_path):
+    own = build_config("ml-100k", overrides={"data_path": str(tmp_path)})["data_path"]
+    assert "dataset_example" in own
     root = data_folder(tmp_path, "ml-100k")
     config = build_config("ml-100k", overrides={"data_path": root})
     assert config["data_path"] == f"{root}/ml-100k"

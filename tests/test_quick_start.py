@@ -190,6 +190,12 @@ def test_a_fault_in_the_data_leaves_no_run_folder(here):
     assert not (here / "results").exists()
 
 
+def test_a_catalogue_too_small_for_its_start_is_told_before_anything_is_encoded(here, monkeypatch):
+    monkeypatch.setattr("sear.text_embedding.text_embedding", None)
+    with pytest.raises(InputError, match="hidden_size is 64: 3 streams need 192 PCA components, but 30 items have"):
+        run(here, hidden_size=64)
+
+
 def test_a_plain_recbole_script_works(here, tiny_config, tmp_path):
     config = tiny_config(here)
     config["checkpoint_dir"] = str(tmp_path / "saved")

@@ -26,3 +26,11 @@ def test_no_placeholder_is_left_and_every_linked_file_is_there():
     assert not re.search(r"^[A-Z_]{4,}$", README, re.M)
     for link in re.findall(r"\]\(([^)#]+)\)", README):
         assert link.startswith("http") or (ROOT / link).exists(), link
+
+
+def test_the_tree_names_every_room():
+    tree = README.partition("## The house")[2].partition("## Cite")[0]
+    rooms = [path.name for path in (ROOT / "sear").glob("*.py") if path.name != "__init__.py"]
+    assert [name for name in rooms if name not in tree] == []
+    named = re.findall(r"\b\w+\.py\b", tree)
+    assert [name for name in named if name not in [*rooms, "custom_trainer.py"]] == []
