@@ -27,6 +27,14 @@ class DatasetText:
             return PROJECT_ROOT / "dataset" / self.dataset_name
         return path
 
+    @property
+    def text_fields(self) -> list[str]:
+        """The columns of `.item` that are told of: those of load_col, or else all; none without the file."""
+        if not self.item_path.is_file():
+            return []
+        listed = (self.config["load_col"] or {}).get("item") or read_header(self.item_path)
+        return [field for field in listed if field != self.iid_field]
+
     @cached_property
     def item_sentences(self) -> list[str]:
         """One sentence per item id, row 0 included (the method's Text embedding)."""
@@ -35,8 +43,7 @@ class DatasetText:
         if not self.item_path.is_file():  # texts of missing values; check_settings has told who needs the file
             return item_sentences(None, self.field2id_token[self.iid_field], self.iid_field, [])
         types = read_header(self.item_path)
-        listed = (self.config["load_col"] or {}).get("item") or list(types)
-        fields = [field for field in listed if field != self.iid_field]
+        fields = self.text_fields
         if types.get(self.iid_field) not in (None, "token"):
             kind = types[self.iid_field]
             raise InputError(

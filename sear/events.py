@@ -41,6 +41,12 @@ class Events:
         return np.concatenate([[0], np.cumsum(np.bincount(self.user, minlength=len(self.user_tokens))[1:])])
 
 
+def rating_column(load_col: dict | None, rating: str) -> str | None:
+    """The rating column to read; None where load_col lists the columns of `.inter` without it: then nobody rated."""
+    listed = (load_col or {}).get("inter")
+    return rating if not listed or rating in listed else None
+
+
 def read_event_table(path: Path | str, user: str, item: str, time: str, rating: str | None) -> pd.DataFrame:
     """The columns user, item (pandas categories), time and rating (float64) of a `.inter` file, in file order.
 

@@ -1,7 +1,6 @@
 """What a data set looks like before and after its filter: `python -m sear.statistics NAME`."""
 
 import argparse
-import importlib.util
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,16 +12,18 @@ from tabulate import tabulate
 from sear.atomic_files.catalogue import published
 from sear.atomic_table import read_atomic
 from sear.errors import InputError
-from sear.events import core_events, count_interval, read_event_table
+from sear.events import rating_column, read_event_table
 from sear.setting_checks import require_data_files
 from sear.settings import PROJECT_ROOT, Settings, gather_settings
 
 QUANTILES = ((0, "least"), (0.25, "25 %"), (0.5, "median"), (0.75, "75 %"), (0.95, "95 %"), (1, "most"))
 MOST_RATING_VALUES = 12  # more different ratings than this are counted by whole stars
+FIVE_CORE = {"user_inter_num_interval": "[5,inf)", "item_inter_num_interval": "[5,inf)"}
+FIVE_CORE |= {"val_interval": None, "rm_dup_inter": None}
 
 
 def statistics_table(name: str, data_path: Path | str | None = None) -> pd.DataFrame:
-    """One row per figure, as text; a column for all events, one for those kept by the filter, one for the published.
+    """One row per figure, as text; a column for all events, one for those that train, one for the published.
 
     Args:
         name: a data set of config/data, by either of its names.
@@ -31,40 +32,60 @@ def statistics_table(name: str, data_path: Path | str | None = None) -> pd.DataF
     Raises:
         InputError: the data set or one of its files is missing or faulty, or nothing is left after the filter.
     """
-    settings = gather_settings(name, "SEAR")
-    folder = _folder(settings, data_path)
-    user, item, time, rating = (settings.get(f"{field}_FIELD") for field in ("USER_ID", "ITEM_ID", "TIME", "RATING"))
-    path = folder / f"{settings.dataset}.inter"
-    if not path.is_file():
-        require_data_files(settings, folder)
-    table = read_event_table(path, user, item, time, rating)
-    intervals = [settings.get(f"{kind}_inter_num_interval") for kind in ("user", "item")]
-    kept = core_events(table, user, item, *map(count_interval, intervals, ("user interval", "item interval")))
-    if kept.empty:
-        raise InputError(
-            f"{path}: no event is left after filtering - lower user_inter_num_interval and item_inter_num_interval"
-        )
-    texts = _item_texts(folder / f"{settings.dataset}.item", settings, item)
-    values = np.unique(table[rating].dropna()) if rating in table else np.zeros(0)
+    dataset = _training_data(name, data_path)
+    names = user, item, time, rating = (
+        dataset.uid_field,
+        dataset.iid_field,
+        dataset.time_field,
+        rating_column(dataset.config["load_col"], dataset.rating_field),
+    )
+    table = read_event_table(dataset.item_path.with_suffix(".inter"), *names)
+    events = [table[field].cat.codes.to_numpy() for field in (user, item)] + [table[time].to_numpy()]
+    events.append(table[rating].to_numpy(np.float32) if rating in table else None)
+    kept = [dataset.inter_feat[field].numpy() for field in (user, item, time)]
+    kept.append(dataset.inter_feat[rating].numpy() if rating in table else None)
+    values = np.zeros(0) if events[3] is None else np.unique(events[3][~np.isnan(events[3])])
+    texts = _item_texts(dataset), "load_col names none" if dataset.item_path.is_file() else "no .item file"
+    tokens = table[item].cat.categories[np.unique(events[1])]
     columns = {
-        "all events": _figures(table, user, item, time, rating, values) | _missing_text(table, item, texts),
-        _filter_name(intervals): _figures(kept, user, item, time, rating, values) | _missing_text(kept, item, texts),
+        "all events": _figures(*events, len(tokens), values) | _missing_text(tokens, *texts),
+        _filter_name(dataset.config): _figures(*kept, dataset.item_num - 1, values)
+        | _missing_text(dataset.field2id_token[item][1:], *texts),
     }
-    data_set = published(settings.dataset)
+    data_set = published(dataset.dataset_name)
     if data_set:
-        counts = {"users": data_set.users, "items": data_set.items, "interactions": data_set.interactions}
-        columns["published"] = _counts(**counts)
+        columns["published"] = _counts(data_set.users, data_set.items, data_set.interactions)
     return pd.DataFrame(columns).fillna("").reindex(list(columns["all events"]))
 
 
-def _folder(settings: Settings, data_path: Path | str | None) -> Path:
-    if data_path is None and settings.dataset == "ml-100k":  # it ships inside RecBole, which reads it there
-        return Path(importlib.util.find_spec("recbole").submodule_search_locations[0], "dataset_example", "ml-100k")
-    return PROJECT_ROOT / (data_path or settings.get("data_path")) / settings.dataset
+def _training_data(name: str, data_path: Path | str | None):
+    """The SEARDataset that training has, but for texts that are not there: so the figures are those of training."""
+    overrides = {} if data_path is None else {"data_path": str(data_path)}
+    settings = gather_settings(name, "SEAR", (), overrides)
+    if settings.dataset == "ml-100k":
+        if data_path is not None:
+            raise InputError(f"--data_path={data_path}: ml-100k is read inside RecBole - leave --data_path out")
+    else:
+        _require_events(settings, overrides)
+    from sear.configuration import build_config
+    from sear.dataset import SEARDataset
+
+    return SEARDataset(build_config(name, "SEAR", overrides))
 
 
-def _filter_name(intervals: list[str | None]) -> str:
-    return "after 5-core" if intervals == ["[5,inf)", "[5,inf)"] else "after filter"
+def _require_events(settings: Settings, overrides: dict) -> None:
+    """Raises InputError where there are no events; where only the texts are missing, overrides do without them."""
+    folder = PROJECT_ROOT / settings.get("data_path") / settings.dataset
+    load_col = settings.get("load_col") or {}
+    if not (folder / f"{settings.dataset}.inter").is_file():
+        require_data_files(settings, folder)
+    if "item" in load_col and not (folder / f"{settings.dataset}.item").is_file():
+        overrides["load_col"] = {suffix: names for suffix, names in load_col.items() if suffix != "item"}
+        overrides |= {"streams": ["collaborative", "rating"], "text_init": False}
+
+
+def _filter_name(config) -> str:
+    return "after 5-core" if all(config[key] == value for key, value in FIVE_CORE.items()) else "after filter"
 
 
 def _counts(users: int, items: int, interactions: int) -> dict[str, str]:
@@ -78,17 +99,18 @@ def _counts(users: int, items: int, interactions: int) -> dict[str, str]:
     }
 
 
-def _figures(table: pd.DataFrame, user: str, item: str, time: str, rating: str, values: np.ndarray) -> dict[str, str]:
-    """Figures of the events themselves; `values` are the ratings that get a row."""
-    length, popularity = (np.bincount(table[name].cat.codes.to_numpy()) for name in (user, item))
-    length, popularity = length[length > 0], popularity[popularity > 0]
-    figures = _counts(len(length), len(popularity), len(table))
+def _figures(
+    user: np.ndarray, item: np.ndarray, time: np.ndarray, rating: np.ndarray | None, items: int, values: np.ndarray
+) -> dict[str, str]:
+    """Figures of the events themselves; `items` is their catalogue's size, and `values` are the ratings with a row."""
+    length = np.bincount(user)
+    length = length[length > 0]
+    figures = _counts(len(length), items, len(user))
     for share, label in QUANTILES:
         figures[f"history length, {label}"] = f"{np.quantile(length, share):g}"
-    times = table[time].to_numpy()
-    figures |= {"first event": _day(times.min()), "last event": _day(times.max())}
-    figures["without rating"] = f"{table[rating].isna().mean():.2%}" if rating in table else "all (no column)"
-    return figures | (_histogram(table[rating].to_numpy(), values) if len(values) else {})
+    figures |= {"first event": _day(time.min()), "last event": _day(time.max())}
+    figures["without rating"] = "all (no column)" if rating is None else f"{np.isnan(rating).mean():.2%}"
+    return figures | (_histogram(rating, values) if len(values) else {})
 
 
 def _day(seconds: float) -> str:
@@ -110,21 +132,21 @@ def _histogram(ratings: np.ndarray, values: np.ndarray) -> dict[str, str]:
     }
 
 
-def _item_texts(path: Path, settings: Settings, item: str) -> pd.DataFrame | None:
-    """The text columns by item id, None for a data set that is configured without any."""
-    listed = (settings.get("load_col") or {}).get("item")
-    if not listed or not path.is_file():
+def _item_texts(dataset) -> pd.DataFrame | None:
+    """The columns that are told of by item id, the first row of each; None for a data set without any."""
+    fields = dataset.text_fields
+    if not fields:
         return None
-    return read_atomic(path, [item, *(name for name in listed if name != item)]).drop_duplicates(item).set_index(item)
+    table = read_atomic(dataset.item_path, [dataset.iid_field, *fields], exact=[dataset.iid_field])
+    return table.drop_duplicates(dataset.iid_field).set_index(dataset.iid_field)
 
 
-def _missing_text(table: pd.DataFrame, item: str, texts: pd.DataFrame | None) -> dict[str, str]:
-    """Share of items without each text field, and without any."""
+def _missing_text(tokens: np.ndarray, texts: pd.DataFrame | None, why_none: str) -> dict[str, str]:
+    """Share of these items without each text field, and without any."""
     if texts is None:
-        return {"items without any text": "all (no .item file)"}
-    tokens = table[item].cat.categories[np.unique(table[item].cat.codes)]
+        return {"items without any text": f"all ({why_none})"}
     told = texts.reindex(tokens)
-    missing = told.isna() | (told == "")
+    missing = told.isna() | told.map(lambda text: isinstance(text, str) and not text.strip())
     shares = {f"items without {name}": f"{missing[name].mean():.2%}" for name in missing}
     return shares | {"items without any text": f"{missing.all(axis=1).mean():.2%}"}
 
@@ -133,7 +155,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Print the table; 0 when done, 2 when the user has something to mend."""
     parser = argparse.ArgumentParser(prog="python -m sear.statistics", description=__doc__)
     parser.add_argument("name", metavar="NAME", help="a data set of config/data")
-    parser.add_argument("--data_path", help="the folder above the data set's own (default: as configured)")
+    parser.add_argument(
+        "--data_path",
+        help="the folder above the data set's own, counted from the project's root (default: as configured)",
+    )
     asked = parser.parse_args(arguments)
     try:
         table = statistics_table(asked.name, asked.data_path)

@@ -4,12 +4,17 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 import sear.settings
 from sear.atomic_files.catalogue import DATA_SETS, published
+from sear.configuration import build_config
+from sear.dataset import SEARDataset
+from sear.events import rating_column
 from sear.setting_checks import check_settings
 from sear.settings import gather_settings
 from sear.statistics import main, statistics_table
+from tests.config_folder import copy_config
 from tests.raw_dumps import convert, full_core, json_lines, review, rows, write_lines
 
 ROOT = Path(__file__).parent.parent
@@ -50,9 +55,6 @@ def test_ready_made_atomic_files_are_read_by_the_same_config(tmp_path, name):
 
 
 def test_ready_made_files_train_in_exact_time_order(tmp_path):
-    from sear.configuration import build_config
-    from sear.dataset import SEARDataset
-
     write_ready_files(tmp_path, "Amazon_Video_Games")
     dataset = SEARDataset(build_config("games", overrides={"data_path": str(tmp_path)}))
     assert dataset.statistics["interactions"] == 25
@@ -72,9 +74,48 @@ def test_a_data_set_of_ones_own_without_ratings_and_texts(tmp_path, monkeypatch,
     settings = gather_settings("mine", "SEAR")
     check_settings(settings)
     assert settings.get("streams") == ["collaborative", "rating"] and settings.get("text_init") is False
+    dataset = SEARDataset(build_config("mine"))
+    assert (dataset.inter_num, dataset.has_rating) == (25, False)
     assert main(["mine"]) == 0
     told = capsys.readouterr().out
     assert "all (no column)" in told and "all (no .item file)" in told and "published" not in told
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"val_interval": {"rating": "[2,inf)"}, "user_inter_num_interval": None},
+        {"val_interval": {"item_id": ["I0", "I1"]}, "user_inter_num_interval": None},
+        {"rm_dup_inter": "last", "user_inter_num_interval": "[2,9]"},
+        {"item_inter_num_interval": None},  # then items that nobody met count too
+    ],
+)
+def test_figures_are_those_of_the_data_that_trains(tmp_path, monkeypatch, keys):
+    write_ready_files(tmp_path, "ml-1m")
+    path = tmp_path / "ml-1m" / "ml-1m.inter"
+    with open(path, "a") as file:
+        file.write("I0\t1500000000\t1.0\tU0\nI0\t1600000000\t4.5\tU0\n")
+    with open(tmp_path / "ml-1m" / "ml-1m.item", "a") as file:
+        file.write("Toys\t\tI9\t\tnew\t\t\n")
+    load_col = {"inter": ["user_id", "item_id", "rating", "timestamp"], "item": ["item_id", "title"]}
+    settings = keys | {"load_col": load_col, "data_path": str(tmp_path)}
+    write_lines(copy_config(tmp_path, monkeypatch) / "data" / "ml-1m.yaml", [yaml.safe_dump(settings)])
+    table, expected = statistics_table("ml-1m"), SEARDataset(build_config("ml-1m")).statistics
+    assert table.loc[["users", "items", "interactions"], "after filter"].tolist() == [
+        f"{expected[name]:,}" for name in ("users", "items", "interactions")
+    ]
+    assert table.loc["interactions", "all events"] == "28"
+
+
+def test_columns_that_load_col_leaves_out_are_not_there(tmp_path, monkeypatch):
+    write_ready_files(tmp_path, "ml-1m")
+    settings = {"load_col": {"inter": ["user_id", "item_id", "timestamp"]}, "data_path": str(tmp_path)}
+    write_lines(copy_config(tmp_path, monkeypatch) / "data" / "ml-1m.yaml", [yaml.safe_dump(settings)])
+    table = statistics_table("ml-1m")
+    assert table.loc["without rating"].tolist()[:2] == ["all (no column)"] * 2
+    assert not [name for name in table.index if name.startswith("rating")]
+    assert table.loc["items without brand", "after filter"] == "100.00%"  # load_col names no item column: all are read
+    assert rating_column({"inter": ["user_id"]}, "rating") is None and rating_column(None, "rating") == "rating"
 
 
 def test_many_different_ratings_are_counted_by_whole_stars(tmp_path):
@@ -97,6 +138,8 @@ def test_faults_are_told_in_one_line(tmp_path, capsys):
     write_lines(tmp_path / "ml-1m" / "ml-1m.inter", ["user_id:token\titem_id:token\ttimestamp:float", "a\tb\t1"])
     assert main(["ml-1m", f"--data_path={tmp_path}"]) == 2
     assert "no event is left after filtering - lower user_inter_num_interval" in capsys.readouterr().err
+    assert main(["ml-100k", f"--data_path={tmp_path}"]) == 2
+    assert "ml-100k is read inside RecBole - leave --data_path out" in capsys.readouterr().err
     assert main(["nothing"]) == 2
     assert "unknown data set nothing" in capsys.readouterr().err
 
