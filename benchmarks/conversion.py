@@ -1,23 +1,32 @@
-"""Time and peak memory of converting a synthetic Amazon 2018 dump, beside the plain way (json, one table, pandas).
+"""Converting a synthetic Amazon 2018 dump, beside the plain way: json, everything in one table, pandas.
 
-    python benchmarks/conversion.py [--events=2100000] [--work=/tmp/conversion]
-
-The dump is made once per number of events: 8.9 reviews a user, 47 an item, with the fields of the real one.
-Each way runs in a process of its own; seconds and peak are that process's.
+8.9 reviews a user, 47 an item, with the fields of the real one. Each conversion has a process of its own; seconds and
+peak are that process's, imports included.
 """
 
-import argparse
 import gzip
 import json
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-CATEGORY = "Pet_Supplies"
+from benchmarks.dataset_build import free_memory
+from benchmarks.measure import Request, Row, Skipped, Turn, compare, say
+from sear.atomic_table import write_aside
+from sear.settings import PROJECT_ROOT
+
+OURS, PEER = "sear.atomic_files", "json and pandas"
+ROUNDS = 3  # a minute or two each
+EVENTS = (2_100_000, 1_000_000, 400_000)
+TOY_EVENTS = 2_000
+PEER_BYTES_PER_EVENT = 4_500  # every field of every review in one table
+CATEGORY, FOLDER = "Pet_Supplies", "Amazon_Pet_Supplies"
 FIRST_DAY, DAYS, DAY = 1_262_304_000, 3_100, 86_400  # 2010-01-01 on; the real dump has whole days
 WORDS = (
     "dog cat loves this food toy bowl great price would buy again my vet said it is easy to clean and the size "
@@ -25,28 +34,69 @@ WORDS = (
 ).split()
 
 
+def rows(request: Request) -> Iterator[Row]:
+    events = TOY_EVENTS if request.quick else affordable_events()
+    with tempfile.TemporaryDirectory(prefix="sear-benchmark-") as work:
+        raw = Path(work, "raw")
+        say(f"conversion: a dump of {events:,} reviews")
+        make_dump(raw, events)
+        made = {OURS: Path(work, "dataset", FOLDER, f"{FOLDER}.inter"), PEER: raw / "plain.inter"}
+        out = f"--out={Path(work, 'dataset')}"
+        commands = {
+            OURS: ["sear.atomic_files", CATEGORY, str(raw), out, "--overwrite"],
+            PEER: ["benchmarks.conversion", str(raw)],
+        }
+        turns: dict[str, list[Turn]] = {OURS: [], PEER: []}
+        for number in range(1 if request.quick else ROUNDS):
+            for side, command in commands.items():
+                turns[side].append(in_own_process(["-m", *command]))
+                say(f"  round {number + 1}, {side}: {turns[side][-1].seconds:.4g} s")
+        lines = {side: path.read_bytes().count(b"\n") for side, path in made.items()}
+    assert lines[OURS] == lines[PEER], f"not the same events: {lines}"
+    row = compare("conversion", PEER, turns)
+    less = f"{row.peer_peak_mb / row.peak_mb:.3g} times less memory"
+    yield replace(row, note=f"{events:,} reviews; {less}; peaks are of whole processes")
+
+
+def affordable_events() -> int:
+    """The most of EVENTS that the peer's table of all fields has memory for."""
+    free = free_memory()
+    fitting = [events for events in EVENTS if free is None or events * PEER_BYTES_PER_EVENT < free]
+    if not fitting:
+        raise Skipped(
+            f"the peer's table of {EVENTS[-1]:,} reviews does not fit into {free / 1e9:.1f} GB of free memory"
+        )
+    return fitting[0]
+
+
 def make_dump(folder: Path, events: int, seed: int = 2020) -> None:
     """`Pet_Supplies_5.json.gz` and its products, grouped by item as the real dump is; 0.5 % are exact repeats."""
-    folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     users, items = max(1, round(events / 8.9)), max(1, round(events / 46.7))
     user = rng.permutation(_shares(rng.geometric(0.2, users) + 4.0, events))
     item = _shares(rng.pareto(1.5, items) + 0.3, events)
-    day = rng.integers(0, DAYS, events) * DAY + FIRST_DAY
+    day = FIRST_DAY + DAY * rng.integers(0, DAYS, events)
     stars = rng.choice(5, events, p=[0.08, 0.05, 0.08, 0.14, 0.65]) + 1
     length = np.minimum(rng.geometric(1 / 45, events), 400)
     place = rng.integers(0, 100_000, events)
     text = rng.choice(WORDS, 101_000).tolist()
-    with gzip.open(folder / f"{CATEGORY}_5.json.gz", "wt", compresslevel=5) as file:
+
+    def reviews() -> Iterator[str]:
         for row in range(events):
             words = text[place[row] : place[row] + length[row]]
             line = _review(int(user[row]), int(item[row]), int(day[row]), float(stars[row]), words)
-            file.write(line)
+            yield line
             if row % 200 == 0:
-                file.write(line)
-    with gzip.open(folder / f"meta_{CATEGORY}.json.gz", "wt", compresslevel=5) as file:
-        for number in range(items):
-            file.write(_product(number, text[number : number + 60]))
+                yield line
+
+    _write(folder / f"{CATEGORY}_5.json.gz", reviews())
+    products = (_product(number, text[number : number + 60]) for number in range(items))
+    _write(folder / f"meta_{CATEGORY}.json.gz", products)
+
+
+def _write(path: Path, lines: Iterator[str]) -> None:
+    with write_aside(path) as aside, gzip.open(aside, "wt", compresslevel=5) as file:
+        file.writelines(lines)
 
 
 def _shares(weight: np.ndarray, events: int) -> np.ndarray:
@@ -101,46 +151,21 @@ def plain_way(folder: Path) -> None:
     products[["asin", "title", "category", "brand"]].to_csv(folder / "plain.item", sep="\t", index=False)
 
 
-def measure(command: list[str]) -> tuple[float, float, float]:
-    """Seconds, CPU seconds and peak resident GB of a command, its output shown."""
+def in_own_process(arguments: list[str]) -> Turn:
+    """Seconds and peak resident bytes of this interpreter with these arguments."""
     watcher = (
         "import resource, subprocess, sys, time; start = time.perf_counter(); "
-        "code = subprocess.call(sys.argv[1:]); seconds = time.perf_counter() - start; "
-        "used = resource.getrusage(resource.RUSAGE_CHILDREN); "
-        "print(code, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss)"
+        "code = subprocess.call([sys.executable, *sys.argv[1:]], stdout=subprocess.DEVNULL); "
+        "seconds = time.perf_counter() - start; "
+        "print(code, seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     )
-    done = subprocess.run([sys.executable, "-c", watcher, *command], cwd=ROOT, text=True, stdout=subprocess.PIPE)
-    *output, last = done.stdout.strip().splitlines()
-    print("\n".join(output))
-    code, seconds, cpu, peak = last.split()
+    command = [sys.executable, "-c", watcher, *arguments]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, text=True, stdout=subprocess.PIPE, check=True)
+    code, seconds, peak = done.stdout.split()
     if code != "0":
-        sys.exit(f"{' '.join(command)} failed")
-    unit = 1e9 if sys.platform == "darwin" else 1e6  # bytes there, kilobytes elsewhere
-    return float(seconds), float(cpu), float(peak) / unit
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=2_100_000)
-    parser.add_argument("--work", type=Path, default=Path("/tmp/conversion"), help="where the dump and the output go")
-    parser.add_argument("--plain", action="store_true", help=argparse.SUPPRESS)  # the second process
-    parser.add_argument("--no-peer", action="store_true", help="leave the plain way out (it needs about 8 GB)")
-    asked = parser.parse_args()
-    folder = asked.work / f"raw-{asked.events}"
-    if asked.plain:
-        return plain_way(folder)
-    if not (folder / f"meta_{CATEGORY}.json.gz").exists():
-        print(f"making {folder} ...")
-        make_dump(folder, asked.events)
-    ours = [sys.executable, "-m", "sear.atomic_files", CATEGORY, str(folder), f"--out={asked.work / 'dataset'}"]
-    seconds, cpu, peak = measure(ours)
-    print(f"converter: {seconds:.1f} s (CPU {cpu:.1f} s), peak {peak:.2f} GB")
-    if not asked.no_peer:
-        plain = [sys.executable, __file__, "--plain", f"--events={asked.events}", f"--work={asked.work}"]
-        plain_seconds, plain_cpu, plain_peak = measure(plain)
-        print(f"plain way: {plain_seconds:.1f} s (CPU {plain_cpu:.1f} s), peak {plain_peak:.2f} GB")
-        print(f"ratio: {plain_cpu / cpu:.1f} times the CPU time, {plain_peak / peak:.1f} times the memory")
+        raise Skipped(f"{' '.join(arguments[:2])} ended with code {code} (-9: out of memory)")
+    return Turn(float(seconds), float(peak) * (1 if sys.platform == "darwin" else 1024))  # kilobytes but on macOS
 
 
 if __name__ == "__main__":
-    main()
+    plain_way(Path(sys.argv[1]))
