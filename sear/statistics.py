@@ -62,20 +62,18 @@ def _training_data(name: str, data_path: Path | str | None):
     """The SEARDataset that training has, but for texts that are not there: so the figures are those of training."""
     overrides = {} if data_path is None else {"data_path": str(data_path)}
     settings = gather_settings(name, "SEAR", (), overrides)
-    if settings.dataset == "ml-100k":
-        if data_path is not None:
-            raise InputError(f"--data_path={data_path}: ml-100k is read inside RecBole - leave --data_path out")
-    else:
-        _require_events(settings, overrides)
+    folder = PROJECT_ROOT / settings.get("data_path") / settings.dataset
+    shipped = settings.dataset == "ml-100k" and data_path is None and not (folder / "ml-100k.inter").is_file()
+    if not shipped:  # inside RecBole
+        _require_events(settings, folder, overrides)
     from sear.configuration import build_config
     from sear.dataset import SEARDataset
 
     return SEARDataset(build_config(name, "SEAR", overrides))
 
 
-def _require_events(settings: Settings, overrides: dict) -> None:
+def _require_events(settings: Settings, folder: Path, overrides: dict) -> None:
     """Raises InputError where there are no events; where only the texts are missing, overrides do without them."""
-    folder = PROJECT_ROOT / settings.get("data_path") / settings.dataset
     load_col = settings.get("load_col") or {}
     if not (folder / f"{settings.dataset}.inter").is_file():
         require_data_files(settings, folder)

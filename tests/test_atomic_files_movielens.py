@@ -72,7 +72,7 @@ def test_ml_100k_gives_the_published_statistics(tmp_path, ml_100k, capsys):
     assert "| after 5-core |     943 |   1,349 |         99,287 |" in told
     assert "After 5-core it equals the published statistics." in told
     assert "1,681 of 1,682 items have no text" in told
-    assert "reads the copy inside RecBole, never these files" in told and "another NAME, such as my-ml-100k" in told
+    assert f"To train on it: python custom_trainer.py --dataset=ml-100k --data_path={tmp_path / 'dataset'}/" in told
     header = ["item_id:token", "movie_title:token_seq", "release_year:token", "class:token_seq"]
     assert rows(tmp_path, "ml-100k", "item") == [header, ["242", "Kolya", "1996", "Comedy War"]]
 

@@ -118,6 +118,12 @@ def test_columns_that_load_col_leaves_out_are_not_there(tmp_path, monkeypatch):
     assert rating_column({"inter": ["user_id"]}, "rating") is None and rating_column(None, "rating") == "rating"
 
 
+def test_a_converted_ml_100k_is_read_in_place_of_the_one_inside_recbole(tmp_path):
+    write_ready_files(tmp_path, "ml-100k")
+    (tmp_path / "ml-100k" / "ml-100k.item").unlink()
+    assert statistics_table("ml-100k", tmp_path).loc["interactions"].tolist() == ["26", "25", "99,287"]
+
+
 def test_many_different_ratings_are_counted_by_whole_stars(tmp_path):
     events = [f"u{user}\ti{item}\t{1 + user / 2 + item / 10}\t{item}" for user in range(5) for item in range(5)]
     write_lines(
@@ -139,7 +145,7 @@ def test_faults_are_told_in_one_line(tmp_path, capsys):
     assert main(["ml-1m", f"--data_path={tmp_path}"]) == 2
     assert "no event is left after filtering - lower user_inter_num_interval" in capsys.readouterr().err
     assert main(["ml-100k", f"--data_path={tmp_path}"]) == 2
-    assert "ml-100k is read inside RecBole - leave --data_path out" in capsys.readouterr().err
+    assert "ml-100k.inter is missing - make it with: python -m sear.atomic_files ml-100k RAW" in capsys.readouterr().err
     assert main(["nothing"]) == 2
     assert "unknown data set nothing" in capsys.readouterr().err
 

@@ -84,7 +84,7 @@ def convert(name: str, raw: Path, options: Options) -> Report:
     if stale:
         item_path.unlink()
         notices.append(f"removed {shown(item_path)}: without texts there is none")
-    notices += _event_notices(table) + bad_lines.notices()
+    notices += _event_notices(source, table) + bad_lines.notices()
     return report
 
 
@@ -172,10 +172,12 @@ def _text_notices(source: Source, table: EventTable, has_text: np.ndarray, repea
     return notices
 
 
-def _event_notices(table: EventTable) -> list[str]:
+def _event_notices(source: Source, table: EventTable) -> list[str]:
     missing = int(np.isnan(table.rating).sum())
     notices = [f"{table.repeats:,} exact repeats (same user, item, time and rating) counted once"]
-    if missing:
+    if source.rating_range is None:
+        notices.append("without a rating column: every event counts as unrated")
+    elif missing:
         notices.append(f"{missing:,} of {len(table.rating):,} events have no rating: left empty, never invented")
     if table.time_unit != "seconds":
         notices.append(f"times are in {table.time_unit}: written as seconds")

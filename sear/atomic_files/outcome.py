@@ -50,14 +50,11 @@ def _comparison(data_set: DataSet | None, report: Report) -> str:
 def _next_step(data_set: DataSet, report: Report) -> list[str]:
     """How to train on a data set that has its file in config/data, where that needs saying."""
     lines, data_path = [], report.event_path.parent.parent.resolve()
-    if data_set.name == "ml-100k":
-        return [
-            "Training on ml-100k reads the copy inside RecBole, never these files: to train on them, convert them again"
-            " under another NAME, such as my-ml-100k."
-        ]
     if data_path != Options.out:
         where = shlex.quote(f"{data_path}/")
         lines.append(f"To train on it: python custom_trainer.py --dataset={data_set.name} --data_path={where}")
+    elif data_set.name == "ml-100k":
+        lines.append("As long as these files are there, training reads them and not the ones inside RecBole.")
     if report.item_path is None:
         lines += ["To train without texts, save these lines as a file and add --config=FILE:", config_lines(report)]
     return lines
