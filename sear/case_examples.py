@@ -18,7 +18,8 @@ def item_titles(dataset) -> list[str]:
     fields = [name for name in texts if name != dataset.iid_field]
     if not fields:
         return list(tokens)
-    table = read_atomic(dataset.item_path, [dataset.iid_field, fields[0]])
+    table = read_atomic(dataset.item_path, [dataset.iid_field, fields[0]], exact=[dataset.iid_field])
+    table = table.drop_duplicates(dataset.iid_field)  # the first counts, as in the sentences
     title = dict(zip(table[dataset.iid_field], table[fields[0]], strict=True))
     return [title.get(token) or token for token in tokens]
 

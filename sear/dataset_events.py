@@ -10,7 +10,7 @@ from recbole.utils import FeatureSource, FeatureType
 
 from sear.atomic_table import read_atomic, read_header
 from sear.errors import InputError
-from sear.events import core_events, count_interval, read_event_table, sort_events
+from sear.events import core_events, count_interval, rating_column, read_event_table, sort_events
 
 
 class DatasetEvents:
@@ -18,7 +18,8 @@ class DatasetEvents:
 
     def _load_events(self) -> None:
         self.rating_field = self.config["RATING_FIELD"]
-        names = (self.uid_field, self.iid_field, self.time_field, self.rating_field)
+        rating = rating_column(self.config["load_col"], self.rating_field)
+        names = (self.uid_field, self.iid_field, self.time_field, rating)
         path = Path(self.dataset_path) / f"{self.dataset_name}.inter"
         table = self._filter_by_value(read_event_table(path, *names))
         intervals = [
@@ -31,7 +32,8 @@ class DatasetEvents:
             )
         events = sort_events(table, *names)
         if not events.has_rating:
-            self.logger.info(f"{path} has no column {self.rating_field!r}: every event counts as unrated")
+            why = "has no column" if rating else "is read without the column"
+            self.logger.info(f"{path} {why} {self.rating_field!r}: every event counts as unrated")
         self.offsets, self.has_rating = events.offsets, events.has_rating
         self._set_tokens(self.uid_field, events.user_tokens)
         self._set_tokens(self.iid_field, self._with_cold_items(events.item_tokens))
@@ -48,6 +50,9 @@ class DatasetEvents:
         """RecBole's own `rm_dup_inter` and `val_interval`, where the config asks for them."""
         if self.config["rm_dup_inter"] is None and self.config["val_interval"] is None:
             return table
+        unread = [name for name in self.config["val_interval"] or {} if name not in table]
+        if unread:
+            raise InputError(f"val_interval names {unread[0]}, which no event has - remove it, or add it to load_col")
         for name in table:
             kind = FeatureType.TOKEN if name in (self.uid_field, self.iid_field) else FeatureType.FLOAT
             self.set_field_property(name, kind, FeatureSource.INTERACTION, 1)
@@ -63,7 +68,7 @@ class DatasetEvents:
         if self.iid_field not in read_header(self.item_path):
             return tokens
         known = set(tokens)
-        listed = read_atomic(self.item_path, [self.iid_field])[self.iid_field]
+        listed = read_atomic(self.item_path, [self.iid_field], exact=[self.iid_field])[self.iid_field]
         return np.concatenate([tokens, [token for token in dict.fromkeys(listed) if token not in known]]).astype(object)
 
     def _set_tokens(self, field: str, tokens: np.ndarray) -> None:

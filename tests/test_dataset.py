@@ -80,6 +80,15 @@ def test_a_data_set_without_ratings_runs_with_one_notice(make, caplog):
     assert sum("unrated" in record.message for record in caplog.records) == 1
 
 
+def test_a_rating_column_that_load_col_leaves_out_is_not_read(make, caplog):
+    caplog.set_level("INFO")
+    dataset = make(load_col={"inter": ["user_id", "item_id", "timestamp"]})
+    assert not dataset.has_rating and np.isnan(dataset.inter_feat["rating"]).all()
+    assert "is read without the column 'rating': every event counts as unrated" in caplog.text
+    with pytest.raises(InputError, match="val_interval names rating, which no event has - remove it"):
+        make(load_col={"inter": ["user_id", "item_id", "timestamp"]}, val_interval={"rating": "[3,inf)"})
+
+
 def test_statistics_count_no_padding(make):
     dataset = make({f"u{u}": [(f"i{i}", 3, i) for i in range(6)] for u in range(5)})
     assert dataset.statistics == {
