@@ -61,14 +61,14 @@ def load_weights(model: torch.nn.Module, name: str, path: Path | str, state: dic
     """
     if state["model"] != name:
         raise InputError(f"{path} holds a {state['model']}, not a {name} - name another run")
+    mine, learned = text_sums(model), state.get("text_sums")
+    same_catalogue = mine is not None and learned is not None and len(mine) == len(learned)
+    if same_catalogue and (count := int(((mine - learned).abs() > 1e-3).sum())):
+        remedy = "restore the item texts and the encoder it was trained with, or train anew"
+        raise InputError(f"{path} was trained on other texts of {count} items - {remedy}")
     try:
         model.load_state_dict(state["state_dict"])
     except RuntimeError as error:
         fault = str(error).splitlines()[1].strip()
         raise InputError(f"{path} does not fit this model ({fault}) - use the settings it was trained with") from None
-    mine, learned = text_sums(model), state.get("text_sums")
-    if mine is not None and learned is not None and not torch.allclose(mine, learned, atol=1e-3, rtol=0):
-        count = int(((mine - learned).abs() > 1e-3).sum())
-        remedy = "restore the item texts and the encoder it was trained with, or train anew"
-        raise InputError(f"{path} was trained on other texts of {count} items - {remedy}")
     model.load_other_parameter(state["other_parameter"])

@@ -83,7 +83,9 @@ def config_from_settings(settings: Mapping[str, Any], place: str = "config.yaml"
     left_out = SEAR_KEYS if settings["model"] != "SEAR" else ()
     wanted = [key for key in read_settings(own_files("model")["SEAR"])[0] if key not in left_out]
     if missing := [key for key in wanted if key not in settings]:
-        raise InputError(f"{place}: has no {missing[0]}, so it is no whole config.yaml - restore it, or train anew")
+        raise InputError(
+            f"{place}: has no {missing[0]}, so it is cut short, or of an earlier SEAR - restore it, or train anew"
+        )
     found.put(settings, place)
     return _checked_config(found)
 

@@ -2,7 +2,7 @@
 
 RecBole's own SequentialDataset stores one padded row per prefix and field; here `inter_feat` holds the events
 themselves, sorted by user and exact time, and `__getitem__`, which RecBole's loaders call with row numbers, cuts the
-padded lists out. So RecBole's loaders, trainers and sequential models work on it too.
+padded lists out. So RecBole's loaders, trainers and sequential models work on it too, these on prefixes.
 """
 
 import copy
@@ -19,6 +19,7 @@ from sear import history
 from sear.dataset_events import DatasetEvents
 from sear.dataset_text import DatasetText
 from sear.errors import InputError
+from sear.protocol import HELD_OUT, WRITE_EVAL_ARGS, is_leave_one_out, train_rows
 
 
 class SEARDataset(DatasetEvents, DatasetText, SequentialDataset):
@@ -65,8 +66,10 @@ class SEARDataset(DatasetEvents, DatasetText, SequentialDataset):
 
     def build(self) -> list["SEARDataset"]:
         """Training, validation and test parts: leave-one-out by exact time (the method's Protocol)."""
+        if not is_leave_one_out(self.config["eval_args"]):
+            raise InputError(f"eval_args is {self.config['eval_args']}, {HELD_OUT} - {WRITE_EVAL_ARGS}")
         length = self.max_item_list_len
-        if self.config["train_rows"] == "prefixes":
+        if train_rows(self.config) == "prefixes":
             train = history.prefix_rows(self.offsets, length)
         else:
             train = history.window_rows(self.offsets, length, self.config["window_stride"] or max(1, length // 2))

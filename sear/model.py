@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sear.errors import InputError
 from sear.layers import MambaLayer, StreamFusion, fuse_streams, residual_norm
 from sear.loss import soft_label_loss
+from sear.protocol import require_sear_dataset
 from sear.rating_encoding import AffineRating, rating_encoder
 
 STREAMS = ("semantic", "collaborative", "rating")
@@ -33,11 +34,7 @@ class SEAR(SequentialRecommender):
     input_type = InputType.POINTWISE
 
     def __init__(self, config, dataset):
-        if not hasattr(dataset, "item_text_embedding"):
-            raise InputError(
-                f"SEAR needs a sear.dataset.SEARDataset, not a {type(dataset).__name__} - "
-                "build it with: from sear.dataset import SEARDataset; dataset = SEARDataset(config)"
-            )
+        require_sear_dataset(dataset, "SEAR")
         super().__init__(config, dataset)
         self.stream_names = [name for name in STREAMS if name in config["streams"]]
         self.hidden_size, self.dropout_prob = config["hidden_size"], config["dropout_prob"]

@@ -37,7 +37,7 @@ class AffineRating(LinearRating):
 
 
 class CentredRating(AffineRating):
-    """`centred`: the stars less the user's mean so far. A first rating is 0 then, which a bias of 0 would leave without
+    """`centred`: the stars less the row's mean so far. A first rating is 0 then, which a bias of 0 would leave without
     a direction, and LayerNorm's gradient without a bound."""
 
     def stars(self, rating_BL: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ class ValueRating(nn.Embedding):
 
 
 class ValueCentredRating(ValueRating):
-    """`value_centred`: the value's vector plus the distance from the user's mean so far times another."""
+    """`value_centred`: the value's vector plus the distance from the row's mean so far times another."""
 
     def __init__(self, hidden_size: int, values_R: Tensor):
         super().__init__(hidden_size, values_R)

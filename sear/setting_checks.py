@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sear.errors import InputError
 from sear.known_models import OWN_MODELS
+from sear.protocol import HELD_OUT, LAST_EVENT_ONLY, WRITE_EVAL_ARGS, is_leave_one_out
 from sear.setting_rules import dump_value
 from sear.settings import Settings, nearest, shown
 
@@ -71,15 +72,8 @@ def _check_metrics(settings: Settings) -> None:
 
 
 def _check_protocol(settings: Settings) -> None:
-    eval_args = {"mode": "full", "group_by": "user"} | settings.get("eval_args")
-    if isinstance(eval_args["mode"], dict) and set(eval_args["mode"]) <= {"valid", "test"}:
-        eval_args["mode"] = "full" if all(mode == "full" for mode in eval_args["mode"].values()) else None
-    if eval_args != {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full", "group_by": "user"}:
-        raise settings.fault(
-            "eval_args",
-            "but the last two events of each user are held out, and all items ranked",
-            "write eval_args: {split: {LS: valid_and_test}, order: TO, mode: full, group_by: user}",
-        )
+    if not is_leave_one_out(settings.get("eval_args")):
+        raise settings.fault("eval_args", HELD_OUT, WRITE_EVAL_ARGS)
     if settings.get("repeatable") is not True:
         raise settings.fault(
             "repeatable", "but a sequential model may repeat items", "set it True; mask_history leaves old items out"
@@ -159,9 +153,7 @@ def _check_peer(settings: Settings) -> None:
     if settings.get("ablate") is not None:
         raise settings.fault("ablate", f"but {settings.model_name} has no such part", "remove it; it is for SEAR alone")
     if settings.model not in OWN_MODELS and settings.get("train_rows") != "prefixes":
-        raise settings.fault(
-            "train_rows", f"but {settings.model_name} learns from the last event of a row alone", "write prefixes"
-        )
+        raise settings.fault("train_rows", f"but {settings.model_name} {LAST_EVENT_ONLY}", "write prefixes")
 
 
 def _divisors(number: int) -> str:

@@ -18,8 +18,11 @@ from sear.case_ranks import case_ranks
 from sear.checkpoint import load_checkpoint, load_weights, save_checkpoint, text_sums
 from sear.errors import InputError
 from sear.evaluation import metrics_by_row, summarise
+from sear.protocol import require_sear_dataset
 from sear.randomness import seed_all, step_seed
 from sear.run_log import describe_epoch
+
+LAST = "-last.pth"  # how the last checkpoint of a plain script's trainer is named beside the best
 
 
 class SEARTrainer(Trainer):
@@ -54,7 +57,7 @@ class SEARTrainer(Trainer):
         self.fit_seconds = 0.0  # over all sessions of a resumed run
         self.on_epoch_end = None  # called after the checkpoints of an epoch are written
         name = str(Path(config["checkpoint_dir"]) / f"{config['model']}-{get_local_time()}")
-        self.set_checkpoints(Path(f"{name}.pth"), Path(f"{name}-last.pth"))
+        self.set_checkpoints(Path(f"{name}.pth"), Path(f"{name}{LAST}"))
 
     def set_checkpoints(self, best: Path, last: Path) -> None:
         self.saved_model_file, self.last_model_file = str(best), str(last)
@@ -68,7 +71,8 @@ class SEARTrainer(Trainer):
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         """Train until `epochs` or early stopping; returns (best validation score, best validation metrics)."""
-        self.catalogue = getattr(train_data._dataset, "catalogue_hash", None)
+        require_sear_dataset(train_data._dataset, "SEARTrainer")
+        self.catalogue = train_data._dataset.catalogue_hash
         if hasattr(train_data, "get_model"):
             train_data.get_model(self.model)
         for epoch in range(self.start_epoch, self.epochs):
@@ -79,8 +83,9 @@ class SEARTrainer(Trainer):
             loss = self._train_epoch(train_data, epoch, show_progress=show_progress)
             self.scheduler.step()
             row = {"epoch": epoch, "lr": lr, "loss": loss, "seconds": perf_counter() - started}
-            improved = not valid_data  # without validation the newest epoch is the best known
-            if valid_data and (epoch + 1) % self.eval_step == 0:
+            validates = bool(valid_data) and self.eval_step > 0
+            improved = not validates  # without validation the newest epoch is the best known
+            if validates and (epoch + 1) % self.eval_step == 0:
                 improved = self._validate(epoch, valid_data, row, callback_fn)
             self.history.append(row)
             self.wandblogger.log_metrics({**row, "train_step": epoch}, head="train")
@@ -191,6 +196,8 @@ class SEARTrainer(Trainer):
         result = state["best_valid_result"]
         self.best_valid_result = OrderedDict(result) if result else None
         self.history, self.fit_seconds = state["history"], state["fit_seconds"]
+        if (name := str(resume_file)).endswith(LAST):  # one of our own names: go on with that pair of files
+            self.set_checkpoints(Path(name.removesuffix(LAST) + ".pth"), Path(name))
 
     def load_best(self, path=None) -> None:
         """Put the weights of the best epoch, or of another checkpoint, into the model."""
@@ -202,8 +209,9 @@ class SEARTrainer(Trainer):
 
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False) -> OrderedDict:
         """Mean metrics over the cases of `eval_data`, e.g. {"hit@10": …}, in one pass over them."""
+        require_sear_dataset(eval_data._dataset, "SEARTrainer")
         if load_best_model:
-            self.catalogue = getattr(eval_data._dataset, "catalogue_hash", None)
+            self.catalogue = eval_data._dataset.catalogue_hash
             self.load_best(model_file)
         ranks, _ = self.target_ranks(eval_data, show_progress)
         return OrderedDict(summarise(metrics_by_row(ranks, self.metrics, self.topk)))

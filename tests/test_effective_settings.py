@@ -62,7 +62,10 @@ def test_a_cut_short_settings_file_is_told():
 def test_settings_that_lack_a_key_are_not_filled_up_in_silence():
     plain = effective_settings(build_config("ml-100k"))
     del plain["soft_label_decay"]
-    with pytest.raises(InputError, match="run/config.yaml: has no soft_label_decay, .* restore it, or train anew"):
+    with pytest.raises(
+        InputError,
+        match="run/config.yaml: has no soft_label_decay, so it is cut short, or of an earlier SEAR - restore it",
+    ):
         config_from_settings(plain, "run/config.yaml")
 
 
