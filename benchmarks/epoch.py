@@ -54,11 +54,16 @@ def _rows(request: Request, dataset: str, folder: Path) -> Iterator[Row]:
 
 
 def experiment_on(dataset: str, folder: Path, quick: bool = False) -> Experiment:
-    """ml-100k as it is, the others synthetic, written into `folder`."""
-    data_path = None
-    if dataset in SYNTHETIC:
-        data_path = write_atomic_files(TOY if quick else SYNTHETIC[dataset], folder, FOLDERS[dataset])
+    """SEAR on ml-100k as it is, or on the others' synthetic histories, written into `folder`."""
+    data_path = synthetic_data(dataset, folder, quick)
     return Experiment(dataset, data_path, **(TOY_SETTINGS if quick else {}))
+
+
+def synthetic_data(dataset: str, folder: Path, quick: bool = False) -> Path | None:
+    """Histories with the data set's lengths, written into `folder`; None for ml-100k, which is there already."""
+    if dataset not in SYNTHETIC:
+        return None
+    return write_atomic_files(TOY if quick else SYNTHETIC[dataset], folder, FOLDERS[dataset])
 
 
 def _notes(ours, padded, trimmed, recorder, sasrec_batches, sasrec_scale) -> dict[str, str]:

@@ -22,6 +22,7 @@ ROOMS = {
     "epoch-ml-100k": ("epoch", "ml-100k"),
     "epoch-ml-1m": ("epoch", "ml-1m"),
     "epoch-beauty": ("epoch", "beauty"),
+    "bfloat16": ("bfloat16",),
     "conversion": ("conversion",),
     "dataset-build": ("dataset_build",),
     "full-ranking": ("full_ranking",),
