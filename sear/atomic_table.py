@@ -39,8 +39,8 @@ def read_header(path: Path | str) -> dict[str, str]:
     """Column name -> RecBole type, in file order. Raises InputError for a missing, empty or headless file."""
     path = Path(path)
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            header = file.readline().rstrip("\r\n")
+        with open(path, "rb") as file:
+            header = file.readline().decode("utf-8-sig").rstrip("\r\n")
     except FileNotFoundError:
         raise InputError(f"{path} is missing - see dataset/README.md for the command that makes it") from None
     except UnicodeDecodeError:
@@ -101,14 +101,15 @@ def read_atomic(
 def _rows(path: Path, types: dict[str, str], kinds: dict[str, str], codes: set[str]) -> pd.DataFrame:
     """The columns `kinds` of a file with the columns `types`, every line checked."""
     source, lines = _whole_records(path, len(types))
-    dtypes = {name: "category" if name in codes else str for name, kind in kinds.items() if kind != "float"}
     floats = [name for name, kind in kinds.items() if kind == "float"]
+    texts = {name: "category" if name in codes else str for name in kinds}
     try:
-        return _parse(source, types, list(kinds), dtypes | dict.fromkeys(floats, np.float64), floats)
+        return _parse(source, types, texts | dict.fromkeys(floats, np.float64))
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}) - convert the file") from None
+        line = _undecodable_line(path)
+        raise InputError(f"{path}, line {line}: not UTF-8 ({error.reason}) - convert the file to UTF-8") from None
     except ValueError:  # a float column holds a word: read it as text to say where
-        table = _parse(source, types, list(kinds), dtypes | dict.fromkeys(floats, str), [])
+        table = _parse(source, types, texts | dict.fromkeys(floats, str))
     for name in floats:
         table[name] = _floats_or_error(path, name, table[name], lines)
     return table
@@ -126,28 +127,30 @@ def _whole_records(path: Path, width: int) -> tuple[Path | bytes, list[int] | No
     return path, None
 
 
-def _parse(
-    source: Path | bytes, types: dict[str, str], wanted: list[str], dtypes: dict, floats: list[str]
-) -> pd.DataFrame:
-    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
-        windows_lines = file.readline().endswith(b"\r\n")
+def _parse(source: Path | bytes, types: dict[str, str], dtypes: dict) -> pd.DataFrame:
+    """The columns `dtypes`; the last column loses the carriage return of Windows' line ends."""
+    last = list(types)[-1]
     table = pd.read_csv(
         io.BytesIO(source) if isinstance(source, bytes) else source,
         sep="\t",
         header=None,
         names=list(types),
-        usecols=wanted,
+        usecols=list(dtypes),
         dtype=dtypes,
         skiprows=1,
         quoting=csv.QUOTE_NONE,
         keep_default_na=False,
-        na_values={name: [""] for name in floats},
+        na_values={name: ["", "\r"] for name, kind in dtypes.items() if kind is np.float64},
         skip_blank_lines=False,
         encoding="utf-8",
         float_precision="round_trip",  # the default parser may miss the last digit of a time
-        lineterminator=None if windows_lines else "\n",  # a stray carriage return inside a text is no line end
-    )
-    return table[wanted]
+        lineterminator="\n",  # a stray carriage return inside a text is no line end, in no file
+    )[list(dtypes)]
+    if last in dtypes and dtypes[last] is not np.float64:
+        different = table[last].cat.categories if dtypes[last] == "category" else table[last]
+        if different.str.endswith("\r").any():
+            table[last] = table[last].astype(object).str.removesuffix("\r").astype(dtypes[last])
+    return table
 
 
 def _floats_or_error(path: Path, name: str, texts: pd.Series, lines: list[int] | None) -> pd.Series:
@@ -159,11 +162,20 @@ def _floats_or_error(path: Path, name: str, texts: pd.Series, lines: list[int] |
     return numbers.astype(np.float64)
 
 
+def _undecodable_line(path: Path) -> int:
+    with open(path, "rb") as file:
+        return next(number for number, line in enumerate(file, 1) if line != line.decode("utf-8", "ignore").encode())
+
+
 def _check_line_shapes(path: Path, width: int, block: int = 1 << 24) -> None:
     """Every line has width - 1 tabs: pandas fills short lines up in silence, we do not."""
     line, open_tabs, ended = 1, 0, True
     with open(path, "rb") as file:
         while chunk := file.read(block):
+            nul = chunk.find(b"\0")
+            if nul >= 0:  # pandas ends a text there
+                number = line + chunk.count(b"\n", 0, nul)
+                raise InputError(f"{path}, line {number}: a NUL byte - remove it, or write the file anew")
             data = np.frombuffer(chunk, dtype=np.uint8)
             ends = np.flatnonzero(data == ord("\n"))
             tabs_before = np.searchsorted(np.flatnonzero(data == ord("\t")), ends)

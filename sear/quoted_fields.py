@@ -40,11 +40,12 @@ def joined_records(path: Path, width: int) -> tuple[bytes, list[int]] | None:
 
     A line with too few or too many tabs is taken together with the next ones where this gives exactly `width` fields,
     quoted as CSV asks; so is a line with the right number that ends inside such quoting, where the next ones have not.
-    None when a line stays that has not the right number: then the file is faulty.
+    None when a line stays that has not the right number, or there is a NUL byte: then the file is faulty.
     """
-    lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
-    if lines[0].endswith(b"\r"):
-        lines = [line.removesuffix(b"\r") for line in lines]
+    data = path.read_bytes().removesuffix(b"\n")
+    if b"\0" in data:
+        return None
+    lines = [line.removesuffix(b"\r") for line in data.split(b"\n")]
     record = re.compile(rb"%b(?:\t%b){%d}" % (FIELD, FIELD, width - 1))
     records, first_lines, row = [lines[0]], [], 1
     while row < len(lines):

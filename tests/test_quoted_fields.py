@@ -3,6 +3,7 @@
 import csv
 import io
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,8 +64,8 @@ def test_quotation_marks_in_events_are_part_of_the_id(tmp_path):
 @given(
     rows=st.lists(
         st.tuples(
-            st.text(alphabet='a"\n é') | st.text(alphabet='a"\t'),
-            st.text(alphabet='b"\n'),
+            st.text(alphabet='a"\n\r é') | st.text(alphabet='a"\t\r'),
+            st.text(alphabet='b"\n\r'),
             st.sampled_from(["", "1.5"]),
         ),
         min_size=1,
@@ -80,7 +81,30 @@ def test_what_a_csv_writer_wrote_is_read_record_by_record(tmp_path_factory, end,
     for name, place in (("title", 0), ("brand", 1)):
         texts = [row[place] for row in rows]
         assert [text.split() for text in table[name]] == [text.split() for text in texts]
-        assert [text for text in table[name] if not set("\n\t") & set(text)] == table[name].tolist()
+        assert not [text for text in table[name] if set("\n\t") & set(text)]
+
+
+@pytest.mark.parametrize("ends", [("\r\n", "\r\n"), ("\n", "\r\n"), ("\r\n", "\n")])
+@pytest.mark.parametrize("last, value", [("brand:token", "Kite"), ("price:float", "3.5"), ("price:float", "")])
+@pytest.mark.parametrize("suffix", ["item", "inter"])
+def test_a_carriage_return_ends_no_record_and_stays_at_no_lines_end(tmp_path, ends, last, value, suffix):
+    path = tmp_path / f"x.{suffix}"
+    path.write_bytes(
+        f"item_id:token\ttitle:token\t{last}{ends[0]}a\tone\rtwo\t{value}{ends[1]}b\tx\t{value}\n".encode()
+    )
+    table, codes = read_atomic(path), read_atomic(path, codes=("brand",))
+    assert table["title"].tolist() == ["one\rtwo", "x"]
+    expected = {"Kite": "Kite", "3.5": 3.5, "": np.nan}[value]
+    for read_back in (table, codes):
+        np.testing.assert_array_equal(read_back.iloc[:, 2].to_numpy(), [expected] * 2)
+
+
+def test_a_nul_byte_and_what_is_not_utf_8_are_told_with_their_line(tmp_path):
+    for text, fault in ((b"x\0y", "a NUL byte"), (b"caf\xe9", "not UTF-8")):
+        for name in ("x.item", "x.inter"):
+            (tmp_path / name).write_bytes(b"item_id:token\ttitle:token\na\tb\nb\t" + text + b"\n")
+            with pytest.raises(InputError, match=f"{name}, line 3: {fault}"):
+                read_atomic(tmp_path / name)
 
 
 def test_a_text_over_several_lines_in_the_last_column_is_one_record(tmp_path):
