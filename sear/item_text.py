@@ -76,8 +76,8 @@ def _one_row_per_item(
     if repeated.any():
         items = distinct.loc[repeated, item_field].astype(object)
         logger.warning(
-            f"{_place(item_table)}: {items.nunique():,} items have rows that differ (the first: {items.iloc[0]!r}):"
-            " the first row of each counts"
+            f"{_place(item_table)}: {items.nunique():,} item{' has' if items.nunique() == 1 else 's have'} rows that"
+            f" differ (the first: {items.iloc[0]!r}): the first row of each counts"
         )
     return distinct[~repeated]
 

@@ -69,7 +69,7 @@ def test_of_rows_that_differ_the_first_counts_and_one_line_says_so(caplog):
     with caplog.at_level("INFO", "sear"):
         assert told(items, ["b", "a"])[1:] == ["*title*: Bee", "*title*: Ant"]
     assert caplog.messages == [
-        "dataset/x/x.item: 1 items have rows that differ (the first: 'a'): the first row of each counts"
+        "dataset/x/x.item: 1 item has rows that differ (the first: 'a'): the first row of each counts"
     ]
 
 
