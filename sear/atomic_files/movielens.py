@@ -72,9 +72,9 @@ def _rows(path: Path, separator: str, bad_lines: BadLines) -> Iterator[tuple[int
         for line, text in raw_lines(path):
             yield line, decode(text).rstrip("\r\n").split(separator)
         return
-    rows = csv_rows(path, bad_lines)
-    _, header = next(rows, (0, []))
     wanted = CSV_HEADERS[path.name.removesuffix(".gz")]
+    rows = csv_rows(path, bad_lines, width=len(wanted))
+    _, header = next(rows, (0, []))
     if header and header != wanted:
         raise InputError(
             f"{path}, line 1: {','.join(header)} where MovieLens has {','.join(wanted)} - mend it, or read the table as"

@@ -3,8 +3,9 @@
 import csv
 import gzip
 import io
+import re
 import zlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sear.errors import InputError
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 GZIP_MAGIC = b"\x1f\x8b"
 LONGEST_FIELD = 1 << 24  # characters of a CSV field; Python's own limit, 131,072, is less than some product texts have
+LONGEST_RECORD = 5_000  # lines of a CSV row; a quotation mark left open would otherwise take in the whole file
 
 
 class BadLine(ValueError):
@@ -37,9 +39,14 @@ class BadLines:
 
     def notices(self) -> list[str]:
         return [
-            f"{path}: {count:,} bad lines left out (the first, {self.first[path]})"
+            f"{path}: {counted(count, 'bad line')} left out (the first, {self.first[path]})"
             for path, count in self.counts.items()
         ]
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 row`, `2,000 rows`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -69,27 +76,73 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             ) from None
 
 
-def csv_rows(path: Path, bad_lines: BadLines, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
-    """(number of its last line, fields) of every row, the header's included; a quoted field may span lines."""
-    number = 0
+def csv_rows(
+    path: Path, bad_lines: BadLines, delimiter: str = ",", width: int | None = None
+) -> Iterator[tuple[int, list[str]]]:
+    """(number of its last line, fields) of every row, the header's included; a quoted field may span lines.
 
-    def texts() -> Iterator[str]:
-        nonlocal number
-        for here, line in raw_lines(path):
-            number = here
-            yield decode(line)
-
+    A quotation mark that is not closed as CSV asks makes the line on which it opens a bad one, and reading goes on with
+    the next line; so does one whose row spans lines but has not `width` fields, where that is given.
+    """
     csv.field_size_limit(LONGEST_FIELD)
-    rows = csv.reader(texts(), delimiter=delimiter)
+    lines = _RecordLines(path)
+    rows = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
+        fault, opening = "", 0
         try:
             fields = next(rows)
         except StopIteration:
             return
         except csv.Error as error:
-            bad_lines.report(path, number, f"no CSV ({error})")
+            opening, quoted = _faulty_field("".join(text for _, text in lines.record), delimiter)
+            fault = f"no CSV ({error}{', in the text whose quotation mark opens here' if quoted else ''})"
         else:
+            if width not in (None, len(fields)) and len(lines.record) > 1:
+                fault = (
+                    f"{len(fields)} fields, with the text whose quotation mark opens here, where {width} are expected"
+                )
+        if fault:
+            for number in lines.lost(opening):
+                bad_lines.report(path, number, fault)
+        else:
+            number = lines.record[-1][0]
+            lines.record.clear()
             yield number, fields
+
+
+class _RecordLines:
+    """The file's lines for csv.reader; `record` holds (number, text) of those taken for the row at hand."""
+
+    def __init__(self, path: Path):
+        self.record: list[tuple[int, str]] = []
+        self._again: deque[tuple[int, str]] = deque()
+        self._lines = ((number, decode(line)) for number, line in raw_lines(path))
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if len(self.record) == LONGEST_RECORD:
+            raise StopIteration
+        self.record.append(self._again.popleft() if self._again else next(self._lines))
+        return self.record[-1][1]
+
+    def lost(self, opening: int) -> list[int]:
+        """Numbers of the row's lines up to the one at `opening`, this one first; those after it are read again."""
+        numbers = [number for number, _ in self.record[: opening + 1]]
+        self._again.extendleft(reversed(self.record[opening + 1 :]))
+        self.record.clear()
+        return numbers[-1:] + numbers[:-1]
+
+
+def _faulty_field(text: str, delimiter: str) -> tuple[int, bool]:
+    """Of the first field that is no CSV: the line of `text` on which it begins, from 0, and whether it is quoted."""
+    end = rf"(?:{delimiter}|\r?\n|\Z)"
+    field = re.compile(rf'(?:"[^"]*(?:""[^"]*)*"|[^"\r\n{delimiter}][^\r\n{delimiter}]*|){end}')
+    place = 0
+    while place < len(text) and (found := field.match(text, place)):
+        place = found.end()
+    return text.count("\n", 0, place), text[place : place + 1] == '"'
 
 
 def _progress_bar(path: Path) -> tqdm:
