@@ -3,7 +3,6 @@
 import pytest
 
 from sear.atomic_files.amazon import item_texts, record
-from sear.atomic_files.catalogue import asked_for
 from sear.atomic_files.raw_lines import BadLine
 from tests.raw_dumps import convert, full_core, json_lines, review, rows, write_lines
 
@@ -53,6 +52,7 @@ def test_2018_reviews_with_style_votes_and_repeats(tmp_path, capsys):
         },
         {"asin": "I2", "title": "Chess", "price": ".a-box-inner{background-color:#fff}", "description": ["long"] * 9},
         {"asin": "I2", "title": "Chess", "price": "$5.00", "also_buy": ["I0"]},
+        {"asin": "I2", "title": "Draughts", "price": "$5.00"},
     ]
     write_lines(raw / "meta_Video_Games.json.gz", json_lines(meta))
     assert convert(tmp_path, "games", raw) == 0
@@ -61,12 +61,12 @@ def test_2018_reviews_with_style_votes_and_repeats(tmp_path, capsys):
     assert rows(tmp_path, "Amazon_Video_Games", "item")[1:] == [
         ["I0", "A B C", "Games PC & Mac", "", ""],
         ["I1", "", "", "by Sega", "12.99"],
-        ["I2", "Chess", "", "", ""],
+        ["I2", "Chess", "", "", "5.00"],
     ]
     told = capsys.readouterr().out
-    assert "1 exact repeats" in told
+    assert "1 exact repeat (" in told
     assert "2 of 5 items have no text (the first: I3)" in told
-    assert "1 rows describe an item that an earlier row had described" in told
+    assert "1 row with another text than an earlier row of the same item: the first of each field counts" in told
     assert "| after 5-core |       5 |       5 |             26 |" in told
 
 
@@ -98,47 +98,6 @@ def test_each_years_bare_ratings_have_their_own_column_order(tmp_path, file, lin
     assert rows(tmp_path, "Tools", "inter")[1:] == [["A1", "B1", "5", "1405296000"]]
 
 
-def test_the_5_core_file_is_read_before_the_others_and_that_is_said(tmp_path, capsys):
-    raw = tmp_path / "raw"
-    for name, item in (("Pet_Supplies_5.json", "core"), ("Pet_Supplies.json.gz", "all")):
-        write_lines(raw / name, json_lines([review("A1", item, 1)]))
-    write_lines(raw / "Pet_Supplies.csv", ["bare,A1,5.0,1"])
-    write_lines(raw / "meta_Pet_Supplies.json", json_lines([{"asin": "core", "title": "Bowl"}]))
-    assert convert(tmp_path, "supplies", raw) == 0
-    assert rows(tmp_path, "Amazon_Pet_Supplies", "inter")[1][1] == "core"
-    assert "ignored: Pet_Supplies.json.gz, Pet_Supplies.csv" in capsys.readouterr().out
-    assert convert(tmp_path, "supplies", raw, "--format=amazon-2023") == 2
-
-
-def test_of_several_categories_the_one_called_by_name_is_taken(tmp_path, capsys):
-    for category in ("Books", "Toys"):
-        write_lines(tmp_path / "raw" / f"{category}.json", json_lines([review("A1", category, 1)]))
-    assert convert(tmp_path, "Amazon_Toys", tmp_path / "raw", "--no-text") == 0
-    assert rows(tmp_path, "Amazon_Toys", "inter")[1][1] == "Toys"
-    assert convert(tmp_path, "mine", tmp_path / "raw", "--no-text") == 2
-    assert convert(tmp_path, "games", tmp_path / "raw", "--no-text") == 2
-    told = capsys.readouterr().err
-    assert "several categories (Books, Toys)" in told and "not of Video_Games" in told
-
-
-@pytest.mark.parametrize(
-    "name, folder",
-    [
-        ("Video_Games", "Amazon_Video_Games"),
-        ("amazon-video-games", "Amazon_Video_Games"),
-        ("GAMES", "Amazon_Video_Games"),
-        ("Amazon_Beauty", "amazon-beauty"),
-        ("ML-1M", "ml-1m"),
-        ("All_Beauty", None),
-        ("Games_2023", None),
-        ("Amazon", None),
-    ],
-)
-def test_a_published_data_set_answers_to_its_category_and_no_other(name, folder):
-    found = asked_for(name)
-    assert (found and found.folder) == folder
-
-
 def test_another_edition_than_the_published_is_said(tmp_path, capsys):
     raw = tmp_path / "raw"
     write_lines(raw / "Beauty.jsonl", json_lines([{"user_id": "A", "parent_asin": "B", "timestamp": 1, "rating": 5}]))
@@ -147,14 +106,6 @@ def test_another_edition_than_the_published_is_said(tmp_path, capsys):
     assert "those are of another edition, amazon-2014, and this is amazon-2023 (Beauty.jsonl); not comparable" in told
     assert "--config=FILE:\nload_col:\n  inter: [user_id, item_id, rating, timestamp]\nstreams: [coll" in told
     assert f"--dataset=beauty --data_path={tmp_path / 'dataset'}/" in told
-
-
-def test_whether_a_file_is_compressed_is_told_by_its_bytes(tmp_path):
-    lines = json_lines([review("A1", "B1", 1)])
-    write_lines(tmp_path / "raw" / "Toys.json", lines, compress=True)
-    assert convert(tmp_path, "Toys", tmp_path / "raw", "--no-text") == 0
-    write_lines(tmp_path / "raw" / "Toys.json", ["\ufeff" + lines[0]])
-    assert convert(tmp_path, "Toys", tmp_path / "raw", "--no-text") == 0
 
 
 def test_a_record_is_parsed_but_never_run():

@@ -2,16 +2,16 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sear.atomic_files import amazon
-from sear.atomic_files.catalogue import asked_for
+from sear.atomic_files.catalogue import asked_for, plain_name
 from sear.atomic_files.raw_lines import decode, raw_lines
 from sear.atomic_files.source import Source, require_text_file
 from sear.errors import InputError
 
-META = re.compile(r"meta_(?P<category>.+)\.jsonl?(\.gz)?")
+META = re.compile(r"meta_(?P<category>.+)\.(?P<suffix>jsonl?)(?P<gzip>\.gz)?")
 REVIEWS = re.compile(
     r"(?!meta_)(?P<prefix>reviews_|ratings_)?(?P<category>.+?)(?P<core>_5)?\.(?P<suffix>json|jsonl|csv)(?P<gzip>\.gz)?"
 )
@@ -19,7 +19,7 @@ REVIEWS = re.compile(
 
 @dataclass(frozen=True)
 class ReviewFile:
-    """rank: the lowest of a category is read."""
+    """format: as its name betrays it; rank: the lowest of a category is read."""
 
     path: Path
     category: str
@@ -31,19 +31,24 @@ def find(folder: Path, name: str, format_name: str | None, no_text: bool) -> tup
     """The dump for data set `name`, with notices; None when the folder holds none.
 
     Of several files of one category the 5-core is read first (the same events are left after 5-core), then all
-    reviews, then the bare ratings; plain before gzip'd.
+    reviews, then the bare ratings; plain before gzip'd. `format_name` is how they are read whatever their names betray,
+    but those that look like it come first.
 
     Raises:
         InputError: the category or the product file is missing, or the folder holds several categories and none
             is called `name`.
     """
-    files = [file for file in _review_files(folder) if format_name in (None, file.format)]
+    files = list(_review_files(folder))
     if not files:
         return None
-    category = _category(name, folder, sorted({file.category for file in files}))
-    files = sorted((file for file in files if file.category == category), key=lambda file: file.rank)
-    chosen = files[0]
-    meta = require_text_file(_meta_path(folder, category), f"meta_{category}.json(l)[.gz]", folder, no_text)
+    likely = [file for file in files if format_name in (None, file.format)] or files
+    category = _category(name, folder, *(sorted({file.category for file in group}) for group in (files, likely)))
+    files = [file for file in files if file.category == category]
+    files.sort(key=lambda file: (format_name not in (None, file.format), file.rank))
+    chosen = replace(files[0], format=format_name or files[0].format)
+    meta = require_text_file(
+        _meta_path(folder, category, chosen.format), f"meta_{category}.json(l)[.gz]", folder, no_text
+    )
     notices = [f"ignored: {', '.join(file.path.name for file in files[1:])}"] if files[1:] else []
     return amazon.source(chosen.format, chosen.path, meta), notices
 
@@ -69,7 +74,8 @@ def _format(path: Path, suffix: str, prefix: str | None) -> str:
     return "amazon-2023" if amazon.DUMPS["amazon-2023"].item in first else "amazon-2018"
 
 
-def _category(name: str, folder: Path, categories: list[str]) -> str:
+def _category(name: str, folder: Path, categories: list[str], likely: list[str]) -> str:
+    """The category that NAME names; without one, the only one of `likely`."""
     data_set = asked_for(name)
     if data_set and data_set.category:
         if data_set.category in categories:
@@ -79,17 +85,22 @@ def _category(name: str, folder: Path, categories: list[str]) -> str:
             f"{folder} holds reviews of {found}, not of {data_set.category} - fetch those, or choose a NAME other than"
             f" {name}"
         )
-    described = [category for category in categories if _meta_path(folder, category)]
-    categories = described or categories  # a stray .json beside the dump is no category
-    if len(categories) == 1:
-        return categories[0]
-    asked = re.sub(r"^amazon[_-]|[_-](2014|2018|2023)$", "", name.lower())
-    matching = [category for category in categories if category.lower() == asked]
-    if len(matching) != 1:
+    undated = re.sub(r"[_-](2014|2018|2023)$", "", name)
+    for asked in (name, undated):
+        named = [category for category in categories if plain_name(category) == plain_name(asked)]
+        if len(named) == 1:
+            return named[0]
+    described = [category for category in likely if _meta_path(folder, category, "")]
+    likely = described or likely  # a stray .json beside the dump is no category
+    if len(likely) > 1:
         raise InputError(f"{folder} holds several categories ({', '.join(categories)}) - give one of them as NAME")
-    return matching[0]
+    return likely[0]
 
 
-def _meta_path(folder: Path, category: str) -> Path | None:
-    paths = (path for path in sorted(folder.iterdir()) if path.is_file() and META.fullmatch(path.name))
-    return next((path for path in paths if META.fullmatch(path.name)["category"] == category), None)
+def _meta_path(folder: Path, category: str, format_name: str) -> Path | None:
+    """The category's product file: 2023's is .jsonl, the others' .json; any other where there is no such one."""
+    usual = "jsonl" if format_name == "amazon-2023" else "json"
+    found = [(META.fullmatch(path.name), path) for path in sorted(folder.iterdir()) if path.is_file()]
+    found = [(match, path) for match, path in found if match and match["category"] == category]
+    found.sort(key=lambda pair: (pair[0]["suffix"] != usual, pair[0]["gzip"] is not None))
+    return found[0][1] if found else None

@@ -20,6 +20,10 @@ class DataSet:
     edition: str
     category: str | None = None
 
+    @property
+    def family(self) -> str:
+        return "movielens" if self.category is None else "amazon"
+
 
 DATA_SETS = (
     DataSet("beauty", "amazon-beauty", 22_363, 12_101, 198_502, "amazon-2014", "Beauty"),
@@ -49,12 +53,13 @@ def asked_for(name: str) -> DataSet | None:
 
     `Video_Games`, `amazon-video-games` and `games` are one; `All_Beauty` is another category than `Beauty`.
     """
-    return next((found for found in DATA_SETS if _plain(name) in map(_plain, _names(found))), None)
+    return next((found for found in DATA_SETS if plain_name(name) in map(plain_name, _names(found))), None)
 
 
 def _names(data_set: DataSet) -> list[str]:
     return [name for name in (data_set.name, data_set.folder, data_set.category) if name]
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Without case, separators and a leading `Amazon`: what two names of one thing have in common."""
     return re.sub(r"[^a-z0-9]", "", re.sub(r"^amazon(?=[\W_])", "", name.lower()))
