@@ -6,6 +6,7 @@ other lose their order, and with it many users get another test item.
 
 import math
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +118,11 @@ def _number(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     numbers, codes = pd.factorize(column.cat.codes.to_numpy())
     tokens = column.cat.categories.to_numpy(dtype=object)[codes]
     return numbers.astype(np.int64) + 1, np.concatenate([[PADDING], tokens]).astype(object)
+
+
+def day(seconds: float) -> str:
+    """The day of a Unix time (UTC); the number itself where it is none that a calendar has."""
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d")
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds:g}"

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from tabulate import tabulate
 from sear.atomic_files.catalogue import published
 from sear.atomic_table import read_atomic
 from sear.errors import InputError
-from sear.events import rating_column, read_event_table
+from sear.events import day, rating_column, read_event_table
 from sear.setting_checks import require_data_files
 from sear.settings import PROJECT_ROOT, Settings, gather_settings
 
@@ -106,16 +105,9 @@ def _figures(
     figures = _counts(len(length), items, len(user))
     for share, label in QUANTILES:
         figures[f"history length, {label}"] = f"{np.quantile(length, share):g}"
-    figures |= {"first event": _day(time.min()), "last event": _day(time.max())}
+    figures |= {"first event": day(time.min()), "last event": day(time.max())}
     figures["without rating"] = "all (no column)" if rating is None else f"{np.isnan(rating).mean():.2%}"
     return figures | (_histogram(rating, values) if len(values) else {})
-
-
-def _day(seconds: float) -> str:
-    try:
-        return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d")
-    except (OverflowError, ValueError, OSError):
-        return f"{seconds:g}"
 
 
 def _histogram(ratings: np.ndarray, values: np.ndarray) -> dict[str, str]:

@@ -40,3 +40,14 @@ def rows(folder, name, suffix):
     """The lines of a written file, split at tabs; the header first."""
     path = folder / "dataset" / name / f"{name}.{suffix}"
     return [line.split("\t") for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+
+
+def write_toys(tmp_path, reviews, meta=({"asin": "B1", "title": "Kite"},)):
+    """A 2018 dump of toys in tmp_path/raw; reviews: lines, meta: products."""
+    write_lines(tmp_path / "raw" / "Toys.json", reviews)
+    write_lines(tmp_path / "raw" / "meta_Toys.json", json_lines(meta))
+
+
+def snapshot(tmp_path):
+    """What every converted file holds."""
+    return {path: path.read_bytes() for path in (tmp_path / "dataset").rglob("*") if path.is_file()}

@@ -1,6 +1,7 @@
 """python -m sear.atomic_files NAME RAW_DIR: the command line of the converter."""
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -51,6 +52,8 @@ def _range(text: str) -> tuple[float, float]:
         low, high = (float(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no LOW,HIGH - for example 1,5") from None
+    if not math.isfinite(low + high):
+        raise argparse.ArgumentTypeError(f"{text!r} is not finite - write two numbers, for example 1,5")
     if not low < high:
         raise argparse.ArgumentTypeError(f"{text!r} does not rise - write the lower first, for example 1,5")
     return low, high

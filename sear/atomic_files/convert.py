@@ -12,6 +12,7 @@ import numpy as np
 from sear.atomic_files import amazon_files, csv_table, movielens
 from sear.atomic_files.catalogue import asked_for
 from sear.atomic_files.event_columns import EventColumns, EventTable
+from sear.atomic_files.notices import event_notices, text_notices
 from sear.atomic_files.raw_lines import BadLine, BadLines
 from sear.atomic_files.source import Source
 from sear.atomic_files.write import write_events, write_items
@@ -39,13 +40,17 @@ class Options:
 
 @dataclass
 class Report:
-    """What was read and written. counts: users, items, interactions, for all events and for the 5-core."""
+    """What was read and written. counts: users, items, interactions, for all events and for the 5-core.
+
+    time_span: of all events, in Unix seconds.
+    """
 
     source: Source
     event_path: Path
     item_path: Path | None
     all_counts: tuple[int, int, int]
     core_counts: tuple[int, int, int]
+    time_span: tuple[float, float]
     notices: list[str] = field(default_factory=list)
 
 
@@ -60,6 +65,7 @@ def convert(name: str, raw: Path, options: Options) -> Report:
     if not re.fullmatch(r"\w[\w.-]*", folder):
         raise InputError(f"NAME {name!r} must be letters, digits, '_', '-' or '.': it names a folder - choose another")
     source, notices = find_source(name, raw, options)
+    _require_family(name, raw, source)
     event_path, item_path = (options.out / folder / f"{folder}.{suffix}" for suffix in ("inter", "item"))
     stale = source.item_path is None and item_path.exists()
     if stale and not options.overwrite:
@@ -70,7 +76,8 @@ def convert(name: str, raw: Path, options: Options) -> Report:
     bad_lines = BadLines(options.skip_bad_lines)
     columns = gather_events(source, options, bad_lines)
     table = columns.table()
-    report = Report(source, event_path, item_path if source.item_path else None, *_counts(table), notices)
+    span = float(table.time.min()), float(table.time.max())
+    report = Report(source, event_path, item_path if source.item_path else None, *_counts(table), span, notices)
     with _new_folder(event_path.parent), ExitStack() as stack:
         asides = {event_path: stack.enter_context(write_aside(event_path))}
         write_events(asides[event_path], table, source.rating_range is not None)
@@ -78,20 +85,30 @@ def convert(name: str, raw: Path, options: Options) -> Report:
             asides[item_path] = stack.enter_context(write_aside(item_path))
             rows = source.items(bad_lines)
             written = write_items(asides[item_path], source.item_columns, rows, columns.item_codes)
-            notices += _text_notices(source, table, *written)
+            notices += text_notices(source, table, *written)
         if not options.overwrite:
             _refuse_other_content(asides)
     if stale:
         item_path.unlink()
         notices.append(f"removed {shown(item_path)}: without texts there is none")
-    notices += _event_notices(source, table) + bad_lines.notices()
+    notices += event_notices(source, table) + bad_lines.notices()
     return report
+
+
+def _require_family(name: str, raw: Path, source: Source) -> None:
+    """A published name stays with its own kind of dump, so that no config reads what it does not expect."""
+    data_set = asked_for(name)
+    if data_set and not source.format.startswith(data_set.family):
+        raise InputError(
+            f"{name} is a published data set of {data_set.family}, and {raw} holds {source.format} files - choose"
+            " another NAME"
+        )
 
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[None]:
-    """Where the block fails, the folder goes again unless it was there or holds something."""
-    new = [path for path in (folder, folder.parent) if not path.exists()]
+    """Where the block fails, the folder and those above it go again unless they were there or hold something."""
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         yield
     except BaseException:
@@ -145,6 +162,12 @@ def gather_events(source: Source, options: Options, bad_lines: BadLines) -> Even
     if not len(columns):
         skipped = "".join(f" ({notice})" for notice in bad_lines.notices())
         raise InputError(f"{source.event_path} holds no events{skipped} - give the file with the events")
+    date = columns.compact_date()
+    if date:
+        raise InputError(
+            f"{source.event_path}, line {date[0]}: time {date[1]:.0f} and most others read like dates, not like seconds"
+            " - write them with hyphens, such as 2024-05-01, or as Unix seconds"
+        )
     for line, reason in columns.unlike_times():
         bad_lines.report(source.event_path, line, reason)
     return columns
@@ -154,31 +177,3 @@ def _counts(table: EventTable) -> tuple[tuple[int, int, int], tuple[int, int, in
     core = core_mask(table.user, table.item)
     users, items = (len(np.unique(codes[core])) for codes in (table.user, table.item))
     return (len(table.user_tokens), len(table.item_tokens), len(table.user)), (users, items, int(core.sum()))
-
-
-def _text_notices(source: Source, table: EventTable, has_text: np.ndarray, repeats: int) -> list[str]:
-    if not has_text.any():
-        raise InputError(
-            f"{source.item_path} has no text for any item of {source.event_path} - give the file with the same item"
-            " ids, or do without texts with --no-text"
-        )
-    notices = []
-    if not has_text.all():
-        first = table.item_tokens[int(np.argmin(has_text))]
-        missing = f"{np.count_nonzero(~has_text):,} of {len(has_text):,} items have no text"
-        notices.append(f"{missing} (the first: {first}); their sentences will say so")
-    if repeats:
-        notices.append(f"{repeats:,} rows describe an item that an earlier row had described: the first counts")
-    return notices
-
-
-def _event_notices(source: Source, table: EventTable) -> list[str]:
-    missing = int(np.isnan(table.rating).sum())
-    notices = [f"{table.repeats:,} exact repeats (same user, item, time and rating) counted once"]
-    if source.rating_range is None:
-        notices.append("without a rating column: every event counts as unrated")
-    elif missing:
-        notices.append(f"{missing:,} of {len(table.rating):,} events have no rating: left empty, never invented")
-    if table.time_unit != "seconds":
-        notices.append(f"times are in {table.time_unit}: written as seconds")
-    return notices

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from pathlib import Path
 
-from sear.atomic_files.plain_text import joined
+from sear.atomic_files.plain_text import joined, one_line
 from sear.atomic_files.raw_lines import BadLines, csv_rows, decode, raw_lines
 from sear.atomic_files.source import Event, ItemRow, Source
 from sear.errors import InputError
@@ -75,6 +75,7 @@ def _suffix(path: Path) -> str:
 def _only(path: Path, headers: dict[Path, list[str]], names: Sequence[str]) -> Path:
     having = [table for table, header in headers.items() if set(names) <= set(header)]
     if len(having) == 1:
+        _refuse_twice(having[0], headers[having[0]], names)
         return having[0]
     if having:
         tables = ", ".join(table.name for table in having)
@@ -86,11 +87,19 @@ def _only(path: Path, headers: dict[Path, list[str]], names: Sequence[str]) -> P
     )
 
 
+def _refuse_twice(table: Path, header: list[str], names: Sequence[str]) -> None:
+    twice = [name for name in names if header.count(name) > 1]
+    if twice:
+        raise InputError(f"{table}: the header has the column {twice[0]!r} more than once - rename one of them")
+
+
 def table_columns(path: Path) -> list[str]:
     """Column names of a table."""
     if _suffix(path) == PARQUET_SUFFIX:
         return _parquet(path).schema_arrow.names
-    return next(csv_rows(path, BadLines(), _delimiter(_first_line(path))), (0, []))[1]
+    bad_lines = BadLines(skip=True)  # a text file beside the tables may hold anything
+    header = next(csv_rows(path, bad_lines, _delimiter(_first_line(path))), (0, []))[1]
+    return [f"no header ({bad_lines.first[path]})"] if bad_lines.counts else header
 
 
 def _first_line(path: Path) -> str:
@@ -116,20 +125,32 @@ def _parquet(path: Path):
 def _rows(path: Path, names: list[str], bad_lines: BadLines | None) -> Iterator[tuple[int, list]]:
     """(line or row number, the values of these columns); short and long lines go to `bad_lines` if any is given."""
     if _suffix(path) == PARQUET_SUFFIX:
-        number = 0
-        for batch in _parquet(path).iter_batches(columns=names):
-            for row in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
-                yield (number := number + 1), list(row)
+        yield from enumerate(_parquet_rows(path, names), 1)
         return
     header = table_columns(path)
     places = [header.index(name) for name in names]
-    rows = csv_rows(path, bad_lines or BadLines(skip=True), _delimiter(_first_line(path)))
+    rows = csv_rows(path, bad_lines or BadLines(skip=True), _delimiter(_first_line(path)), len(header))
     next(rows)
     for line, fields in rows:
         if len(fields) == len(header):
             yield line, [fields[place] for place in places]
         elif bad_lines:
             bad_lines.report(path, line, f"{len(fields)} fields where the header has {len(header)}")
+
+
+def _parquet_rows(path: Path, names: list[str]) -> Iterator[list]:
+    file = _parquet(path)
+    from pyarrow import ArrowException
+
+    batches = file.iter_batches(columns=names)
+    while True:
+        try:
+            columns = [batch.column(name).to_pylist() for batch in [next(batches)] for name in names]
+        except StopIteration:
+            return
+        except (ArrowException, OSError) as error:
+            raise InputError(f"{path}: its rows cannot be read ({error}) - write it anew") from None
+        yield from map(list, zip(*columns, strict=True))
 
 
 def _events(path: Path, names: list[str], bad_lines: BadLines) -> Iterator[Event]:
@@ -140,7 +161,7 @@ def _events(path: Path, names: list[str], bad_lines: BadLines) -> Iterator[Event
 
 def _items(path: Path, names: list[str], bad_lines: BadLines | None) -> Iterator[ItemRow]:
     for _, (item, *texts) in _rows(path, names, bad_lines):
-        yield token(item), [joined(text) for text in texts]
+        yield token(item), [joined(text, one_line) for text in texts]
 
 
 def token(value: object) -> object:

@@ -13,7 +13,7 @@ from sear.atomic_files.raw_lines import BadLine
 # The largest plausible time in each unit: 1e11 seconds is the year 5138, 1e11 milliseconds is March 1973.
 LARGEST_TIMES = (1e11, 1e14, 1e17)
 TIME_UNITS = ((1.0, "seconds"), (1e3, "milliseconds"), (1e6, "microseconds"), (1e9, "nanoseconds"))
-NOT_IN_IDS = set("\t\n\r")
+NOT_IN_IDS = set("\t\n\r\0")  # some readers end a text at a NUL byte
 PADDING = "[PAD]"  # RecBole's own name for "no item"
 
 
@@ -96,6 +96,13 @@ class EventColumns:
             found, most = TIME_UNITS[units[row]][1], TIME_UNITS[usual][1]
             yield self._line[row], f"time {time[row]:.16g} is in {found}, where most lines have {most}"
 
+    def compact_date(self) -> tuple[int, float] | None:
+        """(line, time) of the first that reads like 20240501, with or without time of day, where most do."""
+        time = np.frombuffer(self._time, np.float64)
+        dates = _compact_dates(time)
+        row = int(np.argmax(dates))
+        return (self._line[row], time[row]) if 2 * np.count_nonzero(dates) > len(dates) else None
+
     def table(self) -> EventTable:
         """The sorted table, times in seconds, without exact repeats; what was gathered is given up then."""
         user, item = np.frombuffer(self._user, np.int32), np.frombuffer(self._item, np.int32)
@@ -136,6 +143,19 @@ def _time(time: object) -> float:
 def _units(time: np.ndarray) -> np.ndarray:
     """The unit of each time, a number into TIME_UNITS."""
     return np.searchsorted(LARGEST_TIMES, np.abs(time), side="right").astype(np.int8)
+
+
+def _compact_dates(time: np.ndarray) -> np.ndarray:
+    """bool (events,): which read as YYYYMMDD, YYYYMMDDhhmm or YYYYMMDDhhmmss of the years 1900 to 2100."""
+    found = np.zeros(len(time), dtype=bool)
+    for after_day in (1, 10**4, 10**6):
+        rows = np.flatnonzero((time >= 19_000_101 * after_day) & (time < 21_010_101 * after_day))
+        day, of_day = np.divmod(time[rows], after_day)
+        of_day = of_day * 10**6 // after_day  # hhmmss
+        month = day // 100 % 100
+        lawful = (month >= 1) & (month <= 12) & (day % 100 >= 1) & (day % 100 <= 31)
+        found[rows] |= lawful & (of_day < 240_000) & (of_day // 100 % 100 < 60) & (of_day % 100 < 60)
+    return found
 
 
 def _usual(units: np.ndarray) -> int:

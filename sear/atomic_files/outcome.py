@@ -7,13 +7,14 @@ from tabulate import tabulate
 
 from sear.atomic_files.catalogue import DataSet, asked_for
 from sear.atomic_files.convert import Options, Report
+from sear.events import day
 from sear.settings import shown
 
 
 def outcome(name: str, report: Report) -> str:
     """Notices, the statistics before and after 5-core beside the published, and the next step."""
     source, data_set = report.source, asked_for(name)
-    files = " and ".join(str(path) for path in (source.event_path, source.item_path) if path)
+    files = " and ".join(dict.fromkeys(str(path) for path in (source.event_path, source.item_path) if path))
     lines = [f"{name}: read {source.format} from {files}", *(f"- {notice}" for notice in report.notices)]
     rows = [("all events", *report.all_counts), ("after 5-core", *report.core_counts)]
     if data_set:
@@ -21,6 +22,8 @@ def outcome(name: str, report: Report) -> str:
     rows = [(label, *(f"{count:,}" for count in counts), _sparsity(*counts)) for label, *counts in rows]
     headers = ("", "users", "items", "interactions", "sparsity")
     lines.append(tabulate(rows, headers, "github", colalign=("left", "right", "right", "right", "right")))
+    first, last = map(day, report.time_span)
+    lines.append(f"The events are from {first} to {last}.")
     if not report.core_counts[2]:
         lines.append(
             "Nothing is left after 5-core: lower user_inter_num_interval and item_inter_num_interval to train."

@@ -44,22 +44,26 @@ def number_texts(values: np.ndarray) -> list[str]:
 def write_items(
     path: Path, columns: dict[str, str], rows: Iterable[ItemRow], codes: dict[str, int]
 ) -> tuple[np.ndarray, int]:
-    """One line per item of `codes` that has any text, in the order of `rows`; the first row with text counts.
+    """One line per item of `codes` that has any text, in the order of `rows`; of each field the first text counts.
 
     Returns:
-        bool (items,): which have a line; and the number of rows left out because their item had one already.
+        bool (items,): which have a line; and the number of rows with another text than an earlier row of their item.
     """
+    told: dict[str, str] = {}
+    differing = 0
+    for item, texts in rows:
+        if not isinstance(item, str) or item not in codes or not any(texts):
+            continue
+        line = "\t".join(texts)
+        before = told.setdefault(item, line)
+        if before != line:
+            pairs = list(zip(before.split("\t"), texts, strict=True))
+            differing += any(first and text and first != text for first, text in pairs)
+            told[item] = "\t".join(first or text for first, text in pairs)
     written = np.zeros(len(codes), dtype=bool)
-    repeats = 0
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         file.write("\t".join(["item_id:token", *(f"{name}:{kind}" for name, kind in columns.items())]) + "\n")
-        for item, texts in rows:
-            code = codes.get(item) if isinstance(item, str) else None
-            if code is None or not any(texts):
-                continue
-            if written[code]:
-                repeats += 1
-                continue
-            written[code] = True
-            file.write("\t".join([item, *map(quoted, texts)]) + "\n")
-    return written, repeats
+        for item, line in told.items():
+            written[codes[item]] = True
+            file.write("\t".join([item, *map(quoted, line.split("\t"))]) + "\n")
+    return written, differing
