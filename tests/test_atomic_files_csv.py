@@ -137,13 +137,15 @@ def test_a_short_line_of_a_table_with_everything_is_counted_once(tmp_path, capsy
     assert "1 bad line left out (the first, line 4: 1 fields" in capsys.readouterr().out
 
 
-def test_a_quotation_mark_left_open_swallows_no_event(tmp_path, capsys):
-    events = ["who,title,what,when", 'ann,"Tea,12,1', "bob,Cup,13,2", 'cid,"Pot",14,3']
+@pytest.mark.parametrize("title, last", [('"Pot"', "Pot"), ('24"', '24"')])
+def test_a_quotation_mark_left_open_swallows_no_event(tmp_path, capsys, title, last):
+    events = ["who,title,what,when", 'ann,"Tea,12,1', "bob,Cup,13,2", f"cid,{title},14,2024-05-01"]
     write_lines(tmp_path / "raw" / "a.csv", events)
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--text=title") == 2
-    assert "a.csv, line 2: no CSV" in capsys.readouterr().err
+    assert "a.csv, line 2: " in capsys.readouterr().err
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--text=title", "--bad_lines=skip") == 0
     assert [row[0] for row in rows(tmp_path, "mydata", "inter")[1:]] == ["bob", "cid"]
+    assert [row[1] for row in rows(tmp_path, "mydata", "item")[1:]] == ["Cup", last]
     assert "a.csv: 1 bad line left out (the first, line 2: " in capsys.readouterr().out
 
 

@@ -40,6 +40,16 @@ def test_texts_over_several_lines_stay_whole_and_blank_lines_keep_the_count(tmp_
         list(csv_rows(write_lines(tmp_path / "a.csv", ['a,"two', "", 'lines"', "", "", 'b,"Cup']), BadLines()))
 
 
+def test_a_text_takes_in_no_row_of_its_own(tmp_path):
+    path, bad_lines = (
+        write_lines(tmp_path / "a.csv", ['a,"Tea,1', "b,Cup,2", 'c,24",3', "d,Pot,4"]),
+        BadLines(skip=True),
+    )
+    rows = csv_rows(path, bad_lines, width=3, alone=lambda fields: fields[2].isdigit())
+    assert [fields for _, fields in rows] == [["b", "Cup", "2"], ["c", '24"', "3"], ["d", "Pot", "4"]]
+    assert bad_lines.first[path] == "line 1: the text whose quotation mark opens here takes in line 2, a row of its own"
+
+
 def test_a_row_ends_after_so_many_lines(tmp_path, monkeypatch):
     monkeypatch.setattr(raw_lines, "LONGEST_RECORD", 3)
     assert read(tmp_path, 'a,"1', "2,", "3,", '4"')[1] == 1

@@ -1,5 +1,6 @@
 """A user's own tables, CSV or parquet: one with user, item and time, the items' texts in it or in a second one."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
@@ -44,9 +45,10 @@ def find(path: Path, columns: Columns, no_text: bool) -> Source:
     headers = {table: table_columns(table) for table in _tables(path)}
     events = [name for name in (columns.user, columns.item, columns.time, columns.rating) if name]
     event_path = _only(path, headers, events)
-    item_path = None
+    told, item_path = [columns.item, *columns.text], None
     if columns.text and not no_text:
-        item_path = _only(path, headers, [columns.item, *columns.text])
+        item_path = _only(path, headers, told)
+    both = item_path == event_path
     return Source(
         "csv",
         event_path,
@@ -54,10 +56,8 @@ def find(path: Path, columns: Columns, no_text: bool) -> Source:
         dict.fromkeys(columns.text, "token_seq"),
         RATING_RANGE if columns.rating else None,
         lambda bad_lines: _events(event_path, events, bad_lines),
-        # short lines of a table that holds both are reported once
-        lambda bad_lines: _items(
-            item_path, [columns.item, *columns.text], bad_lines if item_path != event_path else None
-        ),
+        # bad lines of a table that holds both are reported once
+        lambda bad_lines: _items(item_path, told, None if both else bad_lines, columns.time if both else ""),
     )
 
 
@@ -122,14 +122,19 @@ def _parquet(path: Path):
         raise InputError(f"{path}: no readable parquet file ({error}) - write it anew") from None
 
 
-def _rows(path: Path, names: list[str], bad_lines: BadLines | None) -> Iterator[tuple[int, list]]:
-    """(line or row number, the values of these columns); short and long lines go to `bad_lines` if any is given."""
+def _rows(path: Path, names: list[str], bad_lines: BadLines | None, time: str) -> Iterator[tuple[int, list]]:
+    """(line or row number, the values of these columns); short and long lines go to `bad_lines` if any is given.
+
+    time: the column that tells an event by itself from a line of some text; "" in a table without events.
+    """
     if _suffix(path) == PARQUET_SUFFIX:
         yield from enumerate(_parquet_rows(path, names), 1)
         return
     header = table_columns(path)
     places = [header.index(name) for name in names]
-    rows = csv_rows(path, bad_lines or BadLines(skip=True), _delimiter(_first_line(path)), len(header))
+    delimiter = _delimiter(_first_line(path))
+    alone = (lambda fields: _is_time(fields[header.index(time)])) if time else lambda _: False
+    rows = csv_rows(path, bad_lines or BadLines(skip=True), delimiter, len(header), alone)
     next(rows)
     for line, fields in rows:
         if len(fields) == len(header):
@@ -154,14 +159,21 @@ def _parquet_rows(path: Path, names: list[str]) -> Iterator[list]:
 
 
 def _events(path: Path, names: list[str], bad_lines: BadLines) -> Iterator[Event]:
-    for line, (user, item, time, *rating) in _rows(path, names, bad_lines):
+    for line, (user, item, time, *rating) in _rows(path, names, bad_lines, names[2]):
         stars = rating[0] if rating and str(rating[0]).strip().lower() not in ("", "nan", "none") else None
         yield line, token(user), token(item), seconds(time), stars
 
 
-def _items(path: Path, names: list[str], bad_lines: BadLines | None) -> Iterator[ItemRow]:
-    for _, (item, *texts) in _rows(path, names, bad_lines):
+def _items(path: Path, names: list[str], bad_lines: BadLines | None, time: str) -> Iterator[ItemRow]:
+    for _, (item, *texts) in _rows(path, names, bad_lines, time):
         yield token(item), [joined(text, one_line) for text in texts]
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return math.isfinite(float(seconds(text)))
+    except ValueError:
+        return False
 
 
 def token(value: object) -> object:

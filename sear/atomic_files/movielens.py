@@ -73,7 +73,7 @@ def _rows(path: Path, separator: str, bad_lines: BadLines) -> Iterator[tuple[int
             yield line, decode(text).rstrip("\r\n").split(separator)
         return
     wanted = CSV_HEADERS[path.name.removesuffix(".gz")]
-    rows = csv_rows(path, bad_lines, width=len(wanted))
+    rows = csv_rows(path, bad_lines, width=len(wanted), alone=lambda _: True)  # no title spans lines
     _, header = next(rows, (0, []))
     if header and header != wanted:
         raise InputError(

@@ -6,7 +6,7 @@ import io
 import re
 import zlib
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tqdm import tqdm
@@ -77,12 +77,17 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def csv_rows(
-    path: Path, bad_lines: BadLines, delimiter: str = ",", width: int | None = None
+    path: Path,
+    bad_lines: BadLines,
+    delimiter: str = ",",
+    width: int | None = None,
+    alone: Callable[[list[str]], bool] = lambda _: False,
 ) -> Iterator[tuple[int, list[str]]]:
     """(number of its last line, fields) of every row, the header's included; a quoted field may span lines.
 
     A quotation mark that is not closed as CSV asks makes the line on which it opens a bad one, and reading goes on with
-    the next line; so does one whose row spans lines but has not `width` fields, where that is given.
+    the next line. So does one whose row spans lines but has not `width` fields, where that is given, or spans one that
+    is a row of its own: that has `width` fields for which `alone` is true.
     """
     csv.field_size_limit(LONGEST_FIELD)
     lines = _RecordLines(path)
@@ -97,10 +102,7 @@ def csv_rows(
             opening, quoted = _faulty_field("".join(text for _, text in lines.record), delimiter)
             fault = f"no CSV ({error}{', in the text whose quotation mark opens here' if quoted else ''})"
         else:
-            if width not in (None, len(fields)) and len(lines.record) > 1:
-                fault = (
-                    f"{len(fields)} fields, with the text whose quotation mark opens here, where {width} are expected"
-                )
+            fault = _swallowed(lines.record, fields, delimiter, width, alone) if len(lines.record) > 1 else ""
         if fault:
             for number in lines.lost(opening):
                 bad_lines.report(path, number, fault)
@@ -108,6 +110,23 @@ def csv_rows(
             number = lines.record[-1][0]
             lines.record.clear()
             yield number, fields
+
+
+def _swallowed(
+    record: list[tuple[int, str]],
+    fields: list[str],
+    delimiter: str,
+    width: int | None,
+    alone: Callable[[list[str]], bool],
+) -> str:
+    """Why a row over several lines is taken for several rows; "" when it is not."""
+    if width not in (None, len(fields)):
+        return f"{len(fields)} fields, with the text whose quotation mark opens here, where {width} are expected"
+    for number, text in record[1:]:
+        parts = text.rstrip("\r\n").split(delimiter)
+        if len(parts) == width and alone(parts):
+            return f"the text whose quotation mark opens here takes in line {number}, a row of its own"
+    return ""
 
 
 class _RecordLines:
