@@ -31,7 +31,9 @@ def case_ranks(model, eval_data, to_device: Move, config, show_progress: bool = 
     model.eval()
     dataset, batch, mask_history = eval_data._dataset, config["eval_batch_size"], config["mask_history"]
     parts = []
-    for start in tqdm(range(0, len(dataset), batch), desc="evaluate", disable=not show_progress, leave=False):
+    for start in tqdm(
+        range(0, len(dataset), batch), desc="evaluate", disable=None if show_progress else True, leave=False
+    ):
         index = np.arange(start, min(start + batch, len(dataset)))
         history = dataset.full_history(index) if mask_history else None
         if hasattr(model, "user_vectors"):

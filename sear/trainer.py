@@ -121,7 +121,9 @@ class SEARTrainer(Trainer):
         batches = train_data._dataset.epoch_batches(self.seed, epoch_idx)
         loss_count = train_data._dataset.rows.loss_count
         total, targets = torch.zeros((), dtype=torch.float64, device=self.device), 0
-        bar = tqdm(batches, desc=f"epoch {epoch_idx}", unit="batch", disable=not show_progress, leave=False)
+        bar = tqdm(
+            batches, desc=f"epoch {epoch_idx}", unit="batch", disable=None if show_progress else True, leave=False
+        )
         started, shown = perf_counter(), 0.0
         for step, index in enumerate(bar):
             seed_all(step_seed(self.seed, epoch_idx, step))
