@@ -91,7 +91,7 @@ def _events(path: Path) -> dict[str, np.ndarray]:
 
     names = ["user", "item", "rating", "time"]
     kinds = {"user": "category", "item": "category", "rating": float, "time": float}
-    table = pd.read_csv(path, sep="\t", names=names, skiprows=1, dtype=kinds)
+    table = pd.read_csv(path, sep="\t", names=names, skiprows=1, dtype=kinds, low_memory=False)  # else ids are unsorted
     table = table.iloc[np.argsort(table["user"].cat.codes.to_numpy(), kind="stable")]
     codes = {name: table[name].cat.codes.to_numpy() for name in names[:2]}
     ids = {f"{name} ids": table[name].cat.categories.to_numpy() for name in names[:2]}
