@@ -15,7 +15,6 @@ from sear import text_encoder
 from sear.item_text import item_sentences
 
 TEXTS, SAMPLE = 10_000, 512
-BATCH_TOKENS = 1024  # text_embedding's default
 OURS, PEER = "sear.text_encoder.encode", "SentenceTransformer.encode"
 WORDS = (
     "moisturizing shampoo for dry hair with argan oil ounce pack of two natural organic face cream anti aging serum "
@@ -36,7 +35,7 @@ def rows(request: Request) -> Iterator[Row]:
 
     def ours() -> np.ndarray:
         with patch.object(text_encoder, "_load", lambda *_: model):
-            return text_encoder.encode(encoder, chosen, BATCH_TOKENS, "cpu")
+            return text_encoder.encode(encoder, chosen, None, "cpu")
 
     def plainly() -> np.ndarray:
         return model.encode(chosen, show_progress_bar=False)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 aten = torch.ops.aten
+IN_PLACE = {aten.addmm_, aten.baddbmm_}  # these write into their first operand
 # product -> (the form that writes into a given tensor, how many of its tensors come before the two that are multiplied)
 PRODUCTS = {
     aten.mm: (torch.mm, 0),
@@ -84,7 +85,7 @@ class ProductReplay:
                 torch.as_strided(memory[place, layout.dtype], layout.shape, layout.stride)
                 for place, layout in enumerate((*operands, result))
             )
-            self.calls.append((PRODUCTS[product][0], given, out))
+            self.calls.append((PRODUCTS[product][0], given, given[0] if product in IN_PLACE else out))
 
     @torch.no_grad()
     def run(self) -> None:

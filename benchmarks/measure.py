@@ -66,32 +66,40 @@ class Row:
 
 
 def alternate(sides: Mapping[str, Side], request: Request) -> dict[str, list[Turn]]:
-    """The turns of each side, taken A B C A B C …; each side must have been run once before (compilation)."""
+    """The turns of each side, taken A B C A B C … after a first run of each, which tells its memory and warms it up."""
+    peaks = {name: peak_of(side) for name, side in sides.items()}
     turns: dict[str, list[Turn]] = {name: [] for name in sides}
     started, rounds = perf_counter(), 1 if request.quick else max(request.rounds, LEAST_ROUNDS)
     for number in range(rounds):
         if number >= LEAST_ROUNDS and perf_counter() - started > request.budget:
             break
         for name, side in sides.items():
-            turns[name].append(take_turn(side, 0.0 if request.quick else 0.5))
+            turns[name].append(Turn(seconds_of(side, 0.0 if request.quick else 0.5), peaks[name]))
             say(f"  round {number + 1}, {name}: {turns[name][-1].seconds:.4g} s")
     return turns
 
 
-def take_turn(side: Side, least_seconds: float = 0.5) -> Turn:
-    """Memory comes from the first call; so do the seconds, unless it is short: then from the mean of further ones."""
+def peak_of(side: Side) -> float | None:
+    """Bytes of memory that one run needs above what is held before."""
     gc.collect()
     memory = PeakMemory()
+    side.run()
+    return memory.above_start()
+
+
+def seconds_of(side: Side, least_seconds: float = 0.5) -> float:
+    """Seconds of the whole job, from one run, or where that is short from the mean of more."""
+    gc.collect()
     started = perf_counter()
     side.run()
-    seconds, peak = perf_counter() - started, memory.above_start()
-    if seconds < least_seconds:  # the first call also paid for fresh memory
+    seconds = perf_counter() - started
+    if seconds < least_seconds:
         repeats = int(least_seconds / seconds) + 1
         started = perf_counter()
         for _ in range(repeats):
             side.run()
         seconds = (perf_counter() - started) / repeats
-    return Turn(seconds * side.scale, peak)
+    return seconds * side.scale
 
 
 def compare(name: str, peer: str, turns: Mapping[str, list[Turn]], goal: float | None = None, note: str = "") -> Row:

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks import measure, run
 from benchmarks.matrix_products import ProductRecorder, ProductReplay
-from benchmarks.measure import PeakMemory, Request, Side, Turn, alternate, compare, take_turn
+from benchmarks.measure import PeakMemory, Request, Side, Turn, alternate, compare, peak_of, seconds_of
 from benchmarks.profile import OUTSIDE, REST, report, room_of
 from benchmarks.synthetic import BEAUTY, ML_1M, SHARES, TOY, history_lengths, make_events
 from benchmarks.training import Experiment, SampledBatches
@@ -44,17 +44,18 @@ def test_synthetic_events_survive_the_5_core_whole():
 
 def test_sides_take_turns_and_three_rounds_are_run_whatever_the_budget(monkeypatch):
     order = []
-    monkeypatch.setattr(measure, "take_turn", lambda side, _: Turn(side.run() or 1.0, None))
+    monkeypatch.setattr(measure, "peak_of", lambda side: order.append("-"))
+    monkeypatch.setattr(measure, "seconds_of", lambda side, _: side.run() or 1.0)
     sides = {name: Side(lambda name=name: order.append(name)) for name in "ABC"}
     alternate(sides, Request(rounds=4))
-    assert "".join(order) == "ABCABCABCABC"
+    assert "".join(order) == "---ABCABCABCABC"
     order.clear()
     alternate(sides, Request(rounds=4, budget=0.0))
-    assert "".join(order) == "ABCABCABC"
+    assert "".join(order) == "---ABCABCABC"
 
 
 def test_seconds_are_scaled_to_the_whole_job():
-    assert take_turn(Side(lambda: time.sleep(0.02), scale=100.0), 0.0).seconds >= 2
+    assert seconds_of(Side(lambda: time.sleep(0.02), scale=100.0), 0.0) >= 2
 
 
 def test_a_ratio_is_of_one_round_and_figures_are_medians():
@@ -66,7 +67,7 @@ def test_a_ratio_is_of_one_round_and_figures_are_medians():
 
 @pytest.mark.skipif(PeakMemory().start is None, reason="this system does not tell a process its peak memory")
 def test_peak_memory_is_that_of_the_call_alone():
-    peaks = [take_turn(Side(lambda size=size: np.ones(size, np.uint8)), 0.0).peak for size in (200_000_000, 50_000_000)]
+    peaks = [peak_of(Side(lambda size=size: np.ones(size, np.uint8))) for size in (200_000_000, 50_000_000)]
     assert peaks == pytest.approx([200e6, 50e6], rel=0.1)
 
 
@@ -83,6 +84,14 @@ def test_the_floor_replays_the_products_of_forward_and_backward():
             product(*given, out=out)
         assert torch.equal(out, product(*given))
     assert sorted(tuple(out.shape) for *_, out in replay.calls) == [(4, 8), (5, 4), (5, 8)]
+
+
+def test_the_floor_adds_in_place_what_was_added_in_place():
+    total = torch.zeros(3, 2)
+    with ProductRecorder() as recorder:
+        total.addmm_(torch.ones(3, 4), torch.ones(4, 2))
+    ((_, given, out),) = ProductReplay(recorder).calls
+    assert out is given[0] and out.shape == (3, 2)
 
 
 def test_a_sample_of_batches_stands_for_its_epoch():
