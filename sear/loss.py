@@ -49,6 +49,21 @@ def soft_label_loss(user_PD: Tensor, item_VD: Tensor, target_PK: Tensor, decay: 
     return _ChunkedSoftLabelLoss.apply(user_PD, item_VD, target_PK, decay)
 
 
+def softmax_rows(score_CV: Tensor, scale: float) -> Tensor:
+    """Turn the scores into scale · softmax, in place; returns their log-sum-exp (C,)."""
+    if score_CV.device.type != "cpu":
+        return softmax_rows_plain(score_CV, scale)
+    from sear import score_softmax
+
+    return score_softmax.softmax_rows(score_CV, scale)
+
+
+def softmax_rows_plain(score_CV: Tensor, scale: float) -> Tensor:
+    log_sum_C = torch.logsumexp(score_CV, 1)
+    score_CV.sub_(log_sum_C[:, None]).exp_().mul_(scale)
+    return log_sum_C
+
+
 class _ChunkedSoftLabelLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx, user_PD, item_VD, target_PK, decay):
@@ -67,11 +82,10 @@ class _ChunkedSoftLabelLoss(torch.autograd.Function):
             chunk = slice(start, start + rows)
             target_CK, weight_CK = target_PK[chunk], weight_PK[chunk]
             score_CV = (user_PD[chunk] @ product_item_VD.T).to(exact)
-            log_sum_C = torch.logsumexp(score_CV, 1)
-            loss = loss + log_sum_C.sum() - (weight_CK * score_CV.gather(1, target_CK)).sum()
+            loss = loss - (weight_CK * score_CV.gather(1, target_CK)).sum()
+            loss = loss + softmax_rows(score_CV, 1 / positions).sum()
             if with_gradient:
-                score_CV.sub_(log_sum_C[:, None]).exp_()  # softmax, in place of the scores
-                score_CV.scatter_add_(1, target_CK, -weight_CK).div_(positions)
+                score_CV.scatter_add_(1, target_CK, weight_CK / -positions)
                 score_grad_CV = score_CV.to(user_PD.dtype)
                 torch.mm(score_grad_CV, product_item_VD, out=user_grad_PD[chunk])
                 if item_grad_VD.dtype == user_PD.dtype:

@@ -76,3 +76,21 @@ def test_no_tensor_is_larger_than_one_chunk_of_scores_or_the_item_table():
     with Watch():
         soft_label_loss(user, item, target, 2.0).backward()
     assert max(sizes) == max(loss.MIN_CHUNK_ROWS, loss.CHUNK_SCORES // items) * items < positions * items
+
+
+@pytest.mark.parametrize("items", [1, 2, 7, 16, 33, 1349])
+@pytest.mark.parametrize("dtype, exact", [(torch.float32, 2e-6), (torch.float64, 1e-14)])
+def test_softmax_of_rows_is_that_of_the_plain_reference(items, dtype, exact):
+    score = torch.randn(37, items, dtype=dtype) * 20 + 300
+    score[3], score[5, 0] = -50, 900
+    plain = score.clone()
+    log_sum = loss.softmax_rows(score, 0.25)
+    torch.testing.assert_close(log_sum, loss.softmax_rows_plain(plain, 0.25), rtol=exact, atol=0)
+    torch.testing.assert_close(score, plain, rtol=100 * exact, atol=exact)
+    torch.testing.assert_close(score.sum(1), torch.full((37,), 0.25, dtype=dtype), rtol=10 * exact, atol=0)
+
+
+def test_softmax_of_rows_keeps_what_is_no_number_visible():
+    score = torch.randn(4, 9)
+    score[1, 4] = float("nan")
+    assert loss.softmax_rows(score, 1.0).isnan().tolist() == [False, True, False, False]
