@@ -67,36 +67,47 @@ def softmax_rows_plain(score_CV: Tensor, scale: float) -> Tensor:
 class _ChunkedSoftLabelLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx, user_PD, item_VD, target_PK, decay):
-        if torch.is_autocast_enabled(user_PD.device.type):
-            user_PD = user_PD.to(torch.get_autocast_dtype(user_PD.device.type))
-        product_item_VD = item_VD.to(user_PD.dtype)
-        exact = torch.float64 if user_PD.dtype == torch.float64 else torch.float32
-        positions = len(user_PD)
-        weight_PK = soft_labels(target_PK, decay, exact)
-        loss = negative_entropy(target_PK, weight_PK).sum()
         with_gradient = any(ctx.needs_input_grad[:2])
-        user_grad_PD = torch.empty_like(user_PD) if with_gradient else None
-        item_grad_VD = torch.zeros_like(item_VD) if with_gradient else None
-        rows = max(MIN_CHUNK_ROWS, CHUNK_SCORES // len(item_VD))
-        for start in range(0, positions, rows):
-            chunk = slice(start, start + rows)
-            target_CK, weight_CK = target_PK[chunk], weight_PK[chunk]
-            score_CV = (user_PD[chunk] @ product_item_VD.T).to(exact)
-            loss = loss - (weight_CK * score_CV.gather(1, target_CK)).sum()
-            loss = loss + softmax_rows(score_CV, 1 / positions).sum()
-            if with_gradient:
-                score_CV.scatter_add_(1, target_CK, weight_CK / -positions)
-                score_grad_CV = score_CV.to(user_PD.dtype)
-                torch.mm(score_grad_CV, product_item_VD, out=user_grad_PD[chunk])
-                if item_grad_VD.dtype == user_PD.dtype:
-                    item_grad_VD.addmm_(score_grad_CV.T, user_PD[chunk])
-                else:  # autocast
-                    item_grad_VD += score_grad_CV.T @ user_PD[chunk]
-        if with_gradient:
-            ctx.save_for_backward(user_grad_PD, item_grad_VD)
-        return loss / positions
+        loss, ctx.gradients = _loss_and_gradients(user_PD, item_VD, target_PK, decay, with_gradient)
+        ctx.save_for_backward(user_PD, item_VD, target_PK)
+        ctx.decay = decay
+        return loss
 
     @staticmethod
     def backward(ctx, grad):
-        user_grad_PD, item_grad_VD = ctx.saved_tensors
-        return user_grad_PD * grad, item_grad_VD * grad, None, None
+        gradients, ctx.gradients = ctx.gradients, None  # given away, so that no second table of them is needed
+        if gradients is None:  # a second backward through the same graph
+            _, gradients = _loss_and_gradients(*ctx.saved_tensors, ctx.decay, True)
+        user_grad_PD, item_grad_VD = gradients
+        return user_grad_PD.mul_(grad), item_grad_VD.mul_(grad), None, None
+
+
+def _loss_and_gradients(user_PD, item_VD, target_PK, decay, with_gradient):
+    """The loss, and its gradients by users and items (None without); one buffer holds the scores of every chunk."""
+    if torch.is_autocast_enabled(user_PD.device.type):
+        user_PD = user_PD.to(torch.get_autocast_dtype(user_PD.device.type))
+    product_item_VD = item_VD.to(user_PD.dtype)
+    exact = torch.float64 if user_PD.dtype == torch.float64 else torch.float32
+    positions = len(user_PD)
+    weight_PK = soft_labels(target_PK, decay, exact)
+    loss = negative_entropy(target_PK, weight_PK).sum()
+    user_grad_PD = torch.empty_like(user_PD) if with_gradient else None
+    item_grad_VD = torch.zeros_like(item_VD) if with_gradient else None
+    rows = min(max(MIN_CHUNK_ROWS, CHUNK_SCORES // len(item_VD)), positions)
+    buffer_CV = user_PD.new_empty(rows, len(item_VD))
+    for start in range(0, positions, rows or 1):
+        chunk = slice(start, start + rows)
+        user_CD, target_CK, weight_CK = user_PD[chunk], target_PK[chunk], weight_PK[chunk]
+        score_CV = torch.mm(user_CD, product_item_VD.T, out=buffer_CV[: len(user_CD)]).to(exact)
+        loss = loss - (weight_CK * score_CV.gather(1, target_CK)).sum()
+        loss = loss + softmax_rows(score_CV, 1 / positions).sum()
+        if not with_gradient:
+            continue
+        score_CV.scatter_add_(1, target_CK, weight_CK / -positions)
+        score_grad_CV = score_CV.to(user_PD.dtype)
+        torch.mm(score_grad_CV, product_item_VD, out=user_grad_PD[chunk])
+        if item_grad_VD.dtype == user_PD.dtype:
+            item_grad_VD.addmm_(score_grad_CV.T, user_CD)
+        else:  # autocast
+            item_grad_VD += score_grad_CV.T @ user_CD
+    return loss / positions, (user_grad_PD, item_grad_VD) if with_gradient else None

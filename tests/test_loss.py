@@ -47,6 +47,26 @@ def test_gradients_pass_gradcheck():
     assert torch.autograd.gradcheck(lambda u, v: soft_label_loss(u, v, TARGETS, 0.7), (user, item))
 
 
+def test_a_second_backward_gives_the_same_gradients():
+    user, item = vectors()
+    value = soft_label_loss(user, item, TARGETS, 2.0)
+    first = torch.autograd.grad(value, (user, item), retain_graph=True)
+    for a, b in zip(first, torch.autograd.grad(value, (user, item)), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_autocast_gives_nearly_the_same_loss_and_gradients():
+    ours, theirs = vectors(torch.float32), vectors(torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = soft_label_loss(*ours, TARGETS, 2.0)
+    low.backward()
+    exact = soft_label_loss(*theirs, TARGETS, 2.0)
+    exact.backward()
+    assert low.dtype == torch.float32 and low.item() == pytest.approx(exact.item(), rel=0.02)
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine.grad, other.grad, rtol=0.1, atol=0.01)
+
+
 def test_one_target_is_plain_cross_entropy():
     user, item = vectors(torch.float32)
     expected = torch.nn.functional.cross_entropy(user @ item.T, TARGETS[:, 0])
