@@ -263,6 +263,12 @@ def test_a_tie_is_no_improvement_and_best_is_always_a_validated_epoch(here, monk
     assert torch.load(Path(done["run_folder"]) / "best.pth", weights_only=True)["epoch"] == 1
 
 
+def test_mixed_precision_learns_nearly_the_same(here):
+    exact, low = (run(here, epochs=1, dropout_prob=0.0, enable_amp=amp)["run_folder"] for amp in (False, True))
+    losses = [pd.read_csv(Path(folder) / "history.csv")["loss"].item() for folder in (exact, low)]
+    assert losses[0] != losses[1] and losses[1] == pytest.approx(losses[0], rel=0.01)
+
+
 def test_the_learning_rate_decays_every_epoch(here):
     folder = Path(run(here)["run_folder"])
     rates = pd.read_csv(folder / "history.csv")["lr"]
