@@ -64,6 +64,11 @@ class ProductRecorder(TorchDispatchMode):
         return total
 
 
+def _places(operands: tuple[Layout, ...], result: Layout) -> list[tuple[object, Layout]]:
+    """Where each tensor lies: what is written has a place of its own, so that no product feeds the next one."""
+    return [*enumerate(operands), ("out", result)]
+
+
 class ProductReplay:
     """The recorded products again: same shapes, strides and order, results written into memory that is already there.
 
@@ -74,7 +79,7 @@ class ProductReplay:
     def __init__(self, recorder: ProductRecorder):
         spans: dict[tuple, int] = defaultdict(int)
         for _, operands, result in recorder.calls:
-            for place, layout in enumerate((*operands, result)):
+            for place, layout in _places(operands, result):
                 key = (place, layout.dtype)
                 spans[key] = max(spans[key], layout.span)
         random = torch.Generator().manual_seed(2020)
@@ -83,7 +88,7 @@ class ProductReplay:
         for product, operands, result in recorder.calls:
             *given, out = (
                 torch.as_strided(memory[place, layout.dtype], layout.shape, layout.stride)
-                for place, layout in enumerate((*operands, result))
+                for place, layout in _places(operands, result)
             )
             self.calls.append((PRODUCTS[product][0], given, given[0] if product in IN_PLACE else out))
 

@@ -8,6 +8,7 @@ the gradient is taken in the same pass, so that no chunk is computed twice or ke
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 CHUNK_SCORES = 1 << 22  # scores held at once, 16 MB in float32
 MIN_CHUNK_ROWS = 32  # fewer rows make the matrix products slow
@@ -43,9 +44,12 @@ def soft_label_loss(user_PD: Tensor, item_VD: Tensor, target_PK: Tensor, decay: 
     Args:
         user_PD: user vectors, float (P, D).
         item_VD: the item table, float (V, D).
-        target_PK: the next K items, int64 (P, K), 0 = none; column 0 is never 0.
+        target_PK: the next K items, int64 (P, K), 0 = none; column 0 is never 0, P not either.
         decay: λ; the j-th target weighs exp(-λ j).
     """
+    assert len(user_PD), "no position carries loss"
+    if torch.is_autocast_enabled(user_PD.device.type):
+        user_PD = user_PD.to(torch.get_autocast_dtype(user_PD.device.type))
     return _ChunkedSoftLabelLoss.apply(user_PD, item_VD, target_PK, decay)
 
 
@@ -59,6 +63,7 @@ def softmax_rows(score_CV: Tensor, scale: float) -> Tensor:
 
 
 def softmax_rows_plain(score_CV: Tensor, scale: float) -> Tensor:
+    """The same by torch alone: CUDA's path, and the reference of the kernel."""
     log_sum_C = torch.logsumexp(score_CV, 1)
     score_CV.sub_(log_sum_C[:, None]).exp_().mul_(scale)
     return log_sum_C
@@ -74,6 +79,7 @@ class _ChunkedSoftLabelLoss(torch.autograd.Function):
         return loss
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad):
         gradients, ctx.gradients = ctx.gradients, None  # given away, so that no second table of them is needed
         if gradients is None:  # a second backward through the same graph
@@ -83,9 +89,7 @@ class _ChunkedSoftLabelLoss(torch.autograd.Function):
 
 
 def _loss_and_gradients(user_PD, item_VD, target_PK, decay, with_gradient):
-    """The loss, and its gradients by users and items (None without); one buffer holds the scores of every chunk."""
-    if torch.is_autocast_enabled(user_PD.device.type):
-        user_PD = user_PD.to(torch.get_autocast_dtype(user_PD.device.type))
+    """The loss, and its gradients by users and items (None without); one buffer takes the products of every chunk."""
     product_item_VD = item_VD.to(user_PD.dtype)
     exact = torch.float64 if user_PD.dtype == torch.float64 else torch.float32
     positions = len(user_PD)
@@ -95,7 +99,7 @@ def _loss_and_gradients(user_PD, item_VD, target_PK, decay, with_gradient):
     item_grad_VD = torch.zeros_like(item_VD) if with_gradient else None
     rows = min(max(MIN_CHUNK_ROWS, CHUNK_SCORES // len(item_VD)), positions)
     buffer_CV = user_PD.new_empty(rows, len(item_VD))
-    for start in range(0, positions, rows or 1):
+    for start in range(0, positions, rows):
         chunk = slice(start, start + rows)
         user_CD, target_CK, weight_CK = user_PD[chunk], target_PK[chunk], weight_PK[chunk]
         score_CV = torch.mm(user_CD, product_item_VD.T, out=buffer_CV[: len(user_CD)]).to(exact)

@@ -26,6 +26,8 @@ def train_rows(config) -> str:
     """
     everywhere = any(kind.__module__.startswith("sear.") for kind in config.model_class.__mro__)
     asked = config["train_rows"] or ("windows" if everywhere else "prefixes")
+    if asked not in ("windows", "prefixes"):
+        raise InputError(f"train_rows is {asked!r} - write windows or prefixes")
     if asked == "windows" and not everywhere:
         raise InputError(f"train_rows is windows, but {config['model']} {LAST_EVENT_ONLY} - write prefixes")
     return asked

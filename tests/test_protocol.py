@@ -34,6 +34,11 @@ def test_windows_for_a_model_that_learns_from_the_last_event_are_refused(dataset
         dataset(train_rows="windows").build()
 
 
+def test_other_training_rows_are_refused(dataset):
+    with pytest.raises(InputError, match="train_rows is 'prefix' - write windows or prefixes"):
+        dataset(train_rows="prefix").build()
+
+
 @pytest.mark.parametrize(
     "eval_args",
     [
