@@ -61,7 +61,7 @@ def test_a_second_backward_gives_the_same_gradients(low):
 def test_second_derivatives_are_refused():
     user, item = vectors()
     (slope,) = torch.autograd.grad(soft_label_loss(user, item, TARGETS, 2.0), user, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
+    with pytest.raises(RuntimeError, match="once_differentiable|does not require grad"):
         slope.sum().backward()
 
 
