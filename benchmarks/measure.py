@@ -41,7 +41,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Turn:
-    """One measurement of a side: seconds of the whole job; bytes of peak memory, None where unknown."""
+    """Seconds of the whole job in one round; bytes of peak memory, its own or the first run's, None where unknown."""
 
     seconds: float
     peak: float | None
@@ -49,7 +49,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: `ours` against `peer`, medians over the rounds; `ratio` above 1 means ours is faster."""
+    """A line of the table: `ours` against `peer`, medians over the rounds; `ratio` above 1: ours is faster."""
 
     name: str
     peer: str

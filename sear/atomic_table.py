@@ -61,14 +61,13 @@ def read_header(path: Path | str) -> dict[str, str]:
 def read_atomic(
     path: Path | str,
     columns: Iterable[str] | None = None,
-    optional: Iterable[str] = (),
     codes: Iterable[str] = (),
     exact: Iterable[str] = ("item_id",),
 ) -> pd.DataFrame:
     """The rows of an atomic file, in file order; row i stands on line i + 2 (unless quoted texts hold line breaks).
 
     Args:
-        columns: names to read, in this order (default: all); those in `optional` may be absent from the file.
+        columns: names to read, in this order (default: all).
         codes: token columns to return as pandas categories, which is leaner than one string a row.
         exact: the columns of an `.item` file that keep any CSV quoting: its ids.
 
@@ -79,9 +78,9 @@ def read_atomic(
     Raises:
         InputError: naming file, line and column.
     """
-    path, optional, codes = Path(path), set(optional), set(codes)
+    path, codes = Path(path), set(codes)
     types = read_header(path)
-    wanted = list(types) if columns is None else [name for name in columns if name in types or name not in optional]
+    wanted = list(types) if columns is None else list(columns)
     for name in wanted:
         if name not in types:
             raise InputError(f"{path} has no column {name!r} (it has: {', '.join(types)}) - add it, or mend load_col")

@@ -17,7 +17,9 @@ Move = Callable[[Interaction], Interaction]
 
 
 @torch.no_grad()
-def case_ranks(model, eval_data, to_device: Move, config, show_progress: bool = False):
+def case_ranks(
+    model, eval_data, to_device: Move, config, show_progress: bool = False
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Each target's rank among all items and, with `mask_history`, among those not in the user's full earlier history.
 
     Args:

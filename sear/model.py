@@ -11,13 +11,12 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 
+from sear.ablation import STREAMS
 from sear.errors import InputError
 from sear.layers import MambaLayer, StreamFusion, fuse_streams, residual_norm
 from sear.loss import soft_label_loss
 from sear.protocol import require_sear_dataset
 from sear.rating_encoding import AffineRating, rating_encoder
-
-STREAMS = ("semantic", "collaborative", "rating")
 
 
 class SEAR(SequentialRecommender):

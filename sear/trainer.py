@@ -44,7 +44,7 @@ class SEARTrainer(Trainer):
         self.eval_step = min(config["eval_step"], self.epochs)
         self.valid_metric, self.valid_metric_bigger = config["valid_metric"].lower(), config["valid_metric_bigger"]
         self.metrics, self.topk = config["metrics"], config["topk"]
-        self.enable_amp, self.mask_history = config["enable_amp"], config["mask_history"]
+        self.enable_amp = config["enable_amp"]
         self.start_epoch = self.cur_step = 0
         self.finished = False
         self.best_valid_score = -np.inf if self.valid_metric_bigger else np.inf
