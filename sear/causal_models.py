@@ -17,7 +17,7 @@ from recbole.utils import InputType
 from torch import Tensor, nn
 
 from sear.layers import MambaLayer, residual_norm
-from sear.loss import soft_label_loss
+from sear.loss import loss_targets, soft_label_loss
 
 
 class CausalModel(SequentialRecommender):
@@ -39,10 +39,10 @@ class CausalModel(SequentialRecommender):
 
     def calculate_loss(self, interaction) -> Tensor:
         """Mean loss over the batch's positions whose `target_id_list` begins with an item."""
-        target_BLK = interaction["target_id_list"]
-        wanted_BL = target_BLK[..., 0] != 0
-        user_PD = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])[wanted_BL]
-        return soft_label_loss(user_PD, self.item_table(), target_BLK[wanted_BL], self.soft_label_decay)
+        position_P, target_PK = loss_targets(interaction)
+        user_BLD = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+        user_PD = user_BLD.flatten(0, 1).index_select(0, position_P)
+        return soft_label_loss(user_PD, self.item_table(), target_PK, self.soft_label_decay)
 
     def user_vectors(self, interaction) -> Tensor:
         """(B, D): the user after the last event of each history."""

@@ -111,11 +111,10 @@ def usual_settings(dataset: str, model: str, overrides: Mapping[str, Any] | None
 
 def model_class(name: str) -> type:
     """The class behind a model name. Raises InputError for a RecBole model that is not sequential."""
-    if name in OWN_MODELS:
-        return getattr(importlib.import_module(OWN_MODELS[name]), name)
-    found = get_model(name)
+    own = name in OWN_MODELS
+    found = getattr(importlib.import_module(OWN_MODELS[name]), name) if own else get_model(name)
     torch.autograd.set_detect_anomaly(False)  # RecBole's SINE turns it on for everybody as soon as it is imported
-    if found.type != ModelType.SEQUENTIAL:
+    if not own and found.type != ModelType.SEQUENTIAL:
         raise InputError(f"model {name} is no sequential model - choose one of those that --help lists")
     return found
 

@@ -14,6 +14,21 @@ CHUNK_SCORES = 1 << 22  # scores held at once, 16 MB in float32
 MIN_CHUNK_ROWS = 32  # fewer rows make the matrix products slow
 
 
+def loss_targets(interaction) -> tuple[Tensor, Tensor]:
+    """Where a training batch carries loss, and for what: its positions whose `target_id_list` begins with an item.
+
+    Returns:
+        int64 (P,), the positions' numbers counted over B·L, and int64 (P, K), their targets. A SEARDataset's batches
+        bring the numbers along as `loss_position`: counting them on a GPU would make the host wait for it.
+    """
+    target_TK = interaction["target_id_list"].flatten(0, 1)
+    if "loss_position" in interaction.interaction:
+        position_P = interaction["loss_position"]
+    else:
+        position_P = target_TK[:, 0].nonzero().squeeze(1)
+    return position_P, target_TK.index_select(0, position_P)
+
+
 def soft_labels(target_PK: Tensor, decay: float, dtype: torch.dtype = torch.float32) -> Tensor:
     """Weights (P, K) of the targets: exp(-decay * j), normalised over the targets that exist (id 0 = none).
 

@@ -4,6 +4,7 @@ B batch, L length, M model width, D = expand * M channels, N states per channel,
 """
 
 import math
+from functools import cache
 from importlib.util import find_spec
 
 import torch
@@ -60,8 +61,7 @@ class Mamba(nn.Module):
             hidden_BLM.is_cuda
             and hidden_BLM.dtype != torch.float64  # mamba-ssm's kernel has no float64
             and 2 <= self.conv1d.kernel_size[0] <= 4  # nor causal-conv1d's another width
-            and find_spec("mamba_ssm") is not None
-            and find_spec("causal_conv1d") is not None
+            and _fused_kernels_installed()
         )
 
     def _forward_cuda(self, hidden_BLM: Tensor, A_DN: Tensor) -> Tensor:
@@ -80,6 +80,11 @@ class Mamba(nn.Module):
             delta_bias=self.dt_proj.bias.float(),
             delta_softplus=True,
         )
+
+
+@cache  # looking through the path for packages is slow, and a step asks once for each layer
+def _fused_kernels_installed() -> bool:
+    return find_spec("mamba_ssm") is not None and find_spec("causal_conv1d") is not None
 
 
 def _select(hidden_BLM: Tensor, wanted_P: Tensor | None) -> Tensor:

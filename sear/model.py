@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sear.ablation import STREAMS
 from sear.errors import InputError
 from sear.layers import MambaLayer, StreamFusion, fuse_streams, residual_norm
-from sear.loss import soft_label_loss
+from sear.loss import loss_targets, soft_label_loss
 from sear.protocol import require_sear_dataset
 from sear.rating_encoding import AffineRating, rating_encoder
 
@@ -161,23 +161,21 @@ class SEAR(SequentialRecommender):
         """(B, V): every item's score, padding id 0 included."""
         return user_BD @ self.item_decoder.weight.T
 
-    def forward(self, item_BL: Tensor, rating_BL: Tensor, wanted_BL: Tensor) -> Tensor:
-        """User vectors (P, D) at the positions where `wanted_BL` is True, row by row."""
-        wanted_P = wanted_BL.flatten().nonzero().squeeze(1)
+    def forward(self, item_BL: Tensor, rating_BL: Tensor, wanted_P: Tensor) -> Tensor:
+        """User vectors (P, D) at the positions with the numbers wanted_P, counted over B·L."""
         return torch.cat(self.encode(self.streams(item_BL, rating_BL), wanted_P), dim=-1)
 
     def calculate_loss(self, interaction) -> Tensor:
         """Mean soft-label loss over the batch's positions whose `target_id_list` begins with an item."""
-        target_BLK = interaction["target_id_list"]
-        wanted_BL = target_BLK[..., 0] != 0
-        user_PD = self.forward(interaction[self.ITEM_SEQ], interaction[self.RATING_SEQ], wanted_BL)
-        return soft_label_loss(user_PD, self.item_decoder.weight, target_BLK[wanted_BL], self.soft_label_decay)
+        position_P, target_PK = loss_targets(interaction)
+        user_PD = self.forward(interaction[self.ITEM_SEQ], interaction[self.RATING_SEQ], position_P)
+        return soft_label_loss(user_PD, self.item_decoder.weight, target_PK, self.soft_label_decay)
 
     def user_vectors(self, interaction) -> Tensor:
         """(B, D): the user after the last event of each history."""
         item_BL, length_B = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
-        last_BL = torch.arange(item_BL.shape[1], device=item_BL.device) == length_B[:, None] - 1
-        return self.forward(item_BL, interaction[self.RATING_SEQ], last_BL)
+        row_B = torch.arange(len(item_BL), device=item_BL.device)
+        return self.forward(item_BL, interaction[self.RATING_SEQ], row_B * item_BL.shape[1] + length_B - 1)
 
     def full_sort_predict(self, interaction) -> Tensor:
         """(B, V): every item's score for the next event of each history."""

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from sear.causal_conv import causal_conv_reference
-from sear.mamba import Mamba
+from sear.mamba import Mamba, _fused_kernels_installed
 from sear.selective_scan import selective_scan_reference
 
 
@@ -117,7 +117,9 @@ def stub_kernel(monkeypatch):
         module.__path__, module.mamba_inner_fn = [], mamba_inner_fn
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr("sear.mamba.find_spec", lambda name: sys.modules.get(name))
-    return calls
+    _fused_kernels_installed.cache_clear()
+    yield calls
+    _fused_kernels_installed.cache_clear()
 
 
 def test_on_cuda_the_fused_kernel_gets_everything_it_needs(stub_kernel):
@@ -147,6 +149,7 @@ def test_the_fused_kernel_is_left_alone_where_it_cannot_serve(stub_kernel, monke
     assert not Mamba(16, 8, 5, 2)._has_cuda_kernel(hidden.as_subclass(PretendedCuda))  # five taps
     assert not Mamba(16, 8, 4, 2)._has_cuda_kernel(hidden.double().as_subclass(PretendedCuda))
     monkeypatch.delitem(sys.modules, "causal_conv1d")
+    _fused_kernels_installed.cache_clear()
     assert not Mamba(16, 8, 4, 2)._has_cuda_kernel(hidden.as_subclass(PretendedCuda))
     assert not stub_kernel
 

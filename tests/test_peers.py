@@ -1,5 +1,7 @@
 """The models SEAR is measured against: what they learn from, what they may see, and how they are scored."""
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from sear.dataset import SEARDataset
 from sear.errors import InputError
 from sear.known_models import OWN_MODELS
 from sear.quick_start import evaluate, resume
-from sear.settings import own_files
+from sear.settings import PROJECT_ROOT, own_files
 from sear.trainer import SEARTrainer
 from tests.conftest import random_histories, tiny_config_root, write_atomic_files
 from tests.killed_run import run
@@ -41,6 +43,13 @@ def tiny(tmp_path, tiny_config):
 
 def test_every_peer_has_a_settings_file():
     assert set(OWN_MODELS) <= set(own_files("model"))
+
+
+def test_no_peer_leaves_torchs_anomaly_detection_on():
+    code = "import torch; from sear.configuration import model_class; model_class('SASRec')"
+    code += "; exit(torch.is_anomaly_enabled())"
+    found = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT)
+    assert found.returncode == 0  # it slows every backward pass
 
 
 @pytest.mark.parametrize("name", CAUSAL)

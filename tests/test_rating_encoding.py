@@ -123,7 +123,7 @@ def test_a_later_rating_or_padding_changes_nothing_before_it(encoding, later):
     found = []
     for third in (5.0, later):
         given = rows([3.0, NAN, third, 3.5], [3.0, NAN])
-        everywhere = torch.ones(2, 4, dtype=torch.bool)
+        everywhere = torch.arange(2 * 4)
         found.append(model(given["item_id_list"], given["rating_list"].double(), everywhere).detach().view(2, 4, -1))
     assert torch.equal(found[0][0, :2], found[1][0, :2]) and torch.equal(found[0][1], found[1][1])
     changed = (found[0] - found[1])[0, 2:].abs().amax(1)
