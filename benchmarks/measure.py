@@ -66,8 +66,8 @@ class Row:
 
 
 def alternate(sides: Mapping[str, Side], request: Request) -> dict[str, list[Turn]]:
-    """The turns of each side, taken A B C A B C … after a first run of each, which tells its memory and warms it up."""
-    peaks = {name: peak_of(side) for name, side in sides.items()}
+    """Turns taken A B C A B C …, after one run of each side that warms it up and one that tells its memory."""
+    peaks = {name: peak_when_warm(side) for name, side in sides.items()}
     turns: dict[str, list[Turn]] = {name: [] for name in sides}
     started, rounds = perf_counter(), 1 if request.quick else max(request.rounds, LEAST_ROUNDS)
     for number in range(rounds):
@@ -77,6 +77,12 @@ def alternate(sides: Mapping[str, Side], request: Request) -> dict[str, list[Tur
             turns[name].append(Turn(seconds_of(side, 0.0 if request.quick else 0.5), peaks[name]))
             say(f"  round {number + 1}, {name}: {turns[name][-1].seconds:.4g} s")
     return turns
+
+
+def peak_when_warm(side: Side) -> float | None:
+    """Bytes of a second run: only the first one compiles, imports and allocates what later ones keep."""
+    side.run()
+    return peak_of(side)
 
 
 def peak_of(side: Side) -> float | None:

@@ -1,7 +1,8 @@
-"""Where a training epoch's time goes, by room: python -m benchmarks.profile [--dataset NAME] [--batches N].
+"""Where a training epoch's time goes, by room: python -m benchmarks.profile [--dataset NAME] [--batches N] [--plain].
 
 torch.profiler sees every operation of torch and, under its class name, every compiled kernel. What runs inside the head
 and loss, the optimiser and the collate step is theirs, matrix products included; all other products are one room.
+--plain shows the epoch as plain torch: only the scan stays compiled.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import torch
 from tabulate import tabulate
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from benchmarks.training import plain_rooms
 from sear.environment import environment
 
 # rooms that own whatever happens inside them; the name of an operation decides
@@ -74,16 +76,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--dataset", default="ml-100k", choices=["ml-100k", "ml-1m", "beauty"])
     parser.add_argument("--batches", type=int, help="only so many of the epoch's batches, scaled to the epoch")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
+    parser.add_argument("--plain", action="store_true", help="plain torch instead of every fused room but the scan")
     asked = parser.parse_args(arguments)
     if asked.threads:
         torch.set_num_threads(asked.threads)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sear-benchmark-")))
+        if asked.plain:
+            stack.enter_context(plain_rooms())
         sample, wall, profiled, events = run(asked.dataset, asked.batches, folder)
     print(", ".join(f"{key} {value}" for key, value in environment("cpu").items()), end="\n\n")
     print(report(seconds_by_room(events), profiled, sample.scale))
     plain, watched = (f"{seconds * sample.scale:.2f} s" for seconds in (wall, profiled))
-    print(f"\n{asked.dataset}, {len(sample.chosen)} of {sample.total} batches, scaled x {sample.scale:.4g}")
+    rooms = "plain torch but for the scan, " if asked.plain else ""
+    print(f"\n{rooms}{asked.dataset}, {len(sample.chosen)} of {sample.total} batches, scaled x {sample.scale:.4g}")
     print(f"an epoch takes {plain}, {watched} with the profiler")
     return 0
 

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import json
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -88,6 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(error))
     if asked.threads:
         torch.set_num_threads(asked.threads)
+        os.environ["OMP_NUM_THREADS"] = str(asked.threads)  # for the rows that start processes of their own
     warnings.filterwarnings("ignore", module="recbole|torch|pandas")
     found = list(measure(names, Request(asked.quick, asked.rounds, asked.budget, asked.encoder)))
     rows, skipped = [row for row in found if isinstance(row, Row)], [line for line in found if isinstance(line, str)]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from recbole.data.dataset import SequentialDataset
 from recbole.model.sequential_recommender import SASRec
 from recbole.trainer import Trainer
 
+from sear import causal_conv, loss
 from sear.configuration import build_config
 from sear.dataset import SEARDataset
 from sear.model import SEAR
@@ -115,6 +117,18 @@ class Experiment:
         batches = len(loader)
         count = min(count, batches)
         return lambda: trainer._train_epoch(islice(loader, count), 0), batches / count, batches
+
+
+@contextmanager
+def plain_rooms() -> Iterator[None]:
+    """SEAR by the plain references of its fused rooms, all but the scan's, and by torch's plain AdamW."""
+    with (
+        patch("sear.sublayer._has_kernel", lambda _: False),
+        patch("sear.mamba.causal_conv", causal_conv.causal_conv_reference),
+        patch("sear.loss.softmax_rows", loss.softmax_rows_plain),
+        patch("sear.trainer.SEARTrainer._build_optimizer", Trainer._build_optimizer),
+    ):
+        yield
 
 
 @contextmanager

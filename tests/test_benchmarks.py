@@ -14,6 +14,7 @@ from benchmarks import measure, run
 from benchmarks.matrix_products import ProductRecorder, ProductReplay
 from benchmarks.measure import PeakMemory, Request, Side, Turn, alternate, compare, peak_of, seconds_of
 from benchmarks.profile import OUTSIDE, REST, report, room_of
+from benchmarks.profile import main as profile_main
 from benchmarks.synthetic import BEAUTY, ML_1M, SHARES, TOY, history_lengths, make_events
 from benchmarks.training import Experiment, SampledBatches
 from tests.tiny_encoder import make_tiny_encoder
@@ -48,10 +49,10 @@ def test_sides_take_turns_and_three_rounds_are_run_whatever_the_budget(monkeypat
     monkeypatch.setattr(measure, "seconds_of", lambda side, _: side.run() or 1.0)
     sides = {name: Side(lambda name=name: order.append(name)) for name in "ABC"}
     alternate(sides, Request(rounds=4))
-    assert "".join(order) == "---ABCABCABCABC"
+    assert "".join(order) == "A-B-C-ABCABCABCABC"
     order.clear()
     alternate(sides, Request(rounds=4, budget=0.0))
-    assert "".join(order) == "---ABCABCABC"
+    assert "".join(order) == "A-B-C-ABCABCABC"
 
 
 def test_seconds_are_scaled_to_the_whole_job():
@@ -158,3 +159,17 @@ def test_a_wrong_row_is_answered_with_the_right_ones(capsys):
 def test_the_readme_names_every_row():
     readme = (ROOT / "benchmarks" / "README.md").read_text()
     assert all(f"`--only {name}`" in readme for name in run.ROOMS)
+
+
+def test_a_profile_shows_where_an_epochs_time_goes_and_went_before_its_fused_rooms(capsys):
+    found = {}
+    for name, options in (("fused", []), ("plain", ["--plain"])):
+        assert profile_main(["--batches=1", *options]) == 0
+        found[name] = capsys.readouterr().out
+        assert re.search(r"\| scan +\| +\d", found[name]) and "ml-100k, 1 of 47 batches" in found[name]
+    assert "plain torch but for the scan" in found["plain"] and "plain" not in found["fused"]
+
+
+def test_bfloat16_and_dataset_build_run(capsys):
+    found = printed(capsys, "--only=bfloat16,dataset")
+    assert [row["peer"] for row in found["rows"]] == ["float32", "float32", "RecBole's SequentialDataset"]

@@ -1,9 +1,14 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sear.selective_scan import selective_scan, selective_scan_reference
+from sear.settings import PROJECT_ROOT
 
 NAMES = ("u", "delta", "A", "B", "C", "D", "z", "bias")
 
@@ -135,3 +140,19 @@ def test_half_precision_inputs_are_computed_in_float32():
     y = selective_scan(*inputs)
     assert y.dtype == torch.bfloat16
     assert torch.equal(y, selective_scan(*(tensor.float() for tensor in inputs)).bfloat16())
+
+
+def test_scan_and_convolution_equal_their_references_on_a_processor_with_narrower_vectors():
+    """Compiled anew for one with AVX2 only; on such a machine nothing else is tested here."""
+    code = """
+import torch
+from sear import lanes
+from sear.causal_conv import causal_conv, causal_conv_reference
+from tests.test_selective_scan import assert_scan_equals_reference, scan_inputs
+assert lanes.VECTOR_BYTES == 32
+assert_scan_equals_reference(scan_inputs(2, 37, 20, 5, torch.float64))
+x, weight, bias = torch.randn(2, 9, 20), torch.randn(20, 4), torch.randn(20)
+torch.testing.assert_close(causal_conv(x, weight, bias), causal_conv_reference(x, weight, bias))
+"""
+    narrow = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+avx,+fma,+sse4.2"}
+    subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, env=os.environ | narrow, check=True)
