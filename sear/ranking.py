@@ -1,7 +1,7 @@
 """The rank of every target among all items (SEAR's method: Protocol), without sorting, one chunk of scores at a time.
 
-B cases, C cases of one chunk, D vector width, V items incl. padding id 0, H events of the flat histories, P pairs of a
-case and an item of its history.
+B cases, C cases of one chunk, D vector width, V items incl. padding id 0, T items of one tile, H events of the flat
+histories, P pairs of a case and an item of its history.
 """
 
 from functools import cache
@@ -11,6 +11,8 @@ import torch
 
 from sear.errors import InputError
 
+TILE = (2048, 1024)  # cases x items: 8 MB of scores, counted before they leave the caches
+EXACT = 4096  # items counted in floating point at once, which stays exact
 CHUNK_BYTES = 64 << 20  # enough rows for a full-speed matrix product, small beside a (B, V) block at V = 42 k (690 MB)
 
 History = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # items_H, start_B, end_B
@@ -20,10 +22,12 @@ History = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # items_H, start_B, e
 def target_ranks(
     user_BD: torch.Tensor, item_VD: torch.Tensor, target_B: torch.Tensor, history: History | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Ranks under the scores `user_BD @ item_VD.T`, which are made and dropped chunk by chunk.
+    """Ranks under the scores `user_BD @ item_VD.T`, which are made and dropped piece by piece.
 
     Arguments and return as in `ranks_from_scores`.
     """
+    if user_BD.device.type == "cpu" and user_BD.dtype in (torch.float32, torch.float64) and history is None:
+        return _ranks_by_tiles(user_BD, item_VD, target_B), None
     rows = _chunk_rows(item_VD.T)
     scores_CV = user_BD.new_empty(min(rows, len(user_BD)), len(item_VD))
     ranks, masked_ranks = [], []
@@ -38,6 +42,34 @@ def target_ranks(
     if not ranks:
         return np.empty(0, np.int64), None if history is None else np.empty(0, np.int64)
     return np.concatenate(ranks), None if history is None else np.concatenate(masked_ranks)
+
+
+def _ranks_by_tiles(user_BD: torch.Tensor, item_VD: torch.Tensor, target_B: torch.Tensor) -> np.ndarray:
+    """int64 (B,): the ranks, from scores that exist for one tile of cases and items at a time."""
+    assert not len(target_B) or 1 <= target_B.min() <= target_B.max() < len(item_VD), "a target is no item"
+    rows, width = TILE
+    scores = user_BD.new_empty(min(rows, len(user_BD)) * max(rows // 8, width))
+
+    def product(user_CD, item_TD):  # in one piece of memory, as fresh pages would cost a third of it
+        shape = len(user_CD), len(item_TD)
+        return torch.mm(user_CD, item_TD.T, out=scores[: shape[0] * shape[1]].view(shape))
+
+    above_B = torch.zeros_like(target_B)
+    # the targets' own scores, by the same kind of product: a tie is one to the last bit
+    cases = zip(user_BD.split(rows // 8), target_B.split(rows // 8), strict=True)
+    limit_B = torch.cat([product(user_CD, item_VD[target_C]).diagonal().clone() for user_CD, target_C in cases])
+    for case in range(0, len(user_BD), rows):
+        part = slice(case, case + rows)
+        for first in range(0, len(item_VD), width):
+            scores_CT = product(user_BD[part], item_VD[first : first + width])
+            _add_items_above(scores_CT, first, target_B[part], limit_B[part], above_B[part])
+    return _ranks(above_B).numpy()
+
+
+def _ranks(above_B: torch.Tensor) -> torch.Tensor:
+    if (above_B < 0).any():
+        raise InputError("scores are NaN - the training diverged: lower learning_rate and train again")
+    return above_B + 1
 
 
 @torch.no_grad()
@@ -65,11 +97,9 @@ def ranks_from_scores(
     if scores_BV.dtype not in (torch.float32, torch.float64):
         scores_BV = scores_BV.float()
     count = _count_above_compiled if scores_BV.device.type == "cpu" else count_above
-    above = count(scores_BV, target_B)
-    if (above < 0).any():
-        raise InputError("scores are NaN - the training diverged: lower learning_rate and train again")
-    masked = None if history is None else above - _history_above(scores_BV, target_B, history)
-    return (above + 1).cpu().numpy(), None if masked is None else (masked + 1).cpu().numpy()
+    rank_B = _ranks(count(scores_BV, target_B))
+    masked_B = None if history is None else rank_B - _history_above(scores_BV, target_B, history)
+    return rank_B.cpu().numpy(), None if masked_B is None else masked_B.cpu().numpy()
 
 
 def _chunk_rows(scores_BV: torch.Tensor) -> int:
@@ -93,31 +123,45 @@ def _count_above_in_part(scores_CV: torch.Tensor, target_C1: torch.Tensor) -> to
 
 def _count_above_compiled(scores_BV: torch.Tensor, target_B: torch.Tensor) -> torch.Tensor:
     """`count_above` at the speed of reading the scores once."""
+    above_B, limit_B = torch.zeros_like(target_B), scores_BV.gather(1, target_B[:, None]).squeeze(1)
+    _add_items_above(scores_BV.contiguous(), 0, target_B, limit_B, above_B)
+    return above_B
+
+
+def _add_items_above(scores_CT, first: int, target_C, limit_C, above_C) -> None:
+    """Add the items from number `first` on that outrank targets with the scores limit_C; -1 once there is a NaN."""
     from sear.compiled import run_in_parallel
 
-    above_B = torch.empty_like(target_B)
-    arrays = (scores_BV.contiguous().numpy(), target_B.contiguous().numpy(), above_B.numpy())
-    run_in_parallel(_compiled_counter(), len(target_B), *arrays)
-    return above_B
+    arrays = [tensor.contiguous().numpy() for tensor in (target_C, limit_C)]
+    run_in_parallel(_compiled_counter(), len(target_C), scores_CT.numpy(), first, *arrays, above_C.numpy())
 
 
 @cache
 def _compiled_counter():
     from sear.compiled import compiled
 
+    @compiled(reorder_sums=True)
+    def counted(scores, limit, ties):
+        """How many scores are above the limit, or with `ties` equal to it; -1 where one is NaN."""
+        zero, one = scores.dtype.type(0), scores.dtype.type(1)  # counted fastest in numbers as wide as the scores
+        above = equal = spoilt = zero
+        for item in range(len(scores)):
+            above += one if scores[item] > limit else zero
+            equal += one if scores[item] == limit else zero
+            spoilt += one if scores[item] != scores[item] else zero
+        return -1 if spoilt else int(above + equal if ties else above)
+
     @compiled
-    def count(start, stop, scores_BV, target_B, above_B):
+    def count(start, stop, scores_CT, first, target_C, limit_C, above_C):
         for row in range(start, stop):
-            scores, target = scores_BV[row], target_B[row]
-            limit = scores[target]
-            above = spoilt = 0
-            for item in range(1, target):  # two loops, so that neither has to look at ids
-                above += scores[item] >= limit
-                spoilt += scores[item] != scores[item]
-            for item in range(target, len(scores)):
-                above += scores[item] > limit
-                spoilt += scores[item] != scores[item]
-            above_B[row] = -1 if spoilt else above
+            scores, target, limit = scores_CT[row], target_C[row] - first, limit_C[row]
+            total = -1 if limit != limit else above_C[row]
+            for begin in range(max(1 - first, 0), len(scores), EXACT):
+                lower = min(max(target, begin), begin + EXACT, len(scores))
+                higher = min(max(target + 1, begin), begin + EXACT)
+                parts = counted(scores[begin:lower], limit, True), counted(scores[higher : begin + EXACT], limit, False)
+                total = -1 if total < 0 or min(parts) < 0 else total + parts[0] + parts[1]
+            above_C[row] = total
 
     return count
 

@@ -80,8 +80,10 @@ def test_ranks_equal_those_of_sorting(rows, dtype):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_compiled_count_equals_the_plain_one(threads):
     generator = torch.Generator().manual_seed(0)
-    scores = torch.randn(37, 1003, generator=generator).round(decimals=1)  # rounded, so that hundreds are equal
-    target = torch.randint(1, 1003, (37,), generator=generator)
+    items = 2 * ranking.EXACT + 9
+    scores = torch.randn(37, items, generator=generator).round(decimals=1)  # rounded, so that hundreds are equal
+    target = torch.randint(1, items, (37,), generator=generator)
+    target[:3] = torch.tensor([ranking.EXACT, ranking.EXACT + 1, items - 1])
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -108,10 +110,34 @@ def test_chunks_do_not_change_the_ranks(monkeypatch):
     assert target_ranks(users, items, target)[1] is None
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("tile", [(8, 1), (8, 7), (16, 39), (64, 64)])
+def test_tiles_do_not_change_the_ranks(monkeypatch, tile, dtype):
+    generator = torch.Generator().manual_seed(3)
+    users = torch.randint(-2, 3, (39, 6), generator=generator).to(dtype)  # exact products, many of them equal
+    items = torch.randint(-2, 3, (40, 6), generator=generator).to(dtype)
+    target = torch.arange(1, 40)  # so at every place of a tile
+    expected = [naive_rank(*pair) for pair in zip(users @ items.T, target.tolist(), strict=True)]
+    monkeypatch.setattr(ranking, "TILE", tile)
+    assert list(target_ranks(users, items, target)[0]) == expected
+
+
+@pytest.mark.parametrize("item", [1, 2, 3])
+def test_a_nan_in_any_tile_is_an_error(monkeypatch, item):
+    items = torch.ones(4, 3)
+    items[item] = float("nan")
+    monkeypatch.setattr(ranking, "TILE", (8, 2))
+    with pytest.raises(InputError, match="NaN"):
+        target_ranks(torch.ones(5, 3), items, torch.full((5,), 2))
+    items[item], items[0] = 1.0, float("nan")
+    assert target_ranks(torch.ones(5, 3), items, torch.full((5,), 2))[0].tolist() == [2] * 5  # padding never counts
+
+
 def test_no_cases_give_no_ranks():
     nobody = torch.empty(0, dtype=torch.int64)
     ranks, masked = target_ranks(torch.empty(0, 6), torch.ones(40, 6), nobody, (nobody, nobody, nobody))
     assert ranks.shape == masked.shape == (0,)
+    assert target_ranks(torch.empty(0, 6), torch.ones(40, 6), nobody)[0].shape == (0,)
 
 
 @pytest.mark.parametrize("item", [1, 2, 3])
