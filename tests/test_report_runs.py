@@ -1,4 +1,5 @@
 import os
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -6,6 +7,7 @@ import pytest
 from scipy import stats
 
 from sear.errors import InputError
+from sear.report import make_report
 from sear.report.examples import example_cases, examples
 from sear.report.freeze import freeze
 from sear.report.rows import compare_rows, rows_of
@@ -110,3 +112,18 @@ def test_examples_keep_the_last_events_and_the_first_titles():
 def test_example_cases_are_spread_over_all_users_and_never_repeat():
     assert example_cases(943).tolist()[:: len(example_cases(943)) - 1] == [0, 942] and len(example_cases(943)) == 12
     assert example_cases(3).tolist() == [0, 1, 2]
+
+
+def test_variants_are_named_by_what_differs_from_most_runs_even_where_none_is_plain(tmp_path):
+    for seed, changes in enumerate([{"k": 1}, {"stride": 5}, {"k": 9, "stride": 5}, {"decay": [1, 2]}]):
+        write_run(tmp_path, [1, 2, 3], seed=seed, **{"k": 4, "stride": 2, "decay": [3]} | changes)
+    named = [run.variant for run in sorted(read_runs([tmp_path]), key=lambda run: run.seed)]
+    assert named == ["k=1", "stride=5", "k=9, stride=5", "decay=[1, 2]"]
+
+
+def test_a_variants_long_name_leaves_room_for_its_interval(tmp_path):
+    for seed, changes in enumerate([{}, {}, {"a_rather_long_setting": "with_a_long_value", "and": "another", "k": 5}]):
+        write_run(tmp_path, np.arange(1, 40) + seed, seed=seed, **{"a_rather_long_setting": 1, "and": 2} | changes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns where labels leave no room
+        make_report([tmp_path], tmp_path / "report")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from sear.report.rows import Row, Tests, mean
 from sear.report.summaries import group_numbers, metric_name
 
 MOST_MODELS = 8  # bars thinner than this many allow are not read
+LABEL_WIDTH = 26  # characters of a row's label in one line
 
 
 def group_bars(name: str, title: str, rows: Sequence[Row], key: str, what: str, metric: str, folder: Path) -> Figure:
@@ -94,7 +96,9 @@ def effects(
 ) -> Figure:
     """Difference to the reference with its 95 % interval, a line per row."""
     others = [row for row in rows if (row.label, metric) in tests]
-    with axes(SIZE[0], 0.9 + 0.28 * len(others)) as ax:
+    labels = ["\n".join(wrap(row.label, LABEL_WIDTH, break_long_words=False)) for row in others]
+    lines = max((label.count("\n") + 1 for label in labels), default=1)
+    with axes(SIZE[0], 0.9 + (0.12 + 0.16 * lines) * len(others)) as ax:
         for place, row in enumerate(others):
             c = tests[row.label, metric].comparison
             sure = tests[row.label, metric].mark
@@ -102,7 +106,7 @@ def effects(
             ax.plot([c.low, c.high], [place, place], color=colour, linewidth=2.2, solid_capstyle="round")
             ax.plot(c.difference, place, "o" if sure else "s", color=colour, markersize=6)
         ax.axvline(0, color=LIGHT["ink"], linewidth=1)
-        ax.set_yticks(range(len(others)), [row.label for row in others], color=LIGHT["ink"], fontsize=FONT)
+        ax.set_yticks(range(len(others)), labels, color=LIGHT["ink"], fontsize=FONT)
         ax.invert_yaxis()
         ax.locator_params(axis="x", nbins=5)
         ax.grid(False, axis="y")

@@ -31,7 +31,7 @@ class Run:
         cases: DataFrame of str `user, target`, so ordered; None in a frozen cell.
         cases_hash: equal for two runs exactly when they hold the same cases.
         settings: its config.yaml; empty in a frozen cell.
-        variant: how its settings differ from the other runs of its model, "" for the most common ones.
+        variant: how its settings differ from the other runs of its model, "" where they are the most common ones.
         history: its history.csv; None where there is none.
         examples: its examples.json, see sear/report/examples.py.
     """
@@ -147,19 +147,23 @@ def _json(path: Path) -> object:
 def name_variants(runs: Iterable[Run]) -> None:
     """Set `variant` where runs of one model and ablation differ in more than seed and place.
 
-    The settings that most runs share are the plain ones; the others are named by the keys that differ from them.
+    The value that most runs have is a key's plain one; a run is named by its keys that differ from that.
     """
     families: dict[tuple, list[Run]] = {}
     for run in runs:
         if run.settings:
             families.setdefault((run.dataset, run.model, run.ablate), []).append(run)
     for family in families.values():
-        texts = [json.dumps(_of_the_result(run.settings), sort_keys=True, default=str) for run in family]
-        plain = _of_the_result(family[texts.index(max(texts, key=texts.count))].settings)
-        for run in family:
-            own = _of_the_result(run.settings)
-            different = [key for key in {**plain, **own} if own.get(key) != plain.get(key)]
-            run.variant = ", ".join(f"{key}={own.get(key)}" for key in different)
+        settings = [_of_the_result(run.settings) for run in family]
+        keys = dict.fromkeys(key for own in settings for key in own)
+        plain = {key: _most_common([own.get(key) for own in settings]) for key in keys}
+        for run, own in zip(family, settings, strict=True):
+            run.variant = ", ".join(f"{key}={own.get(key)}" for key in keys if own.get(key) != plain[key])
+
+
+def _most_common(values: list) -> object:
+    """The first of the most frequent values, which need not be hashable."""
+    return max(values, key=values.count)
 
 
 def _of_the_result(settings: Mapping) -> dict:
