@@ -1,5 +1,6 @@
 """Checkpoints as plain dictionaries: written aside and renamed, read with `weights_only=True`, and checked."""
 
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from sear.atomic_table import write_aside
 from sear.errors import InputError
 
 FORMAT = "sear-checkpoint-1"
+LAST = "-last.pth"  # how the last checkpoint of a plain script's trainer is named beside the best
 
 
 def save_checkpoint(path: Path | str, state: dict[str, Any]) -> None:
@@ -72,3 +74,61 @@ def load_weights(model: torch.nn.Module, name: str, path: Path | str, state: dic
         fault = str(error).splitlines()[1].strip()
         raise InputError(f"{path} does not fit this model ({fault}) - use the settings it was trained with") from None
     model.load_other_parameter(state["other_parameter"])
+
+
+class Checkpoints:
+    """What a trainer keeps of itself: the best epoch's weights, and the last epoch with all that going on needs."""
+
+    def set_checkpoints(self, best: Path, last: Path) -> None:
+        self.saved_model_file, self.last_model_file = str(best), str(last)
+
+    def state(self, epoch: int) -> dict:
+        """What both checkpoints hold; plain values and tensors only."""
+        return {
+            "model": self.config["model"],
+            "dataset": self.config["dataset"],
+            "catalogue": self.catalogue,
+            "epoch": epoch,
+            "cur_step": self.cur_step,
+            "finished": self.finished,
+            "best_epoch": self.best_epoch,
+            "best_valid_score": float(self.best_valid_score),
+            "best_valid_result": dict(self.best_valid_result) if self.best_valid_result else None,
+            "history": self.history,
+            "fit_seconds": self.fit_seconds,
+            "state_dict": self.model.state_dict(),
+            "other_parameter": self.model.other_parameter(),
+            "text_sums": text_sums(self.model),
+        }
+
+    def _save(self, epoch: int, improved: bool) -> None:
+        """The best first: if the last is lost to a stop between the two, its epoch is run again, to the same end."""
+        state = self.state(epoch)
+        if improved:
+            save_checkpoint(self.saved_model_file, state)
+        optimizer = {"optimizer": self.optimizer.state_dict(), "scheduler": self.scheduler.state_dict()}
+        save_checkpoint(self.last_model_file, state | optimizer)
+
+    def resume_checkpoint(self, resume_file) -> None:
+        """Go on after the epoch of a last checkpoint. Raises InputError where the file is not one."""
+        state = load_checkpoint(resume_file, self.device, self.catalogue)
+        if "optimizer" not in state:
+            raise InputError(f"{resume_file} holds no optimizer state - resume from the last checkpoint, not the best")
+        self._load_weights(resume_file, state)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.start_epoch, self.cur_step, self.finished = state["epoch"] + 1, state["cur_step"], state["finished"]
+        self.best_valid_score, self.best_epoch = state["best_valid_score"], state["best_epoch"]
+        result = state["best_valid_result"]
+        self.best_valid_result = OrderedDict(result) if result else None
+        self.history, self.fit_seconds = state["history"], state["fit_seconds"]
+        if (name := str(resume_file)).endswith(LAST):  # one of our own names: go on with that pair of files
+            self.set_checkpoints(Path(name.removesuffix(LAST) + ".pth"), Path(name))
+
+    def load_best(self, path=None) -> None:
+        """Put the weights of the best epoch, or of another checkpoint, into the model."""
+        path = path or self.saved_model_file
+        self._load_weights(path, load_checkpoint(path, self.device, self.catalogue))
+
+    def _load_weights(self, path, state: dict) -> None:
+        load_weights(self.model, self.config["model"], path, state)

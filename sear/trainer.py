@@ -15,17 +15,15 @@ from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
 from sear.case_ranks import case_ranks
-from sear.checkpoint import load_checkpoint, load_weights, save_checkpoint, text_sums
+from sear.checkpoint import LAST, Checkpoints
 from sear.errors import InputError
 from sear.evaluation import metrics_by_row, summarise
 from sear.protocol import require_sear_dataset
 from sear.randomness import seed_all, step_seed
 from sear.run_log import describe_epoch
 
-LAST = "-last.pth"  # how the last checkpoint of a plain script's trainer is named beside the best
 
-
-class SEARTrainer(Trainer):
+class SEARTrainer(Checkpoints, Trainer):
     """Trains any RecBole sequential model on a SEARDataset.
 
     After each epoch the best and the last checkpoint are written aside and renamed; `resume_checkpoint` goes on from
@@ -58,9 +56,6 @@ class SEARTrainer(Trainer):
         self.on_epoch_end = None  # called after the checkpoints of an epoch are written
         name = str(Path(config["checkpoint_dir"]) / f"{config['model']}-{get_local_time()}")
         self.set_checkpoints(Path(f"{name}.pth"), Path(f"{name}{LAST}"))
-
-    def set_checkpoints(self, best: Path, last: Path) -> None:
-        self.saved_model_file, self.last_model_file = str(best), str(last)
 
     def _build_optimizer(self, **kwargs) -> torch.optim.Optimizer:
         optimizer = super()._build_optimizer(**kwargs)
@@ -157,57 +152,6 @@ class SEARTrainer(Trainer):
             return interaction
         pinned = {name: value.pin_memory() for name, value in interaction.interaction.items()}
         return Interaction({name: value.to(self.device, non_blocking=True) for name, value in pinned.items()})
-
-    def state(self, epoch: int) -> dict:
-        """What the last checkpoint holds, besides the weights; plain values and tensors only."""
-        return {
-            "model": self.config["model"],
-            "dataset": self.config["dataset"],
-            "catalogue": self.catalogue,
-            "epoch": epoch,
-            "cur_step": self.cur_step,
-            "finished": self.finished,
-            "best_epoch": self.best_epoch,
-            "best_valid_score": float(self.best_valid_score),
-            "best_valid_result": dict(self.best_valid_result) if self.best_valid_result else None,
-            "history": self.history,
-            "fit_seconds": self.fit_seconds,
-            "state_dict": self.model.state_dict(),
-            "other_parameter": self.model.other_parameter(),
-            "text_sums": text_sums(self.model),
-        }
-
-    def _save(self, epoch: int, improved: bool) -> None:
-        """The best first: if the last is lost to a stop between the two, its epoch is run again, to the same end."""
-        state = self.state(epoch)
-        if improved:
-            save_checkpoint(self.saved_model_file, state)
-        optimizer = {"optimizer": self.optimizer.state_dict(), "scheduler": self.scheduler.state_dict()}
-        save_checkpoint(self.last_model_file, state | optimizer)
-
-    def resume_checkpoint(self, resume_file) -> None:
-        """Go on after the epoch of a last checkpoint. Raises InputError where the file is not one."""
-        state = load_checkpoint(resume_file, self.device, self.catalogue)
-        if "optimizer" not in state:
-            raise InputError(f"{resume_file} holds no optimizer state - resume from the last checkpoint, not the best")
-        self._load_weights(resume_file, state)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        self.start_epoch, self.cur_step, self.finished = state["epoch"] + 1, state["cur_step"], state["finished"]
-        self.best_valid_score, self.best_epoch = state["best_valid_score"], state["best_epoch"]
-        result = state["best_valid_result"]
-        self.best_valid_result = OrderedDict(result) if result else None
-        self.history, self.fit_seconds = state["history"], state["fit_seconds"]
-        if (name := str(resume_file)).endswith(LAST):  # one of our own names: go on with that pair of files
-            self.set_checkpoints(Path(name.removesuffix(LAST) + ".pth"), Path(name))
-
-    def load_best(self, path=None) -> None:
-        """Put the weights of the best epoch, or of another checkpoint, into the model."""
-        path = path or self.saved_model_file
-        self._load_weights(path, load_checkpoint(path, self.device, self.catalogue))
-
-    def _load_weights(self, path, state: dict) -> None:
-        load_weights(self.model, self.config["model"], path, state)
 
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False) -> OrderedDict:
         """Mean metrics over the cases of `eval_data`, e.g. {"hit@10": …}, in one pass over them."""
