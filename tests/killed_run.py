@@ -23,7 +23,7 @@ def arm(moment: str, patch) -> None:
     from sear import checkpoint, quick_start, trainer
 
     steps, written = [], []
-    step, save, torch_save = trainer.SEARTrainer._train_step, trainer.save_checkpoint, checkpoint.torch.save
+    step, save, torch_save = trainer.SEARTrainer._train_step, checkpoint.save_checkpoint, checkpoint.torch.save
 
     def counted_step(self, *arguments):
         steps.append(1)
@@ -44,7 +44,7 @@ def arm(moment: str, patch) -> None:
             die()
 
     patch.setattr(trainer.SEARTrainer, "_train_step", counted_step)
-    patch.setattr(trainer, "save_checkpoint", counted_save)
+    patch.setattr(checkpoint, "save_checkpoint", counted_save)
     patch.setattr(checkpoint.torch, "save", torn_save)
     if moment == "report":
         patch.setattr(quick_start, "write_metrics", die)
