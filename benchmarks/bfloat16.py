@@ -23,6 +23,5 @@ def rows(request: Request) -> Iterator[Row]:
                 experiment = Experiment(dataset, data_path, enable_amp=enable_amp, **settings)
                 sample = experiment.windows(count)
                 sides[name] = Side(experiment.train(sample), sample.scale)
-                sides[name].run()  # compiles
             note = f"{len(sample.chosen)} batches of the epoch's {sample.total}, x {sample.scale:.4g}"
             yield compare(f"epoch in bfloat16, {dataset}", "float32", alternate(sides, request), note=note)

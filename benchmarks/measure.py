@@ -41,7 +41,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Turn:
-    """Seconds of the whole job in one round; bytes of peak memory, its own or the first run's, None where unknown."""
+    """Seconds of the whole job in one round; bytes of peak memory, its own or an earlier run's, None where unknown."""
 
     seconds: float
     peak: float | None

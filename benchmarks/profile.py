@@ -19,7 +19,6 @@ import torch
 from tabulate import tabulate
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from benchmarks.training import plain_rooms
 from sear.environment import environment
 
 # rooms that own whatever happens inside them; the name of an operation decides
@@ -83,6 +82,8 @@ def main(arguments: list[str] | None = None) -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sear-benchmark-")))
         if asked.plain:
+            from benchmarks.training import plain_rooms
+
             stack.enter_context(plain_rooms())
         sample, wall, profiled, events = run(asked.dataset, asked.batches, folder)
     print(", ".join(f"{key} {value}" for key, value in environment("cpu").items()), end="\n\n")

@@ -39,7 +39,8 @@ class CausalModel(SequentialRecommender):
 
     def calculate_loss(self, interaction) -> Tensor:
         """Mean loss over the batch's positions whose `target_id_list` begins with an item."""
-        position_P, target_PK = loss_targets(interaction)
+        at = interaction.interaction.get("loss_position")
+        position_P, target_PK = loss_targets(interaction["target_id_list"], at)
         user_BLD = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
         user_PD = user_BLD.flatten(0, 1).index_select(0, position_P)
         return soft_label_loss(user_PD, self.item_table(), target_PK, self.soft_label_decay)

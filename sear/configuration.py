@@ -111,9 +111,9 @@ def usual_settings(dataset: str, model: str, overrides: Mapping[str, Any] | None
 
 def model_class(name: str) -> type:
     """The class behind a model name. Raises InputError for a RecBole model that is not sequential."""
-    own = name in OWN_MODELS
+    own, asked_for = name in OWN_MODELS, torch.is_anomaly_enabled()
     found = getattr(importlib.import_module(OWN_MODELS[name]), name) if own else get_model(name)
-    torch.autograd.set_detect_anomaly(False)  # RecBole's SINE turns it on for everybody as soon as it is imported
+    torch.autograd.set_detect_anomaly(asked_for)  # RecBole's SINE turns it on for everybody as soon as it is imported
     if not own and found.type != ModelType.SEQUENTIAL:
         raise InputError(f"model {name} is no sequential model - choose one of those that --help lists")
     return found

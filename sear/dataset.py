@@ -92,8 +92,7 @@ class SEARDataset(DatasetEvents, DatasetText, SequentialDataset):
 
         Returns:
             Interaction of user_id (B,), item_id (B,) the event after the last, item_id_list (B, L), rating_list
-            (B, L) NaN = none, item_length (B,) and, for training rows, target_id_list (B, L, soft_label_length) and
-            loss_position (P,), see sear.loss.loss_targets.
+            (B, L) NaN = none, item_length (B,) and, for training rows, target_id_list (B, L, soft_label_length).
         """
         if self.rows is None:
             return super().__getitem__(index, join)
@@ -112,9 +111,7 @@ class SEARDataset(DatasetEvents, DatasetText, SequentialDataset):
         if self.rows.loss_count[index[0]] and self.config["soft_label_length"]:
             k = self.config["soft_label_length"]
             items = self.inter_feat[self.iid_field].numpy()
-            targets = history.future_targets(items, self.rows, index, width, k)
-            batch["target_id_list"] = torch.from_numpy(targets)
-            batch["loss_position"] = torch.from_numpy(np.flatnonzero(targets[..., 0]))
+            batch["target_id_list"] = torch.from_numpy(history.future_targets(items, self.rows, index, width, k))
         return Interaction(batch)
 
     @property

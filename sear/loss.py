@@ -1,9 +1,9 @@
 """Soft labels over the next K items and their loss, without a (B, V) label matrix.
 
-P positions that carry loss, V items incl. padding id 0, K soft-label length, D width of a user vector. The KL
-divergence from the labels to softmax(scores) is sum_j w_j (logsumexp(scores) - scores[target_j]) minus the labels'
-entropy, so only the K targets of a position are ever written down. Scores exist for one chunk of positions at a time;
-the gradient is taken in the same pass, so that no chunk is computed twice or kept.
+B rows of a batch, L their length, T = B·L, P positions that carry loss, V items incl. padding id 0, K soft-label
+length, D width of a user vector. The KL divergence from the labels to softmax(scores) is sum_j w_j (logsumexp(scores) -
+scores[target_j]) minus the labels' entropy, so only the K targets of a position are ever written down. Scores exist for
+one chunk of positions at a time; the gradient is taken in the same pass, so that no chunk is computed twice or kept.
 """
 
 import torch
@@ -14,18 +14,15 @@ CHUNK_SCORES = 1 << 22  # scores held at once, 16 MB in float32
 MIN_CHUNK_ROWS = 32  # fewer rows make the matrix products slow
 
 
-def loss_targets(interaction) -> tuple[Tensor, Tensor]:
-    """Where a training batch carries loss, and for what: its positions whose `target_id_list` begins with an item.
+def loss_targets(target_BLK: Tensor, position_P: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Which positions of a batch carry loss, and for what: those whose targets begin with an item.
 
     Returns:
-        int64 (P,), the positions' numbers counted over B·L, and int64 (P, K), their targets. A SEARDataset's batches
-        bring the numbers along as `loss_position`: counting them on a GPU would make the host wait for it.
+        int64 (P,), their numbers counted over B·L, and int64 (P, K), their targets. SEARTrainer counts the numbers
+        before it moves a batch to a GPU, and they come back as they are: counted there, they would make the host wait.
     """
-    target_TK = interaction["target_id_list"].flatten(0, 1)
-    if "loss_position" in interaction.interaction:
-        position_P = interaction["loss_position"]
-    else:
-        position_P = target_TK[:, 0].nonzero().squeeze(1)
+    target_TK = target_BLK.flatten(0, 1)
+    position_P = target_TK[:, 0].nonzero().squeeze(1) if position_P is None else position_P
     return position_P, target_TK.index_select(0, position_P)
 
 

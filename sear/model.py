@@ -167,12 +167,13 @@ class SEAR(SequentialRecommender):
 
     def calculate_loss(self, interaction) -> Tensor:
         """Mean soft-label loss over the batch's positions whose `target_id_list` begins with an item."""
-        position_P, target_PK = loss_targets(interaction)
+        at = interaction.interaction.get("loss_position")
+        position_P, target_PK = loss_targets(interaction["target_id_list"], at)
         user_PD = self.forward(interaction[self.ITEM_SEQ], interaction[self.RATING_SEQ], position_P)
         return soft_label_loss(user_PD, self.item_decoder.weight, target_PK, self.soft_label_decay)
 
     def user_vectors(self, interaction) -> Tensor:
-        """(B, D): the user after the last event of each history."""
+        """(B, D): the user after the last event of each history, which has one at least."""
         item_BL, length_B = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
         row_B = torch.arange(len(item_BL), device=item_BL.device)
         return self.forward(item_BL, interaction[self.RATING_SEQ], row_B * item_BL.shape[1] + length_B - 1)

@@ -4,7 +4,7 @@ B cases, C cases of one chunk, D vector width, V items incl. padding id 0, T ite
 histories, P pairs of a case and an item of its history.
 """
 
-from functools import cache
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ import torch
 from sear.errors import InputError
 
 TILE = (2048, 1024)  # cases x items: 8 MB of scores, counted before they leave the caches
-EXACT = 4096  # items counted in floating point at once, which stays exact
+OWN = 256  # targets whose own scores are made at once: of a square of products only the diagonal is needed
 CHUNK_BYTES = 64 << 20  # enough rows for a full-speed matrix product, small beside a (B, V) block at V = 42 k (690 MB)
 
 History = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # items_H, start_B, end_B
@@ -24,9 +24,13 @@ def target_ranks(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Ranks under the scores `user_BD @ item_VD.T`, which are made and dropped piece by piece.
 
+    With a history, on CUDA and for few cases or items the pieces are whole rows, else tiles of cases and items.
     Arguments and return as in `ranks_from_scores`.
     """
-    if user_BD.device.type == "cpu" and user_BD.dtype in (torch.float32, torch.float64) and history is None:
+    target_B = target_B.to(user_BD.device, torch.int64)
+    _check(target_B, len(user_BD), len(item_VD))
+    many = len(user_BD) >= OWN and len(item_VD) >= TILE[1]
+    if many and history is None and user_BD.device.type == "cpu" and user_BD.dtype in (torch.float32, torch.float64):
         return _ranks_by_tiles(user_BD, item_VD, target_B), None
     rows = _chunk_rows(item_VD.T)
     scores_CV = user_BD.new_empty(min(rows, len(user_BD)), len(item_VD))
@@ -45,31 +49,49 @@ def target_ranks(
 
 
 def _ranks_by_tiles(user_BD: torch.Tensor, item_VD: torch.Tensor, target_B: torch.Tensor) -> np.ndarray:
-    """int64 (B,): the ranks, from scores that exist for one tile of cases and items at a time."""
-    assert not len(target_B) or 1 <= target_B.min() <= target_B.max() < len(item_VD), "a target is no item"
-    rows, width = TILE
-    scores = user_BD.new_empty(min(rows, len(user_BD)) * max(rows // 8, width))
+    """int64 (B,): the ranks, from scores that exist for one tile at a time.
 
-    def product(user_CD, item_TD):  # in one piece of memory, as fresh pages would cost a third of it
+    No product is narrower than the others, for it would round another way, and equal items would not tie.
+    """
+    from sear.rank_count import add_items_above
+
+    rows, width = min(TILE[0], len(user_BD)), TILE[1]
+    memory = user_BD.new_empty(max(rows * width, OWN * OWN))  # one for all: fresh pages cost a third of a product
+
+    def product(user_CD, item_TD):
         shape = len(user_CD), len(item_TD)
-        return torch.mm(user_CD, item_TD.T, out=scores[: shape[0] * shape[1]].view(shape))
+        return torch.mm(user_CD, item_TD.T, out=memory[: shape[0] * shape[1]].view(shape))
 
-    above_B = torch.zeros_like(target_B)
-    # the targets' own scores, by the same kind of product: a tie is one to the last bit
-    cases = zip(user_BD.split(rows // 8), target_B.split(rows // 8), strict=True)
-    limit_B = torch.cat([product(user_CD, item_VD[target_C]).diagonal().clone() for user_CD, target_C in cases])
-    for case in range(0, len(user_BD), rows):
-        part = slice(case, case + rows)
-        for first in range(0, len(item_VD), width):
-            scores_CT = product(user_BD[part], item_VD[first : first + width])
-            _add_items_above(scores_CT, first, target_B[part], limit_B[part], above_B[part])
+    limits = []
+    for start, skip in _pieces(len(user_BD), OWN):
+        piece = slice(start, start + OWN)
+        limits.append(product(user_BD[piece], item_VD[target_B[piece]]).diagonal()[skip:].clone())
+    limit_B, above_B = torch.cat(limits), torch.zeros_like(target_B)
+    for start, skip in _pieces(len(user_BD), rows):
+        part = slice(start + skip, start + rows)
+        for first, counted in _pieces(len(item_VD), width):
+            scores_CT = product(user_BD[start : start + rows], item_VD[first : first + width])
+            add_items_above(scores_CT[skip:], first, counted, target_B[part], limit_B[part], above_B[part])
     return _ranks(above_B).numpy()
 
 
+def _pieces(length: int, size: int) -> Iterator[tuple[int, int]]:
+    """(start, skip) of pieces of one size that cover range(length); the last begins with `skip` that are covered."""
+    for first in range(0, length, size):
+        start = min(first, length - size)
+        yield start, first - start
+
+
 def _ranks(above_B: torch.Tensor) -> torch.Tensor:
+    """1 + the items above. Raises InputError where NaN kept them from being counted."""
     if (above_B < 0).any():
         raise InputError("scores are NaN - the training diverged: lower learning_rate and train again")
     return above_B + 1
+
+
+def _check(target_B: torch.Tensor, cases: int, items: int) -> None:
+    assert target_B.shape == (cases,), (target_B.shape, cases)
+    assert not cases or 1 <= target_B.min() <= target_B.max() < items, "a target is no item"
 
 
 @torch.no_grad()
@@ -92,8 +114,7 @@ def ranks_from_scores(
         InputError: a score is NaN, which no comparison would notice: the target would seem to rank first.
     """
     target_B = target_B.to(scores_BV.device, torch.int64)
-    assert scores_BV.ndim == 2 and target_B.shape == scores_BV.shape[:1], (scores_BV.shape, target_B.shape)
-    assert not len(target_B) or 1 <= target_B.min() <= target_B.max() < scores_BV.shape[1], "a target is no item"
+    _check(target_B, *scores_BV.shape)
     if scores_BV.dtype not in (torch.float32, torch.float64):
         scores_BV = scores_BV.float()
     count = _count_above_compiled if scores_BV.device.type == "cpu" else count_above
@@ -122,48 +143,12 @@ def _count_above_in_part(scores_CV: torch.Tensor, target_C1: torch.Tensor) -> to
 
 
 def _count_above_compiled(scores_BV: torch.Tensor, target_B: torch.Tensor) -> torch.Tensor:
-    """`count_above` at the speed of reading the scores once."""
+    """`count_above` by a kernel."""
+    from sear.rank_count import add_items_above
+
     above_B, limit_B = torch.zeros_like(target_B), scores_BV.gather(1, target_B[:, None]).squeeze(1)
-    _add_items_above(scores_BV.contiguous(), 0, target_B, limit_B, above_B)
+    add_items_above(scores_BV, 0, 0, target_B, limit_B, above_B)
     return above_B
-
-
-def _add_items_above(scores_CT, first: int, target_C, limit_C, above_C) -> None:
-    """Add the items from number `first` on that outrank targets with the scores limit_C; -1 once there is a NaN."""
-    from sear.compiled import run_in_parallel
-
-    arrays = [tensor.contiguous().numpy() for tensor in (target_C, limit_C)]
-    run_in_parallel(_compiled_counter(), len(target_C), scores_CT.numpy(), first, *arrays, above_C.numpy())
-
-
-@cache
-def _compiled_counter():
-    from sear.compiled import compiled
-
-    @compiled(reorder_sums=True)
-    def counted(scores, limit, ties):
-        """How many scores are above the limit, or with `ties` equal to it; -1 where one is NaN."""
-        zero, one = scores.dtype.type(0), scores.dtype.type(1)  # counted fastest in numbers as wide as the scores
-        above = equal = spoilt = zero
-        for item in range(len(scores)):
-            above += one if scores[item] > limit else zero
-            equal += one if scores[item] == limit else zero
-            spoilt += one if scores[item] != scores[item] else zero
-        return -1 if spoilt else int(above + equal if ties else above)
-
-    @compiled
-    def count(start, stop, scores_CT, first, target_C, limit_C, above_C):
-        for row in range(start, stop):
-            scores, target, limit = scores_CT[row], target_C[row] - first, limit_C[row]
-            total = -1 if limit != limit else above_C[row]
-            for begin in range(max(1 - first, 0), len(scores), EXACT):
-                lower = min(max(target, begin), begin + EXACT, len(scores))
-                higher = min(max(target + 1, begin), begin + EXACT)
-                parts = counted(scores[begin:lower], limit, True), counted(scores[higher : begin + EXACT], limit, False)
-                total = -1 if total < 0 or min(parts) < 0 else total + parts[0] + parts[1]
-            above_C[row] = total
-
-    return count
 
 
 def _history_above(scores_BV: torch.Tensor, target_B: torch.Tensor, history: History) -> torch.Tensor:

@@ -18,6 +18,7 @@ from sear.case_ranks import case_ranks
 from sear.checkpoint import LAST, Checkpoints
 from sear.errors import InputError
 from sear.evaluation import metrics_by_row, summarise
+from sear.loss import loss_targets
 from sear.protocol import require_sear_dataset
 from sear.randomness import seed_all, step_seed
 from sear.run_log import describe_epoch
@@ -150,7 +151,10 @@ class SEARTrainer(Checkpoints, Trainer):
     def _to_device(self, interaction: Interaction) -> Interaction:
         if self.device.type == "cpu":
             return interaction
-        pinned = {name: value.pin_memory() for name, value in interaction.interaction.items()}
+        fields = dict(interaction.interaction)
+        if "target_id_list" in fields:
+            fields["loss_position"], _ = loss_targets(fields["target_id_list"])
+        pinned = {name: value.pin_memory() for name, value in fields.items()}
         return Interaction({name: value.to(self.device, non_blocking=True) for name, value in pinned.items()})
 
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False) -> OrderedDict:

@@ -1,6 +1,7 @@
 """The benchmarks run at toy size, and what their figures rest on is right. No figure of theirs is tested."""
 
 import json
+import os
 import re
 import time
 from collections import Counter
@@ -148,6 +149,14 @@ def test_a_table_names_its_peers_and_notes(capsys):
     assert run.main(["--quick", "--only=loss"]) == 0
     shown = capsys.readouterr().out
     assert "| loss, 300 items [1]" in shown and "dense label matrix" in shown and "\n[1] 64 positions" in shown
+
+
+def test_threads_asked_for_reach_processes_of_their_own_too(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    asked = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    assert run.main([*QUICK, "--only=loss", "--threads=1"]) == 0
+    assert asked == [1] and os.environ["OMP_NUM_THREADS"] == "1"
 
 
 def test_a_wrong_row_is_answered_with_the_right_ones(capsys):

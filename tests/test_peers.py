@@ -45,8 +45,8 @@ def test_every_peer_has_a_settings_file():
     assert set(OWN_MODELS) <= set(own_files("model"))
 
 
-def test_no_peer_leaves_torchs_anomaly_detection_on():
-    code = "import torch; from sear.configuration import model_class; model_class('SASRec')"
+def test_no_peer_switches_torchs_anomaly_detection_on():
+    code = "import torch; from sear.configuration import model_class; model_class('SASRec'); model_class('SINE')"
     code += "; exit(torch.is_anomaly_enabled())"
     found = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT)
     assert found.returncode == 0  # it slows every backward pass

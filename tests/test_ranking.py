@@ -1,5 +1,8 @@
 """Ranks against sorting in float64, with ties, padding, histories and NaN."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 from sear import ranking
 from sear.errors import InputError
 from sear.ranking import count_above, ranks_from_scores, target_ranks
+from sear.settings import PROJECT_ROOT
 
 
 def naive_rank(scores, target, left_out=()):
@@ -80,15 +84,15 @@ def test_ranks_equal_those_of_sorting(rows, dtype):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_compiled_count_equals_the_plain_one(threads):
     generator = torch.Generator().manual_seed(0)
-    items = 2 * ranking.EXACT + 9
+    items = 1003
     scores = torch.randn(37, items, generator=generator).round(decimals=1)  # rounded, so that hundreds are equal
     target = torch.randint(1, items, (37,), generator=generator)
-    target[:3] = torch.tensor([ranking.EXACT, ranking.EXACT + 1, items - 1])
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         for view in (scores, scores[:, :500], scores.T.contiguous().T):
             within = target % (view.shape[1] - 1) + 1
+            within[:2] = torch.tensor([1, view.shape[1] - 1])
             assert torch.equal(ranking._count_above_compiled(view, within), count_above(view, within))
     finally:
         torch.set_num_threads(before)
@@ -110,27 +114,65 @@ def test_chunks_do_not_change_the_ranks(monkeypatch):
     assert target_ranks(users, items, target)[1] is None
 
 
+@pytest.fixture
+def small_tiles(monkeypatch):
+    def set_sizes(rows, width, own):
+        monkeypatch.setattr(ranking, "TILE", (rows, width))
+        monkeypatch.setattr(ranking, "OWN", own)
+
+    return set_sizes
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("tile", [(8, 1), (8, 7), (16, 39), (64, 64)])
-def test_tiles_do_not_change_the_ranks(monkeypatch, tile, dtype):
+@pytest.mark.parametrize("sizes", [(8, 1, 8), (8, 7, 5), (16, 39, 39), (64, 40, 16)])
+def test_tiles_do_not_change_the_ranks(small_tiles, sizes, dtype):
     generator = torch.Generator().manual_seed(3)
     users = torch.randint(-2, 3, (39, 6), generator=generator).to(dtype)  # exact products, many of them equal
-    items = torch.randint(-2, 3, (40, 6), generator=generator).to(dtype)
-    target = torch.arange(1, 40)  # so at every place of a tile
-    expected = [naive_rank(*pair) for pair in zip(users @ items.T, target.tolist(), strict=True)]
-    monkeypatch.setattr(ranking, "TILE", tile)
-    assert list(target_ranks(users, items, target)[0]) == expected
+    items = torch.randint(-2, 3, (40, 6), generator=generator).to(dtype).requires_grad_()
+    target = torch.arange(1, 40, dtype=torch.int32)  # so at every place of a tile
+    expected = [naive_rank(*pair) for pair in zip((users @ items.T).detach(), target.tolist(), strict=True)]
+    small_tiles(*sizes)
+    ranks, _ = target_ranks(users, items, target)
+    assert list(ranks) == expected and ranks.dtype == np.int64
+
+
+@pytest.mark.parametrize("cases", [1, 5, 257, 2049, 2304])
+@pytest.mark.parametrize("items", [40, 1025, 1030])
+def test_equal_items_tie_whatever_the_sizes(cases, items):
+    generator = torch.Generator().manual_seed(4)
+    users, item = torch.randn(cases, 192, generator=generator), torch.randn(192, generator=generator)
+    target = torch.randint(1, items, (cases,), generator=generator)
+    assert np.array_equal(target_ranks(users, item.repeat(items, 1), target)[0], target.numpy())
 
 
 @pytest.mark.parametrize("item", [1, 2, 3])
-def test_a_nan_in_any_tile_is_an_error(monkeypatch, item):
-    items = torch.ones(4, 3)
+def test_a_nan_in_any_tile_is_an_error(small_tiles, item):
+    items, target = torch.ones(4, 3), torch.full((5,), 2)
     items[item] = float("nan")
-    monkeypatch.setattr(ranking, "TILE", (8, 2))
+    small_tiles(2, 2, 2)
     with pytest.raises(InputError, match="NaN"):
-        target_ranks(torch.ones(5, 3), items, torch.full((5,), 2))
+        target_ranks(torch.ones(5, 3), items, target)
     items[item], items[0] = 1.0, float("nan")
-    assert target_ranks(torch.ones(5, 3), items, torch.full((5,), 2))[0].tolist() == [2] * 5  # padding never counts
+    assert target_ranks(torch.ones(5, 3), items, target)[0].tolist() == [2] * 5  # padding never counts
+
+
+def test_as_many_targets_as_cases_are_asked_for():
+    with pytest.raises(AssertionError):
+        target_ranks(torch.ones(5, 3), torch.ones(4, 3), torch.ones(3, dtype=torch.int64))
+
+
+def test_the_counter_is_compiled_once_for_all_processes():
+    code = """
+import torch
+from sear import ranking, rank_count
+ranking.ranks_from_scores(torch.ones(2, 5), torch.tensor([1, 2]))
+print(rank_count._count.stats.cache_hits and sum(rank_count._count.stats.cache_hits.values()))
+"""
+    for _ in range(2):
+        last = subprocess.run(
+            [sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True
+        )
+    assert int(last.stdout) > 0
 
 
 def test_no_cases_give_no_ranks():
