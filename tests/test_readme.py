@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sear.request import parse
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -32,3 +34,13 @@ def test_the_tree_names_every_room():
     tree = README.partition("## The house")[2].partition("## Cite")[0]
     rooms = [path.name for path in (ROOT / "sear").glob("*.py") if path.name != "__init__.py"]
     assert set(re.findall(r"\b\w+\.py\b", tree)) == {*rooms, "custom_trainer.py"}
+
+
+def test_every_command_line_that_it_shows_is_understood(tmp_path):
+    shown = re.findall(r"^python custom_trainer\.py(.*?)(?:  #.*)?$", README, re.M)
+    assert len(shown) > 8
+    for words in shown:
+        for place, value in {"=N": "=1", "RUN_DIR": str(tmp_path), "any_key=value": "epochs=1"}.items():
+            words = words.replace(place, value)
+        if not re.search("my.yaml|mydata", words):  # files of the reader's own
+            parse(words.split())
