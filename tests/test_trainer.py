@@ -54,6 +54,21 @@ def test_no_size_in_a_step_depends_on_what_the_device_holds(make, name, monkeypa
     assert user_BD.shape == (8, trainer.model.item_table().shape[1])
 
 
+@pytest.mark.parametrize("learner", ["adamw", "adam"])
+def test_the_optimisers_one_pass_makes_the_steps_of_torchs_plain_one(make, learner):
+    found = []
+    for fused in (True, False):
+        trainer, loaders = make("SEAR", learner=learner, weight_decay=0.01)
+        assert all(group["fused"] for group in trainer.optimizer.param_groups)
+        for group in trainer.optimizer.param_groups:
+            group["fused"] = fused
+        for _ in range(3):
+            step(trainer, loaders)
+        found.append([parameter.detach() for parameter in trainer.model.parameters()])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
 class TestOnCuda:
     pytestmark = on_gpu
 
