@@ -24,13 +24,12 @@ def target_ranks(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Ranks under the scores `user_BD @ item_VD.T`, which are made and dropped piece by piece.
 
-    With a history, on CUDA and for few cases or items the pieces are whole rows, else tiles of cases and items.
+    With a history and on CUDA the pieces are whole rows, else tiles of cases and items.
     Arguments and return as in `ranks_from_scores`.
     """
     target_B = target_B.to(user_BD.device, torch.int64)
     _check(target_B, len(user_BD), len(item_VD))
-    many = len(user_BD) >= OWN and len(item_VD) >= TILE[1]
-    if many and history is None and user_BD.device.type == "cpu" and user_BD.dtype in (torch.float32, torch.float64):
+    if history is None and user_BD.device.type == "cpu" and user_BD.dtype in (torch.float32, torch.float64):
         return _ranks_by_tiles(user_BD, item_VD, target_B), None
     rows = _chunk_rows(item_VD.T)
     scores_CV = user_BD.new_empty(min(rows, len(user_BD)), len(item_VD))
@@ -51,10 +50,14 @@ def target_ranks(
 def _ranks_by_tiles(user_BD: torch.Tensor, item_VD: torch.Tensor, target_B: torch.Tensor) -> np.ndarray:
     """int64 (B,): the ranks, from scores that exist for one tile at a time.
 
-    No product is narrower than the others, for it would round another way, and equal items would not tie.
+    No product is narrower than the others, for it would round another way, and equal items would not tie: few cases or
+    items are filled up with zeros, and the last piece of many overlaps the one before.
     """
     from sear.rank_count import add_items_above
 
+    cases, items = len(user_BD), len(item_VD)
+    user_BD, item_VD = _filled_up(user_BD, OWN), _filled_up(item_VD, TILE[1])
+    target_B = _filled_up(target_B[:, None], OWN).squeeze(1)
     rows, width = min(TILE[0], len(user_BD)), TILE[1]
     memory = user_BD.new_empty(max(rows * width, OWN * OWN))  # one for all: fresh pages cost a third of a product
 
@@ -71,8 +74,14 @@ def _ranks_by_tiles(user_BD: torch.Tensor, item_VD: torch.Tensor, target_B: torc
         part = slice(start + skip, start + rows)
         for first, counted in _pieces(len(item_VD), width):
             scores_CT = product(user_BD[start : start + rows], item_VD[first : first + width])
-            add_items_above(scores_CT[skip:], first, counted, target_B[part], limit_B[part], above_B[part])
-    return _ranks(above_B).numpy()
+            scores_CT = scores_CT[skip:, : items - first]
+            add_items_above(scores_CT, first, counted, target_B[part], limit_B[part], above_B[part])
+    return _ranks(above_B[:cases]).numpy()
+
+
+def _filled_up(rows: torch.Tensor, least: int) -> torch.Tensor:
+    missing = least - len(rows)
+    return rows if missing <= 0 else torch.cat([rows, rows.new_zeros(missing, rows.shape[1])])
 
 
 def _pieces(length: int, size: int) -> Iterator[tuple[int, int]]:

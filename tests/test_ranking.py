@@ -136,13 +136,20 @@ def test_tiles_do_not_change_the_ranks(small_tiles, sizes, dtype):
     assert list(ranks) == expected and ranks.dtype == np.int64
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("cases", [1, 5, 257, 2049, 2304])
-@pytest.mark.parametrize("items", [40, 1025, 1030])
-def test_equal_items_tie_whatever_the_sizes(cases, items):
+@pytest.mark.parametrize("items", [40, 130, 1025, 1030])
+def test_equal_items_tie_whatever_the_sizes(cases, items, threads):
     generator = torch.Generator().manual_seed(4)
     users, item = torch.randn(cases, 192, generator=generator), torch.randn(192, generator=generator)
     target = torch.randint(1, items, (cases,), generator=generator)
-    assert np.array_equal(target_ranks(users, item.repeat(items, 1), target)[0], target.numpy())
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        ranks, _ = target_ranks(users, item.repeat(items, 1), target)
+    finally:
+        torch.set_num_threads(before)
+    assert np.array_equal(ranks, target.numpy())
 
 
 @pytest.mark.parametrize("item", [1, 2, 3])
