@@ -4,7 +4,7 @@ import sys
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numba.core.codegen import get_host_cpu_features
 
@@ -42,8 +42,9 @@ def assert_same(computed, expected, tolerance, floor=1e-30):
 
 def assert_scan_equals_reference(inputs):
     expected = value_and_gradients(selective_scan_reference, inputs, torch.float64)
-    assert_same(value_and_gradients(selective_scan, inputs, torch.float32), expected, 5e-6)
-    assert_same(value_and_gradients(selective_scan, inputs, torch.float64), expected, 1e-13)
+    for dtype, tolerance in ((torch.float32, 5e-6), (torch.float64, 1e-13)):
+        cancelled = torch.finfo(dtype).eps * inputs[0].shape[:2].numel() ** 0.5  # of sums over all steps
+        assert_same(value_and_gradients(selective_scan, inputs, dtype), expected, tolerance, cancelled)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 17, 100, 128, 129, 300])
@@ -53,6 +54,7 @@ def test_scan_equals_reference_at_every_length(length):
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 70), st.integers(1, 9), st.integers(1, 40), st.integers(1, 9), st.integers(0, 999))
+@example(52, 2, 1, 1, 344)  # the gradient of D nearly cancels
 def test_scan_equals_reference_at_widths_that_fill_no_vector(batch, length, channels, states, seed):
     assert_scan_equals_reference(scan_inputs(batch, length, channels, states, torch.float32, seed))
 
