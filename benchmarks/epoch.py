@@ -36,7 +36,6 @@ def _rows(request: Request, dataset: str, folder: Path) -> Iterator[Row]:
     say(f"epoch-{dataset}: SASRec's data, by RecBole")
     sasrec, sasrec_scale, sasrec_batches = experiment.sasrec(1 if request.quick else SASREC_BATCHES, folder)
     train_ours = experiment.train(ours)
-    train_ours()  # compiles
     with ProductRecorder() as recorder:
         train_ours()
     replay = ProductReplay(recorder)

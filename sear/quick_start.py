@@ -22,7 +22,7 @@ from sear.report.examples import write_examples
 from sear.run_command import command_of
 from sear.run_figures import case_figures, case_rows, tables
 from sear.run_folder import held, new_run_folder, read_run, write_cases, write_config, write_history, write_metrics
-from sear.run_log import RunLog, Terminal
+from sear.run_log import RunLog, Terminal, describe_dataset
 from sear.setting_rules import read_settings
 from sear.settings import PROJECT_ROOT, shown
 from sear.summary import append_summary, read_summary
@@ -136,17 +136,13 @@ class _Run:
         init_seed(config["seed"], config["reproducibility"])
         started = perf_counter()
         dataset = SEARDataset(config)
-        statistics = dataset.statistics
-        logger.info(
-            f"{config['dataset']}: {statistics['users']:,} users, {statistics['items']:,} items, "
-            f"{statistics['interactions']:,} interactions"
-        )
+        logger.info(describe_dataset(config["dataset"], dataset.statistics))
         self.train_data, self.valid_data, self.test_data = data_preparation(config, dataset)
         self.dataset = self.train_data._dataset
         self.seconds["data"] = perf_counter() - started
         started = perf_counter()
         build = model_class(config["model"])
-        if config["model"] == "SEAR" and self._reads_text():
+        if config["model"] == "SEAR" and (config["text_init"] or "semantic" in config["streams"]):
             build.check_catalogue(config, dataset.item_num)  # before an hour of encoding, not after
             self.dataset.item_text_embedding()
         self.seconds["text"] = perf_counter() - started
@@ -154,9 +150,6 @@ class _Run:
         self.model = build(config, self.dataset).to(config["device"])
         self.trainer = getattr(self.model, "trainer_class", SEARTrainer)(config, self.model)
         self.trainer.catalogue = self.dataset.catalogue_hash
-
-    def _reads_text(self) -> bool:
-        return self.config["text_init"] or "semantic" in self.config["streams"]
 
     def _set_checkpoints(self) -> None:
         self.trainer.set_checkpoints(self.folder / "best.pth", self.folder / "last.pth")

@@ -100,6 +100,10 @@ class Terminal(_RootHandler):
         sys.stdout.flush()
 
 
+def describe_dataset(name: str, statistics: dict) -> str:
+    return "{name}: {users:,} users, {items:,} items, {interactions:,} interactions".format(name=name, **statistics)
+
+
 def describe_epoch(row: dict, best: bool) -> str:
     """One line on an epoch of `history`."""
     metrics = ", ".join(f"{name[6:]} {value:.4f}" for name, value in row.items() if name.startswith("valid_"))

@@ -6,6 +6,7 @@ its sentences: filters and k-cores change which items there are, not what they a
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shlex
@@ -20,6 +21,7 @@ from sear.atomic_table import write_aside
 from sear.errors import InputError
 from sear.text_encoder import Encoder, download, encode, find_encoder
 
+logger = logging.getLogger("sear")
 FORMAT = "SEAR text embedding 1"
 KEY_BYTES = 16  # of a sentence's SHA-256
 WANTED = '--include "*.json" --include "*.txt" --include model.safetensors'
@@ -59,6 +61,7 @@ def text_embedding(
     try:
         with write_aside(path) as aside:
             aside.touch()  # a folder that cannot be written to shows before the work, not after
+            logger.info(f"encoding {len(by_key):,} different item texts with {encoder.path}")
             vectors_UE = encode(encoder, list(by_key.values()), batch_tokens, device)
             _write(aside, encoder.identities[0], list(by_key), vectors_UE)
     except (OSError, SafetensorError) as error:

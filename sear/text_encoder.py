@@ -154,7 +154,7 @@ def encode(encoder: Encoder, sentences: list[str], batch_tokens: int | None, dev
     lengths = np.concatenate([_token_counts(model, sentences[i : i + 1024]) for i in range(0, len(sentences), 1024)])
     order = np.argsort(-lengths, kind="stable")
     vectors_UE = None
-    with tqdm(total=len(sentences), desc="encode item texts", unit="text", ncols=100, mininterval=0.5) as bar:
+    with tqdm(total=len(sentences), desc="encode item texts", unit="text", disable=None) as bar:  # on a terminal only
         for rows in token_batches(order, lengths, batch_tokens):
             batch_BE = model.encode([sentences[row] for row in rows], batch_size=len(rows), show_progress_bar=False)
             if vectors_UE is None:

@@ -66,8 +66,10 @@ def test_rows_are_in_the_order_of_the_sentences(encoded):
     assert re.fullmatch(r"spices-[0-9a-f]{16}\.safetensors", only_file(cache).name)
 
 
-def test_each_different_sentence_is_encoded_once(counting_encoder, encoded, tmp_path):
-    vectors = room.text_embedding(SENTENCES, str(encoded[0]), tmp_path, "spices")
+def test_each_different_sentence_is_encoded_once_and_a_line_says_so(counting_encoder, encoded, tmp_path, caplog):
+    with caplog.at_level("INFO", "sear"):
+        vectors = room.text_embedding(SENTENCES, str(encoded[0]), tmp_path, "spices")
+    assert caplog.messages == [f"encoding {len(set(SENTENCES))} different item texts with {encoded[0]}"]
     assert [sorted(sentences) for sentences in counting_encoder] == [sorted(set(SENTENCES))]
     assert vectors[:, 0].tolist() == [9, 11, 16, 11, 12]
 

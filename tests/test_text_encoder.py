@@ -48,6 +48,11 @@ def test_vectors_are_those_of_the_encoders_own_pipeline(tiny):
     assert np.abs(vectors[0] - vectors[1]).max() > 0.01
 
 
+def test_the_bar_is_for_terminals_only(tiny, capsys):
+    encode(find_encoder(str(tiny)), SENTENCES, batch_tokens=64, device="cpu")
+    assert "encode item texts" not in capsys.readouterr().err
+
+
 def test_encoding_twice_gives_the_same_bits(tiny):
     first, second = (encode(find_encoder(str(tiny)), SENTENCES, batch_tokens=64, device="cpu") for _ in range(2))
     assert first.tobytes() == second.tobytes()
