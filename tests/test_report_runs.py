@@ -1,3 +1,4 @@
+import json
 import os
 import warnings
 
@@ -84,6 +85,16 @@ def test_frozen_cells_of_other_cases_are_refused(tmp_path):
     freeze(read_runs([write_run(tmp_path / "b", [1, 2], model="Pop", targets=["i5", "i6"])]), tmp_path / "frozen")
     with pytest.raises(InputError, match="not tested on the same cases"):
         read_runs([tmp_path / "frozen"])
+
+
+def test_a_frozen_command_names_no_place_of_one_machine(tmp_path):
+    folder = write_run(tmp_path / "a", [1, 2])
+    metrics = json.loads((folder / "metrics.json").read_text())
+    command = "python custom_trainer.py --dataset=tiny --data_path=/home/me/dataset '--note=a b' --checkpoint_dir=saved"
+    (folder / "metrics.json").write_text(json.dumps(metrics | {"command": command}))
+    (cell,) = freeze(read_runs([folder]), tmp_path / "frozen")
+    kept = json.loads((cell / "metrics.json").read_text())["command"]
+    assert kept == "python custom_trainer.py --dataset=tiny '--note=a b' --checkpoint_dir=saved"
 
 
 def test_a_broken_run_is_named(tmp_path):

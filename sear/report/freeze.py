@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,12 +18,14 @@ def freeze(runs: Iterable[Run], folder: Path | str) -> list[Path]:
     """Write `folder/DATASET/ROW/seed-N/{metrics.json, ranks.csv.gz}` for each run; returns the cells' folders.
 
     The ranks stand in the order of user, then target, which is the same for all cells of a data set; the ids stay
-    behind, and a hash of them shows that cells belong together. The same runs give the same bytes.
+    behind, and a hash of them shows that cells belong together. So do the command's absolute paths, which are one
+    machine's. The same runs give the same bytes.
     """
     written = []
     for run in runs:
         cell = Path(folder) / run.dataset / file_name(run.label) / f"seed-{run.seed}"
         known = {"ablate": run.ablate, "variant": run.variant, "cases_sha256": run.cases_hash}
+        known["command"] = without_absolute_paths(run.metrics.get("command"))
         with write_aside(cell / "ranks.csv.gz") as aside, open(aside, "wb") as file:
             with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:  # no clock in the header
                 with io.TextIOWrapper(packed, encoding="utf-8", newline="") as text:
@@ -31,3 +34,10 @@ def freeze(runs: Iterable[Run], folder: Path | str) -> list[Path]:
             aside.write_text(json.dumps(run.metrics | known, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         written.append(cell)
     return written
+
+
+def without_absolute_paths(command: str | None) -> str | None:
+    """The command line less its options that name a place on one machine."""
+    if command is None:
+        return None
+    return shlex.join(word for word in shlex.split(command) if not Path(word.partition("=")[2]).is_absolute())
