@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sear.report import make_report
 from sear.request import parse
 
 ROOT = Path(__file__).parent.parent
@@ -44,3 +45,13 @@ def test_every_command_line_that_it_shows_is_understood(tmp_path):
             words = words.replace(place, value)
         if not re.search("my.yaml|mydata", words):  # files of the reader's own
             parse(words.split())
+
+
+def test_its_tables_of_results_are_made_of_the_frozen_cells(tmp_path):
+    for folder in (ROOT / "docs" / "results").iterdir():
+        if folder.is_dir():
+            make_report([folder], tmp_path / folder.name)
+    made = {line for path in tmp_path.rglob("*.md") for line in path.read_text(encoding="utf-8").splitlines()}
+    tables = re.findall(r"^\| model .*(?:\n\|.*)+", README, re.M)
+    assert len(tables) > 4
+    assert [line for table in tables for line in table.splitlines() if line not in made] == []
