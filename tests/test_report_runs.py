@@ -1,6 +1,7 @@
 import json
 import os
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from scipy import stats
 from sear.errors import InputError
 from sear.report import make_report
 from sear.report.examples import example_cases, examples
+from sear.report.figure_style import axes, seconds_axis
 from sear.report.freeze import freeze
 from sear.report.rows import compare_rows, rows_of
 from sear.report.runs import read_runs
@@ -138,3 +140,18 @@ def test_a_variants_long_name_leaves_room_for_its_interval(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # matplotlib warns where labels leave no room
         make_report([tmp_path], tmp_path / "report")
+
+
+@pytest.mark.parametrize("seconds", [(0.2, 900), (30, 40), (10, 1500)])
+def test_the_numbers_below_an_axis_of_seconds_do_not_touch(seconds):
+    with axes() as ax:
+        ax.plot(seconds, [0, 1], "o")
+        seconds_axis(ax)
+        ax.margins(0.12)
+        ax.figure.canvas.draw()
+        low, high = ax.get_xlim()
+        labels = [
+            label for place, label in zip(ax.get_xticks(), ax.get_xticklabels(), strict=True) if low <= place <= high
+        ]
+        boxes = [label.get_window_extent() for label in labels]
+    assert len(boxes) > 1 and all(left.x1 < right.x0 for left, right in pairwise(boxes))

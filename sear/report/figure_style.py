@@ -70,11 +70,12 @@ def axes(width: float = SIZE[0], height: float = SIZE[1]) -> Iterator:
 
 
 def seconds_axis(ax) -> None:
-    """A logarithmic x-axis in seconds, with numbers one can read: 1, 2, 5, 10, …"""
+    """A logarithmic x-axis in seconds, with numbers one can read: 1, 2, 5, 10, …; where they run wide 1, 10, 100, …"""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = ax.get_xlim()
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 200 * low else (1,)))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
 
