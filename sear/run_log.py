@@ -101,6 +101,7 @@ class Terminal(_RootHandler):
 
 
 def describe_dataset(name: str, statistics: dict) -> str:
+    """One line on a data set's size."""
     return "{name}: {users:,} users, {items:,} items, {interactions:,} interactions".format(name=name, **statistics)
 
 
