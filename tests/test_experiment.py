@@ -7,7 +7,7 @@ import yaml
 from scipy import stats
 
 from sear.configuration import build_config, effective_settings
-from sear.errors import InputError
+from sear.errors import HeldError, InputError
 from sear.experiment import Cell, find_runs, grid_cells, run_grid, settings_hash
 from sear.run_folder import new_run_folder, write_config
 from sear.significance import compare, holm
@@ -32,13 +32,22 @@ def test_comparison_agrees_with_the_textbook_formulas():
 
 def test_comparison_agrees_with_scipy_on_many_cases():
     random = np.random.default_rng(0)
-    model, reference = random.random(300).round(1), random.random(300).round(1) * 0.9
+    model, reference = random.integers(0, 16, 300) / 16, random.integers(0, 16, 300) / 16  # exact, with many ties
     found, scipy = compare(model, reference), stats.ttest_rel(model, reference)
-    assert found.t_p == scipy.pvalue
+    assert found.t_p == pytest.approx(scipy.pvalue, rel=1e-9)
     assert (found.low, found.high) == pytest.approx(tuple(scipy.confidence_interval(0.95)))
     assert found.wilcoxon_p == stats.wilcoxon(model - reference).pvalue
     mirrored = compare(reference, model)
     assert (mirrored.t_p, mirrored.high) == pytest.approx((found.t_p, -found.low))
+
+
+def test_means_over_seeds_that_are_equal_on_paper_tie():
+    random = np.random.default_rng(0)
+    model, reference = random.binomial(5, 0.4, 200), random.binomial(5, 0.3, 200)  # hits of five seeds
+    found = compare(model / 5, reference / 5)
+    assert found.wilcoxon_p == pytest.approx(stats.wilcoxon(model - reference).pvalue, rel=1e-9)
+    raw = stats.wilcoxon(model / 5 - reference / 5).pvalue  # 3/5 - 2/5 and 1/5 - 0 rank apart by rounding alone
+    assert abs(raw - found.wilcoxon_p) > 0.01 * found.wilcoxon_p
 
 
 def test_equal_models_do_not_differ_and_constant_differences_are_certain():
@@ -74,7 +83,8 @@ def test_a_run_folder_is_found_by_the_settings_that_made_it(tmp_path):
 
 def test_settings_hash_ignores_places_and_kinds_of_number():
     settings = {"topk": (5, 10), "k": 4, "text": None}
-    assert settings_hash({**settings, "topk": [5, 10], "data_path": "elsewhere", "k": 4.0}) == settings_hash(settings)
+    assert settings_hash({**settings, "topk": [5, 10], "use_gpu": False, "k": 4.0}) == settings_hash(settings)
+    assert settings_hash({**settings, "data_path": "elsewhere"}) != settings_hash(settings)  # other events, perhaps
     assert settings_hash({**settings, "k": 1}) != settings_hash(settings)
     assert settings_hash({**settings, "seed": 1}) != settings_hash({**settings, "seed": 2})
 
@@ -84,9 +94,11 @@ class Harness:
 
     def __init__(self, results):
         self.results, self.trouble, self.ran, self.resumed, self.said = results, {}, [], [], []
+        self.use_gpu = True
 
     def settings(self, cell):
-        return {"dataset": cell.dataset, "model": cell.model, "ablate": cell.ablate, "seed": cell.seed, "k": 4}
+        names = {"dataset": cell.dataset, "model": cell.model, "ablate": cell.ablate, "seed": cell.seed}
+        return names | {"k": 4, "use_gpu": self.use_gpu}
 
     def folder(self, cell):
         return self.results / cell.dataset / cell.model / f"run-{cell.ablate or 'whole'}-{cell.seed}"
@@ -99,10 +111,10 @@ class Harness:
             (self.folder(cell) / name).touch()
         if cell in self.trouble:
             raise self.trouble[cell]
-        (self.folder(cell) / "metrics.json").write_text(json.dumps({}))
+        (self.folder(cell) / "metrics.json").write_text(json.dumps({"environment": {"commit": "0123456789abcdef"}}))
 
-    def resume(self, folder):
-        self.resumed.append(folder)
+    def resume(self, folder, changes):
+        self.resumed.append((folder, changes))
         (folder / "metrics.json").write_text(json.dumps({}))
 
     def grid(self, **changes):
@@ -121,6 +133,7 @@ def test_a_second_call_runs_nothing_again(harness):
     assert len(harness.ran) == len(first.finished) == 6 and first.exit_code == 0
     assert harness.grid().finished == first.finished
     assert len(harness.ran) == 6
+    assert sum("is done already" in line and "at commit 0123456789 -" in line for line in harness.said) == 6
     harness.grid(seeds=[1, 2, 3])
     assert [cell.seed for cell in harness.ran[6:]] == [3, 3, 3]
 
@@ -137,6 +150,31 @@ def test_a_failed_cell_is_reported_and_does_not_stop_the_others(harness):
     ]
 
 
+def test_a_cell_that_another_process_works_on_is_left_to_it(harness):
+    held, done_meanwhile = Cell("a", "SEAR", "", 1), Cell("a", "SASRec", "", 1)
+    harness.trouble = {cell: HeldError("another process") for cell in (held, done_meanwhile)}
+
+    def run(cell):
+        if cell.seed == 2:
+            (harness.folder(done_meanwhile) / "metrics.json").write_text("{}")
+        Harness.run(harness, cell)
+
+    harness.run = run
+    outcome = harness.grid()
+    assert outcome.held == {held: "another process"} and not outcome.failed and outcome.exit_code == 0
+    assert done_meanwhile in outcome.finished and len(outcome.finished) == 5
+    assert harness.said[-1].startswith("left to another process: a, SEAR, seed 1")
+
+
+def test_a_folder_that_cannot_be_read_is_told_of_and_stops_nothing(harness, caplog):
+    broken = harness.results / "a" / "SEAR" / "20260101-000000-seed1"
+    broken.mkdir(parents=True)
+    (broken / "config.yaml").write_text("k: [1")
+    with caplog.at_level("WARNING", "sear"):
+        assert len(harness.grid().finished) == 6
+    assert str(broken) in caplog.text
+
+
 def test_ctrl_c_stops_the_grid_and_the_next_call_resumes_the_cell(harness):
     stopped = Cell("a", "SEAR", "rating", 1)
     harness.trouble = {stopped: KeyboardInterrupt()}
@@ -144,8 +182,9 @@ def test_ctrl_c_stops_the_grid_and_the_next_call_resumes_the_cell(harness):
         harness.grid()
     assert len(harness.ran) == 2
     assert "the same command goes on" in harness.said[-1]
+    harness.use_gpu = False
     outcome = harness.grid()
-    assert harness.resumed == [harness.folder(stopped)]
+    assert harness.resumed == [(harness.folder(stopped), {"use_gpu": False})]  # as it is asked for now
     assert len(outcome.finished) == 6 and stopped in outcome.finished
     assert harness.ran.count(stopped) == 1
 
