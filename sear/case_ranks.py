@@ -18,7 +18,7 @@ Move = Callable[[Interaction], Interaction]
 
 @torch.no_grad()
 def case_ranks(
-    model, eval_data, to_device: Move, config, show_progress: bool = False
+    model, eval_data, to_device: Move, batch: int, mask_history: bool, show_progress: bool = False
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Each target's rank among all items and, with `mask_history`, among those not in the user's full earlier history.
 
@@ -26,12 +26,13 @@ def case_ranks(
         model: with `user_vectors` and `item_table` no score outlives its chunk; else `full_sort_predict` is asked.
         eval_data: a RecBole loader over the validation or test part of a SEARDataset.
         to_device: brings a batch to where the model is.
+        batch: cases at a time.
 
     Returns:
         Two int64 arrays (cases,), in row order; None for the second without `mask_history`.
     """
     model.eval()
-    dataset, batch, mask_history = eval_data._dataset, config["eval_batch_size"], config["mask_history"]
+    dataset = eval_data._dataset
     parts = []
     for start in tqdm(
         range(0, len(dataset), batch), desc="evaluate", disable=None if show_progress else True, leave=False

@@ -163,9 +163,13 @@ class SEARTrainer(Checkpoints, Trainer):
         if load_best_model:
             self.catalogue = eval_data._dataset.catalogue_hash
             self.load_best(model_file)
-        ranks, _ = self.target_ranks(eval_data, show_progress)
+        ranks, _ = self.target_ranks(eval_data, show_progress, mask_history=False)  # nobody asks for the others
         return OrderedDict(summarise(metrics_by_row(ranks, self.metrics, self.topk)))
 
-    def target_ranks(self, eval_data, show_progress=False) -> tuple[np.ndarray, np.ndarray | None]:
-        """The ranks of all cases, see sear.case_ranks."""
-        return case_ranks(self.model, eval_data, self._to_device, self.config, show_progress)
+    def target_ranks(
+        self, eval_data, show_progress=False, mask_history: bool | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """The ranks of all cases, see sear.case_ranks; `mask_history` None is as configured."""
+        asked = self.config["mask_history"] if mask_history is None else mask_history
+        batch = self.config["eval_batch_size"]
+        return case_ranks(self.model, eval_data, self._to_device, batch, asked, show_progress)

@@ -69,6 +69,16 @@ def test_the_optimisers_one_pass_makes_the_steps_of_torchs_plain_one(make, learn
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
+def test_a_validation_does_not_rank_without_the_history_whoever_asked_for_it_in_the_test(make, monkeypatch):
+    trainer, (_, valid, test) = make("SEAR", mask_history=True)
+    asked = []
+    whole = SEARDataset.full_history
+    monkeypatch.setattr(SEARDataset, "full_history", lambda part, index: asked.append(part) or whole(part, index))
+    trainer.evaluate(valid, load_best_model=False)
+    assert asked == []
+    assert trainer.target_ranks(test)[1] is not None and asked != []
+
+
 class TestOnCuda:
     pytestmark = on_gpu
 
