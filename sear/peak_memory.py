@@ -1,5 +1,6 @@
 """The most memory one run held, apart from what earlier runs of the same process held."""
 
+import ctypes
 import gc
 import sys
 from pathlib import Path
@@ -10,11 +11,19 @@ CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 RESET_PEAK = "5"  # Linux: the peak of the resident memory falls to what is resident now
 
 
+def trim_heap() -> None:
+    """Give the memory that was freed, and that glibc keeps for later, back to the system; elsewhere do nothing."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim:
+        trim(0)
+
+
 class PeakMemory:
     """Watches from its making on; where the system cannot forget an earlier peak, from the start of the process."""
 
     def __init__(self):
         gc.collect()  # an earlier run's model is no memory of this one
+        trim_heap()
         try:
             CLEAR_REFS.write_text(RESET_PEAK)
             self.since = "run"

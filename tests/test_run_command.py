@@ -1,8 +1,10 @@
 """What a run says of itself: the command that makes it again, its memory, and that nobody else works in its folder."""
 
+import platform
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from sear.request import parse
 from sear.run_command import command_of
 from sear.run_folder import held
 from tests.config_folder import copy_config, data_folder
+
+ROOT = Path(__file__).parent.parent
 
 
 def rebuilt(command):
@@ -77,6 +81,23 @@ def test_a_runs_peak_memory_is_not_that_of_an_earlier_run():
     large, small = peak(300), peak(1)
     assert large["peak_memory_since"] == small["peak_memory_since"] == "run"
     assert 250 < large["peak_memory_mb"] - small["peak_memory_mb"] < 350
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone keeps what is freed")
+def test_many_small_pieces_of_an_earlier_run_are_no_memory_of_this_one():
+    code = """
+import platform
+from sear.peak_memory import PeakMemory
+kept = []
+pieces = [bytearray(100_000) for _ in range(3000)]
+kept.append(bytearray(100_000))  # above them, so that the heap cannot shrink from its end
+before = PeakMemory().figures()["peak_memory_mb"]
+del pieces
+after = PeakMemory().figures()["peak_memory_mb"]
+print(before - after)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert float(done.stdout) > 250
 
 
 def test_where_no_peak_can_be_forgotten_the_figure_says_so(monkeypatch, tmp_path):
