@@ -1,5 +1,9 @@
-"""The one error that means the user, not the program, has something to mend."""
+"""The errors that mean the user, not the program, has something to mend."""
 
 
 class InputError(ValueError):
     """A user's mistake: one line that names the thing, its place and the remedy (the command line exits with 2)."""
+
+
+class HeldError(InputError):
+    """Another process works in that run folder."""

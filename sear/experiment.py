@@ -2,18 +2,21 @@
 
 import hashlib
 import json
+import logging
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
-from sear.errors import InputError
+from sear.errors import HeldError, InputError
 from sear.setting_rules import read_settings
 
-# settings that say where things lie or how they are shown: two runs that differ only here are the same cell
+logger = logging.getLogger("sear")
+
+# settings that say where a run works or what it shows: two runs that differ only here are the same cell
 NOT_OF_THE_RESULT = frozenset(
-    "checkpoint_dir data_path dataloaders_save_path debug device gpu_id ip local_rank log_wandb nproc offset port "
+    "checkpoint_dir dataloaders_save_path debug device gpu_id ip local_rank log_wandb nproc offset port "
     "results_path resume run_id save_dataloaders save_dataset show_progress shutdown_logger single_spec state "
     "threads use_gpu wandb_project worker world_size".split()
 )
@@ -36,10 +39,11 @@ class Cell:
 
 @dataclass
 class GridOutcome:
-    """What became of a grid: the run folder of every finished cell, the message of every failed one."""
+    """What became of a grid: the run folder of every finished cell, why every other one is not finished."""
 
     finished: dict[Cell, Path] = field(default_factory=dict)
     failed: dict[Cell, str] = field(default_factory=dict)
+    held: dict[Cell, str] = field(default_factory=dict)  # by another process, which will finish it
 
     @property
     def exit_code(self) -> int:
@@ -65,7 +69,7 @@ def grid_cells(
 def settings_hash(settings: Mapping) -> str:
     """16 hexadecimal digits that name the effective settings, the same before writing config.yaml and after reading it.
 
-    Keys that cannot change a result (paths, devices, bars) are left out; 1 and 1.0 are the same, and so are list and
+    Keys that cannot change a result (devices, threads, bars) are left out; 1 and 1.0 are the same, and so are list and
     tuple.
     """
     relevant = {str(key): value for key, value in settings.items() if key not in NOT_OF_THE_RESULT}
@@ -76,11 +80,17 @@ def settings_hash(settings: Mapping) -> str:
 def find_runs(results_path: Path | str, dataset: str, settings: Mapping) -> tuple[Path | None, Path | None]:
     """(the newest finished run, the newest unfinished one) with these settings below `results_path/dataset`.
 
-    A run is known by its config.yaml, and finished when it has metrics.json, which is written last.
+    A run is known by its config.yaml, and finished when it has metrics.json, which is written last. One whose
+    config.yaml cannot be read is nobody's, and told of.
     """
     wanted, finished, unfinished = settings_hash(settings), None, None
     for path in sorted((Path(results_path) / dataset).glob("*/*/config.yaml"), key=lambda path: path.parent.name):
-        if settings_hash(read_settings(path)[0]) == wanted:
+        try:
+            found = settings_hash(read_settings(path)[0])
+        except InputError as error:
+            logger.warning(f"left out: {error}")
+            continue
+        if found == wanted:
             if (path.parent / "metrics.json").exists():
                 finished = path.parent
             else:
@@ -99,18 +109,20 @@ def run_grid(
     run: Callable[[Cell], object],
     results_path: Path | str,
     *,
-    resume: Callable[[Path], object],
+    resume: Callable[[Path, Mapping], object],
     settings: Callable[[Cell], Mapping],
     say: Callable[[str], None] = print,
 ) -> GridOutcome:
     """Bring every cell of the grid to its end, whatever an earlier call left behind.
 
-    A finished cell is not run again (deleting its folder is how to ask for that), an unfinished one is resumed, a
-    failed one is reported at the end and does not stop the others. Ctrl-C does; the same call goes on from there.
+    A finished cell is not run again (deleting its folder is how to ask for that), an unfinished one is resumed, one
+    that another process works on is left to it, a failed one is reported at the end and does not stop the others.
+    Ctrl-C does; the same call goes on from there.
 
     Args:
         run: trains and tests one cell, leaving a run folder below `results_path/DATASET/`, DATASET as in its settings.
-        resume: brings an unfinished run folder to its end.
+        resume: brings an unfinished run folder to its end, with the second argument's settings in place of its own:
+            those of NOT_OF_THE_RESULT, such as use_gpu, as they are asked for now.
         settings: a cell's effective settings, as its run folder's config.yaml has them. Asked for all cells before
             any is run, so that a user's mistake costs no time.
 
@@ -127,6 +139,9 @@ def run_grid(
         except KeyboardInterrupt:
             say(f"stopped in {name} - the same command goes on from here")
             raise
+        except HeldError as error:
+            outcome.held[cell] = str(error)
+            say(f"{name}: {error}")
         except InputError as error:
             outcome.failed[cell] = str(error)
         except Exception as error:  # the other cells are worth having, whatever went wrong in this one
@@ -134,7 +149,14 @@ def run_grid(
             say(traceback.format_exc())
         if cell in outcome.failed:
             say(f"{name} failed: {outcome.failed[cell]}")
+    for cell in list(outcome.held):
+        finished, _ = find_runs(results_path, wanted[cell]["dataset"], wanted[cell])
+        if finished:  # by now
+            outcome.finished[cell] = finished
+            del outcome.held[cell]
     say(f"{len(outcome.finished)} of {len(cells)} cells are finished")
+    for cell in outcome.held:
+        say(f"left to another process: {cell} - the same command, later, reports on it too")
     for cell, message in outcome.failed.items():
         say(f"failed: {cell}: {message}")
     return outcome
@@ -144,14 +166,23 @@ def _finish(cell: Cell, wanted: Mapping, name: str, run, results_path, resume, s
     """The folder of the cell's finished run, after running or resuming it where that is needed."""
     finished, unfinished = find_runs(results_path, wanted["dataset"], wanted)
     if finished:
-        say(f"{name} is done already in {finished} - delete that folder to run it again")
+        say(f"{name} is done already in {finished}{_commit(finished)} - delete that folder to run it again")
         return finished
     if unfinished:
         say(f"{name} goes on in {unfinished}")
-        resume(unfinished)
+        resume(unfinished, {key: value for key, value in wanted.items() if key in NOT_OF_THE_RESULT})
     else:
         say(name)
         run(cell)
     finished, _ = find_runs(results_path, wanted["dataset"], wanted)
     assert finished, f"{cell}: the run left no folder with these settings and a metrics.json"
     return finished
+
+
+def _commit(run_folder: Path) -> str:
+    """ " at commit …", whose code made the run; "" where nothing says so."""
+    try:
+        found = json.loads((run_folder / "metrics.json").read_text(encoding="utf-8"))["environment"]["commit"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return f" at commit {found[:10]}" if found else ""

@@ -1,35 +1,19 @@
-"""run_sear: from a data set's name to a run folder. The only room that knows every other one."""
+"""run_sear: from a data set's name to a run folder; resume and evaluate: from a run folder on."""
 
 import logging
-import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
-import numpy as np
-import torch
-from recbole.data import data_preparation
-from recbole.utils import init_seed
-
-from sear.case_examples import item_titles, run_examples
-from sear.configuration import build_config, config_from_settings, effective_settings, model_class
-from sear.dataset import SEARDataset
-from sear.environment import environment
+from sear.configuration import build_config, config_from_settings
 from sear.errors import InputError
-from sear.peak_memory import PeakMemory
-from sear.report.examples import write_examples
-from sear.run_command import command_of
-from sear.run_figures import case_figures, case_rows, tables
-from sear.run_folder import held, new_run_folder, read_run, write_cases, write_config, write_history, write_metrics
-from sear.run_log import RunLog, Terminal, describe_dataset
+from sear.run import TrainingRun
+from sear.run_folder import read_run
+from sear.run_log import RunLog, Terminal
 from sear.setting_rules import read_settings
-from sear.settings import PROJECT_ROOT, shown
-from sear.summary import append_summary, read_summary
-from sear.trainer import SEARTrainer
+from sear.summary import append_summary
 
 logger = logging.getLogger("sear")
-ALL_THREADS = torch.get_num_threads()  # as the machine or OMP_NUM_THREADS says, before a run asks for fewer
 
 
 def run_sear(
@@ -51,150 +35,38 @@ def run_sear(
     """
     config = build_config(dataset, model, overrides, config_files)
     with Terminal(config["state"]), RunLog() as log:
-        return _Run(config).train(log)
+        return TrainingRun(config).train(log)
 
 
-def resume(run_folder: Path | str) -> dict[str, Any]:
+def resume(run_folder: Path | str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Go on with a run that was stopped, at any moment, to the end it would have had; returns as run_sear.
+
+    Args:
+        changes: settings in place of the run's own that do not change its result, such as use_gpu or threads.
 
     Raises:
         InputError: the folder is no run's, or its checkpoint cannot be read.
     """
     folder = Path(run_folder)
-    config = _config_of(folder)
+    config = _config_of(folder, changes)
     with Terminal(config["state"]), RunLog() as log:
         if (folder / "metrics.json").exists():
             logger.info(f"{folder} is finished already: nothing to go on with")
             metrics = read_run(folder)["metrics"]
             append_summary(folder, metrics)  # the stop may have come before this row was written
             return metrics | {"run_folder": str(folder)}
-        return _Run(config, folder).train(log)
+        return TrainingRun(config, folder).train(log)
 
 
 def evaluate(run_folder: Path | str) -> dict[str, Any]:
     """Test a run's best checkpoint again, without training and without changing the run; returns the test figures."""
     config = _config_of(Path(run_folder))
     with Terminal(config["state"]):
-        return _Run(config, Path(run_folder)).test_again()
+        return TrainingRun(config, Path(run_folder)).test_again()
 
 
-def _config_of(folder: Path):
+def _config_of(folder: Path, changes: Mapping[str, Any] | None = None):
     path = folder / "config.yaml"
     if not path.is_file():
         raise InputError(f"{path} is missing - name a run folder: results/DATASET/MODEL/RUN_ID")
-    return config_from_settings(read_settings(path)[0], str(path))
-
-
-class _Run:
-    """One run: its parts are made in order, each timed."""
-
-    def __init__(self, config, folder: Path | None = None):
-        self.config, self.folder = config, folder
-        self.seconds = dict.fromkeys(("data", "text", "train", "test"), 0.0)
-        self.memory = PeakMemory()
-        torch.set_num_threads(config["threads"] or ALL_THREADS)
-
-    def train(self, log: RunLog) -> dict[str, Any]:
-        self._prepare()
-        self.titles = item_titles(self.dataset)  # read now, for a fault in them must not end a run that is trained
-        if self.folder is None:
-            config = self.config
-            root = PROJECT_ROOT / config["results_path"]
-            if (root / "summary.csv").exists():
-                read_summary(root / "summary.csv")  # a file that is not ours must show before the work, not after
-            self.folder = new_run_folder(root, config["dataset"], config["model_name"], config["seed"])
-            write_config(self.folder, effective_settings(config))
-        with held(self.folder):
-            log.write_to(self.folder / "run.log")
-            logger.info(f"run folder: {shown(self.folder)}")
-            try:
-                return self._train_in_folder()
-            except KeyboardInterrupt:
-                folder = shlex.quote(shown(self.folder))
-                logger.warning(f"stopped; go on with: python custom_trainer.py --resume={folder}")
-                raise
-
-    def _train_in_folder(self) -> dict[str, Any]:
-        for left in self.folder.glob(".*.tmp"):  # half-written when the run was killed
-            left.unlink()
-        self._set_checkpoints()
-        if Path(self.trainer.last_model_file).exists():
-            self.trainer.resume_checkpoint(self.trainer.last_model_file)
-            logger.info(f"going on after epoch {self.trainer.start_epoch - 1}")
-        self.trainer.fit(self.train_data, self.valid_data, show_progress=self.config["show_progress"])
-        return self._report()
-
-    def test_again(self) -> dict[str, Any]:
-        self._prepare()
-        self._set_checkpoints()
-        figures, _ = self._test()
-        self._show(figures)
-        return figures | {"run_folder": str(self.folder)}
-
-    def _prepare(self) -> None:
-        config = self.config
-        init_seed(config["seed"], config["reproducibility"])
-        started = perf_counter()
-        dataset = SEARDataset(config)
-        logger.info(describe_dataset(config["dataset"], dataset.statistics))
-        self.train_data, self.valid_data, self.test_data = data_preparation(config, dataset)
-        self.dataset = self.train_data._dataset
-        self.seconds["data"] = perf_counter() - started
-        started = perf_counter()
-        build = model_class(config["model"])
-        if config["model"] == "SEAR" and (config["text_init"] or "semantic" in config["streams"]):
-            build.check_catalogue(config, dataset.item_num)  # before an hour of encoding, not after
-            self.dataset.item_text_embedding()
-        self.seconds["text"] = perf_counter() - started
-        init_seed(config["seed"], config["reproducibility"])
-        self.model = build(config, self.dataset).to(config["device"])
-        self.trainer = getattr(self.model, "trainer_class", SEARTrainer)(config, self.model)
-        self.trainer.catalogue = self.dataset.catalogue_hash
-
-    def _set_checkpoints(self) -> None:
-        self.trainer.set_checkpoints(self.folder / "best.pth", self.folder / "last.pth")
-        self.trainer.on_epoch_end = lambda: write_history(self.folder, self.trainer.history)
-
-    def _test(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """The test figures and the cases they are made of, from one pass with the best checkpoint."""
-        started = perf_counter()
-        self.trainer.load_best()
-        ranks, masked = self.trainer.target_ranks(self.test_data, self.config["show_progress"])
-        cases = case_rows(self.test_data._dataset, ranks, masked)
-        figures = case_figures(cases, self.config)
-        self.seconds["test"] = perf_counter() - started
-        return figures, cases
-
-    def _report(self) -> dict[str, Any]:
-        figures, cases = self._test()
-        trainer = self.trainer
-        self.seconds["train"] = trainer.fit_seconds
-        metrics = {
-            "dataset": self.config["dataset"],
-            "model": self.config["model_name"],
-            "seed": self.config["seed"],
-            "ablate": self.config["ablate"],  # the part of SEAR left out
-            "statistics": self.dataset.statistics,
-            "epochs": len(trainer.history),
-            "best_epoch": trainer.best_epoch,
-            "valid": dict(trainer.best_valid_result or {}),
-            **figures,
-            "seconds": self.seconds,
-            **self.memory.figures(),
-            "parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
-            "environment": environment(self.config["device"]),
-            "command": command_of(self.config),
-        }
-        write_history(self.folder, trainer.history)
-        write_cases(self.folder, cases)
-        write_examples(self.folder, run_examples(self.model, self.test_data, cases["rank"], self.titles))
-        append_summary(self.folder, metrics)
-        write_metrics(self.folder, metrics)  # last: its presence says that the run is finished
-        self._show(figures)
-        logger.info(f"written to {shown(self.folder)}")
-        return metrics | {"run_folder": str(self.folder)}
-
-    def _show(self, figures: Mapping[str, Any]) -> None:
-        for table in tables(len(self.test_data._dataset), figures):
-            logger.info(f"\n{table}")
-        logger.info("")
+    return config_from_settings(read_settings(path)[0] | dict(changes or {}), str(path))

@@ -1,4 +1,7 @@
-"""The command line that makes a run again, whether it came from one, from a grid or from Python."""
+"""The command line that makes a run again, whether it came from one, from a grid or from Python.
+
+An ablation's command makes the whole model too, as `--ablate` always does.
+"""
 
 import shlex
 
@@ -23,6 +26,6 @@ def command_of(config: Config) -> str | None:
     except InputError:
         return None
     told = {"dataset": dataset, "model": model} | ablation | {"seed": settings["seed"]}
-    left_out = {"dataset", "model", "model_name", "seed"} | NOT_OF_THE_RESULT - {"data_path"}
+    left_out = {"dataset", "model", "model_name", "seed"} | NOT_OF_THE_RESULT
     told |= {key: settings[key] for key in sorted(set(settings) - left_out) if settings[key] != usual.get(key)}
     return shlex.join(["python", "custom_trainer.py", *(f"--{key}={dump_value(value)}" for key, value in told.items())])

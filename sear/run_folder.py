@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import json
+import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from sear.atomic_table import write_aside
-from sear.errors import InputError
+from sear.errors import HeldError, InputError
 from sear.setting_rules import dump_yaml, read_settings
 
 METRIC_KEYS = (
@@ -52,12 +53,20 @@ def new_run_folder(results_directory: Path | str, dataset: str, model: str, seed
             return folder
 
 
+def discard_run_folder(run_folder: Path) -> None:
+    """Take back `new_run_folder`, with the folders above it that hold nothing else."""
+    shutil.rmtree(run_folder, ignore_errors=True)  # Windows keeps a lock file that is open
+    with suppress(OSError):  # not empty
+        for folder in list(run_folder.parents)[:3]:
+            folder.rmdir()
+
+
 @contextmanager
 def held(run_folder: Path) -> Iterator[None]:
     """No other process of this machine works in the folder while the block runs; a killed one holds nothing.
 
     Raises:
-        InputError: another process holds it.
+        HeldError: another process holds it.
     """
     path = run_folder / ".lock"
     with open(path, "w") as file:
@@ -66,7 +75,7 @@ def held(run_folder: Path) -> Iterator[None]:
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"{run_folder} is being worked on by another process - wait for that one") from None
+            raise HeldError(f"{run_folder} is being worked on by another process - wait for that one") from None
         except (ImportError, OSError):  # Windows; some network drives
             pass
         try:

@@ -20,7 +20,7 @@ def die(*_):
 
 def arm(moment: str, patch) -> None:
     """Put the kill in the place of what happens at that moment."""
-    from sear import checkpoint, quick_start, trainer
+    from sear import checkpoint, run, trainer
 
     steps, written = [], []
     step, save, torch_save = trainer.SEARTrainer._train_step, checkpoint.save_checkpoint, checkpoint.torch.save
@@ -47,7 +47,7 @@ def arm(moment: str, patch) -> None:
     patch.setattr(checkpoint, "save_checkpoint", counted_save)
     patch.setattr(checkpoint.torch, "save", torn_save)
     if moment == "report":
-        patch.setattr(quick_start, "write_metrics", die)
+        patch.setattr(run, "write_metrics", die)
 
 
 def run(folder: Path, **changes) -> dict:

@@ -14,9 +14,10 @@ from recbole.data import data_preparation
 from recbole.data.dataset import SequentialDataset
 
 from sear.dataset import SEARDataset
-from sear.errors import InputError
+from sear.errors import HeldError, InputError
 from sear.model import SEAR
 from sear.quick_start import evaluate, resume
+from sear.run_folder import held
 from sear.trainer import SEARTrainer
 from tests.conftest import fake_text_embedding, random_histories, tiny_config_root, write_atomic_files
 from tests.killed_run import run
@@ -141,6 +142,36 @@ def test_ctrl_c_leaves_a_resumable_run_and_says_how_to_go_on(here, monkeypatch, 
         run(here)
     told = re.search(r"python custom_trainer.py --resume=(\S+)", capsys.readouterr().out)
     assert resume(told.group(1))["epochs"] == 3
+
+
+def test_a_run_holds_its_folder_before_anything_that_takes_long_and_leaves_none_if_that_fails(here, monkeypatch):
+    seen = []
+
+    def prepare(self):
+        (folder,) = (here / "results").rglob("config.yaml")
+        with pytest.raises(HeldError), held(folder.parent):
+            pass
+        seen.append(folder)
+        raise InputError("no item has any text")
+
+    monkeypatch.setattr("sear.run.TrainingRun._prepare", prepare)
+    with pytest.raises(InputError, match="no item has any text"):
+        run(here)
+    assert len(seen) == 1 and not (here / "results").exists()
+
+
+def test_the_commit_is_the_one_that_a_run_began_with(here, monkeypatch):
+    commits = iter(["first", "second"])
+    monkeypatch.setattr("sear.run.environment", lambda _: {"device": "cpu", "commit": next(commits)})
+    fit = SEARTrainer.fit
+
+    def fit_and_commit(self, *arguments, **options):
+        found = fit(self, *arguments, **options)
+        next(commits)
+        return found
+
+    monkeypatch.setattr(SEARTrainer, "fit", fit_and_commit)
+    assert run(here, epochs=1)["environment"]["commit"] == "first"
 
 
 def test_a_finished_run_is_tested_again_without_training(here, capsys):

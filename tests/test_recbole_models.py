@@ -17,7 +17,7 @@ MANY_ITEMS = ("GRU4RecCPR", "SASRecCPR")  # they rerank the first hundred items:
 def test_a_sequential_model_of_recbole_trains_and_is_tested_by_name(tmp_path, monkeypatch, tiny_text, name):
     write_atomic_files(tmp_path, "tiny", random_histories(users=12, items=8, longest=12), items=8)
     monkeypatch.setattr("sear.settings.CONFIG_ROOT", tiny_config_root(tmp_path))
-    monkeypatch.setattr("sear.quick_start.environment", lambda _: {"device": "cpu", "commit": None})
+    monkeypatch.setattr("sear.run.environment", lambda _: {"device": "cpu", "commit": None})
     done = run(tmp_path, model=name, epochs=1, hidden_size=64, num_layers=1)
     assert done["epochs"] == 1 and done["test"]["mrr@10"] > 0
     assert math.isfinite(done["valid"]["mrr@10"])
