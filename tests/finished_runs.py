@@ -14,8 +14,14 @@ TITLES = ["", "Alien (1979)", "Brazil (1985)", "Casablanca (1942)", "Dead Man (1
           "Fargo (1996)", "Gattaca (1997)", "Heat (1995)", "Ikiru (1952)", "Jaws (1975)"]  # fmt: skip
 
 
-def write_run(results, ranks, dataset="tiny", model="SEAR", seed=1, targets=None, example_titles=TITLES, **changes):
-    """A finished run with one case per rank; `changes` go to config.yaml and, if `ablate`, to metrics.json too."""
+def write_run(
+    results, ranks, dataset="tiny", model="SEAR", seed=1, targets=None, example_titles=TITLES, masked=None, **changes
+):
+    """A finished run with one case per rank; `changes` go to config.yaml and, if `ablate`, to metrics.json too.
+
+    Args:
+        masked: the ranks without the items of the history, None where they were not asked for.
+    """
     ranks = np.asarray(ranks)
     name = "-".join([f"seed{seed}", *(f"{key}-{value}" for key, value in changes.items())])
     folder = results / dataset / model / name
@@ -24,11 +30,13 @@ def write_run(results, ranks, dataset="tiny", model="SEAR", seed=1, targets=None
     lengths, counts = random.integers(1, 30, len(ranks)), random.integers(0, 300, len(ranks))
     users = [f"u{number}" for number in range(len(ranks))]
     targets = [f"i{number % 10}" for number in range(len(ranks))] if targets is None else targets
-    write_cases(folder, {"user": users, "target": targets, "rank": ranks, "history_length": lengths,
+    extra = {} if masked is None else {"rank_history_masked": np.asarray(masked)}
+    write_cases(folder, {"user": users, "target": targets, "rank": ranks, **extra, "history_length": lengths,
                          "target_training_count": counts})  # fmt: skip
     write_config(folder, {"dataset": dataset, "model": model, "seed": seed, "k": 4, **changes})
     rows = metrics_by_row(ranks)
     epochs = 6 + seed % 3
+    best = epochs - 2  # by the validation's own metric, not by the one that is drawn
     curve = [summarise(rows)["ndcg@10"] * (1 - 0.6**epoch) for epoch in range(1, epochs + 1)]
     write_history(folder, [{"epoch": epoch, "lr": 0.001, "loss": 7 - score, "seconds": 1.5, "valid_ndcg@10": score}
                            for epoch, score in enumerate(curve)])  # fmt: skip
@@ -36,7 +44,8 @@ def write_run(results, ranks, dataset="tiny", model="SEAR", seed=1, targets=None
                   "avg_interactions_per_user": 20.0, "avg_interactions_per_item": 2.0 * len(ranks)}  # fmt: skip
     write_metrics(folder, {
         "dataset": dataset, "model": model, "seed": seed, "statistics": statistics, "epochs": epochs,
-        "best_epoch": epochs - 1, "valid": summarise(rows), "test": summarise(rows), "test_history_masked": None,
+        "best_epoch": best, "valid": summarise(rows), "test": summarise(rows),
+        "test_history_masked": None if masked is None else summarise(metrics_by_row(np.asarray(masked))),
         "test_by_history_length": grouped(rows, lengths, (0, 5, 10, 15, 20)),
         "test_by_item_popularity": grouped(rows, counts, (0, 10, 50, 100, 200)),
         "seconds": {"data": 1.0, "text": 0.1, "train": 1.5 * epochs * len(model), "test": 0.2},

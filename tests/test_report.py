@@ -13,7 +13,9 @@ import pytest
 from sear.report import make_report
 from sear.report.__main__ import main
 from sear.report.figure_style import PALETTE
+from sear.report.figures import learning_curves
 from sear.report.freeze import freeze
+from sear.report.rows import rows_of
 from sear.report.runs import read_runs
 from sear.report.tables import Entry, Table, best_in_column, escape_latex, to_latex, to_markdown
 from tests.finished_runs import write_run
@@ -143,6 +145,44 @@ def test_every_figure_is_there_as_png_and_as_svg_for_both_schemes(report):
         assert not bare, f"{path.name}: a colour that does not follow the scheme"
 
 
+def test_learning_curves_mark_the_epoch_that_was_tested(tmp_path, monkeypatch):
+    folder, drawn = write_run(tmp_path, [1, 2, 30]), []
+    monkeypatch.setattr("sear.report.figures.keep", lambda ax, *_: drawn.extend(ax.lines))
+    rows = rows_of(read_runs([folder]))
+    learning_curves("curves", "Curves", rows, "ndcg@10", "epoch", tmp_path)
+    curve, mark = drawn
+    best = rows[0].runs[0].metrics["best_epoch"]
+    assert np.argmax(curve.get_ydata()) != best
+    assert mark.get_xdata().item() == best + 1 and mark.get_ydata().item() == curve.get_ydata()[best]
+
+
+def test_a_model_of_the_users_own_is_a_peer_unless_it_is_sear_underneath(tmp_path, no_figures):
+    write_run(tmp_path, [1, 2, 30])
+    write_run(tmp_path, [2, 3, 30], model="Pop")
+    mine = write_run(tmp_path, [1, 1, 30], model="mine")
+    rows = rows_of(read_runs([tmp_path]))
+    assert {row.label: row.peer for row in rows} == {"mine": True, "SEAR": False, "Pop": True}
+    metrics = json.loads((mine / "metrics.json").read_text())
+    (mine / "metrics.json").write_text(json.dumps(metrics | {"class": "SEAR"}))
+    assert {row.label: row.peer for row in rows_of(read_runs([tmp_path]))}["mine"] is False
+
+
+def test_ranks_without_the_history_have_a_table_and_tests_of_their_own(tmp_path, no_figures):
+    random = np.random.default_rng(0)
+    for model, plain, masked in (("SEAR", 40, 3), ("Pop", 5, 9)):
+        write_run(tmp_path / "runs", random.integers(1, plain, 80), model=model, masked=random.integers(1, masked, 80))
+    write_run(tmp_path / "runs", random.integers(1, 20, 80), model="SASRec")
+    freeze(read_runs([tmp_path / "runs"]), tmp_path / "frozen")
+    tables = []
+    for name in ("runs", "frozen"):
+        make_report([tmp_path / name], tmp_path / f"{name}-report")
+        tables.append((tmp_path / f"{name}-report" / "tiny-history-masked.md").read_text())
+    assert tables[0] == tables[1]
+    assert re.findall(r"^\| (\w+) ", tables[0], re.M)[1:] == ["SEAR", "Pop"] and "‡" in tables[0]
+    masked = read_runs([tmp_path / "frozen" / "tiny" / "SEAR"])[0].metrics["test_history_masked"]
+    assert f"{masked['ndcg@10']:.4f}" in tables[0]
+
+
 def test_equal_runs_give_equal_files(report, tmp_path):
     again = make_report([report.parent / "other"], out=tmp_path).parent
     files = sorted(path.name for path in again.glob("other-*"))
@@ -175,7 +215,7 @@ def test_a_run_without_extras_is_reported_all_the_same(tmp_path, no_figures):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 def test_a_browser_finds_no_error_and_no_overflow_on_phone_and_desktop(report, tmp_path):
-    page = html.escape((report / "report.html").read_text(encoding="utf-8"))
+    page = html.escape((report / "report.html").read_text(encoding="utf-8").replace("<details", "<details open"))
     frames = "".join(f'<iframe width="{width}" height="900" srcdoc="{page}"></iframe>' for width in (390, 1280))
     widths = "pages.map(page => page.scrollWidth - page.clientWidth)"
     pages = "[...document.querySelectorAll('iframe')].map(frame => frame.contentDocument.documentElement)"

@@ -73,6 +73,31 @@ def test_runs_that_differ_in_a_setting_are_rows_of_their_own(tmp_path):
     assert seeds == {"SEAR": [1, 2], "SEAR (window_stride=25)": [1], "SEAR without soft labels": [1]}
 
 
+def test_a_frozen_run_and_a_new_variant_are_never_taken_for_each_other(tmp_path):
+    freeze(read_runs([write_run(tmp_path / "old", [1, 2])]), tmp_path / "frozen")
+    new = write_run(tmp_path / "new", [2, 2], window_stride=25)
+    metrics = json.loads((new / "metrics.json").read_text())
+    command = metrics["command"] + " --window_stride=25 --item_text=/somewhere --mask_history=true"
+    (new / "metrics.json").write_text(json.dumps(metrics | {"command": command}))
+    runs = read_runs([tmp_path / "frozen", tmp_path / "new"])
+    assert {run.label: run.ranks.tolist() for run in runs} == {"SEAR": [1, 2], "SEAR (window_stride=25)": [2, 2]}
+    freeze(runs, tmp_path / "frozen")
+    write_run(tmp_path / "third", [3, 3], seed=2)
+    labels = [run.label for run in read_runs([tmp_path / "frozen", tmp_path / "third"])]
+    assert labels == ["SEAR", "SEAR", "SEAR (window_stride=25)"]
+
+
+def test_the_published_setting_is_plain_even_where_most_runs_were_given_another(tmp_path):
+    for seed, value in ((1, None), (2, 25), (3, 25)):
+        folder = write_run(tmp_path, [1, 2], seed=seed, window_stride=value)
+        metrics = json.loads((folder / "metrics.json").read_text())
+        if value:
+            metrics["command"] += f" --window_stride={value}"
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+    found = {run.seed: run.label for run in read_runs([tmp_path])}
+    assert found == {1: "SEAR", 2: "SEAR (window_stride=25)", 3: "SEAR (window_stride=25)"}
+
+
 def test_of_two_runs_of_one_cell_the_newer_counts(tmp_path):
     older = write_run(tmp_path / "a", [NEVER, NEVER])
     newer = write_run(tmp_path / "b", [1, 1])

@@ -37,7 +37,7 @@ def group_bars(name: str, title: str, rows: Sequence[Row], key: str, what: str, 
 
 
 def learning_curves(name: str, title: str, rows: Sequence[Row], metric: str, over: str, folder: Path) -> Figure | None:
-    """Validation metric over epochs or training seconds: a line per seed, a mark at the best epoch; None without any.
+    """Validation metric over epochs or seconds: a line per seed, a mark at the epoch that was tested; None without any.
 
     Args:
         over: "epoch" or "seconds".
@@ -52,7 +52,7 @@ def learning_curves(name: str, title: str, rows: Sequence[Row], metric: str, ove
                 if curve is None:
                     continue
                 x = curve["epoch"] + 1 if over == "epoch" else curve["seconds_so_far"]
-                best = int(np.argmax(curve[column]))
+                best = int(np.argmax(curve["epoch"] == run.metrics["best_epoch"]))
                 ax.plot(x, curve[column], color=colour, alpha=0.6, linewidth=1.1)
                 ax.plot(x.iloc[best], curve[column].iloc[best], marker, color=colour, markersize=6, label=label)
                 label, drawn = None, drawn + 1

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from sear.atomic_table import write_aside
-from sear.report.runs import Run
+from sear.report.runs import MASKED, Run
 from sear.report.tables import file_name
 
 
@@ -25,11 +25,12 @@ def freeze(runs: Iterable[Run], folder: Path | str) -> list[Path]:
     for run in runs:
         cell = Path(folder) / run.dataset / file_name(run.label) / f"seed-{run.seed}"
         known = {"ablate": run.ablate, "variant": run.variant, "cases_sha256": run.cases_hash}
+        ranks = {"rank": run.ranks} | ({} if run.masked_ranks is None else {MASKED: run.masked_ranks})
         known["command"] = without_absolute_paths(run.metrics.get("command"))
         with write_aside(cell / "ranks.csv.gz") as aside, open(aside, "wb") as file:
             with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:  # no clock in the header
                 with io.TextIOWrapper(packed, encoding="utf-8", newline="") as text:
-                    pd.DataFrame({"rank": run.ranks}).to_csv(text, index=False, lineterminator="\n")
+                    pd.DataFrame(ranks).to_csv(text, index=False, lineterminator="\n")
         with write_aside(cell / "metrics.json") as aside:
             aside.write_text(json.dumps(run.metrics | known, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         written.append(cell)

@@ -1,7 +1,7 @@
 """Runs that differ only in their seed make one row of a table: means, deviations and tests of significance."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,7 +30,8 @@ class Row:
     @property
     def peer(self) -> bool:
         """A model of others, to be measured against."""
-        return self.whole and not self.model.startswith("SEAR")
+        first = self.runs[0].metrics.get("class")
+        return self.whole and (first != "SEAR" if first else not self.model.startswith("SEAR"))
 
     def values(self, *path: str) -> np.ndarray:
         """float (seeds,): a figure of metrics.json, such as `values("test", "hit@10")`; NaN where it is missing."""
@@ -41,6 +42,16 @@ class Row:
                 value = value.get(key) if isinstance(value, dict) else None
             found.append(np.nan if value is None else value)
         return np.array(found, dtype=np.float64)
+
+    @property
+    def masked(self) -> "Row | None":
+        """The runs that were also ranked without the items of the history, by those ranks alone; None without any."""
+        runs = [
+            replace(run, ranks=run.masked_ranks, metrics=run.metrics | {"test": run.metrics["test_history_masked"]})
+            for run in self.runs
+            if run.masked_ranks is not None
+        ]
+        return Row(runs) if runs else None
 
     def by_case(self, metric: str) -> np.ndarray:
         """float (cases,): each test case's metric, averaged over the seeds."""

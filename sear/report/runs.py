@@ -7,7 +7,7 @@ order) and, in its metrics.json, the hash of the cases it left out.
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,8 +16,9 @@ import pandas as pd
 
 from sear import run_folder
 from sear.errors import InputError
-from sear.experiment import NOT_OF_THE_RESULT
+from sear.report.variants import name_variants
 
+MASKED = "rank_history_masked"
 FROZEN_KEYS = ("dataset", "model", "seed", "test", "ablate", "variant", "cases_sha256")
 
 
@@ -28,10 +29,11 @@ class Run:
     Attributes:
         metrics: its metrics.json.
         ranks: int (cases,), each target's rank, in the order of user, then target.
+        masked_ranks: likewise without the items of the earlier history; None where they were not asked for.
         cases: DataFrame of str `user, target`, so ordered; None in a frozen cell.
         cases_hash: equal for two runs exactly when they hold the same cases.
         settings: its config.yaml; empty in a frozen cell.
-        variant: how its settings differ from the other runs of its model, "" where they are the most common ones.
+        variant: how it differs from the other runs of its model, "" where it does not, see `name_variants`.
         history: its history.csv; None where there is none.
         examples: its examples.json, see sear/report/examples.py.
     """
@@ -45,6 +47,7 @@ class Run:
     variant: str = ""
     history: pd.DataFrame | None = None
     examples: list[dict] = field(default_factory=list)
+    masked_ranks: np.ndarray | None = None
 
     @property
     def dataset(self) -> str:
@@ -109,6 +112,7 @@ def read_run(folder: Path) -> Run:
         settings=found["config"],
         history=found["history"],
         examples=_json(examples) if examples.exists() else [],
+        masked_ranks=_masked_ranks(table, folder / "cases.csv.gz"),
     )
 
 
@@ -119,17 +123,23 @@ def read_frozen(folder: Path) -> Run:
     if missing:
         raise InputError(f"{folder / 'metrics.json'} has no {missing[0]} - freeze that cell again")
     try:
-        ranks = pd.read_csv(path)["rank"]
+        table = pd.read_csv(path)
+        ranks = table["rank"]
     except (KeyError, ValueError, EOFError, OSError, zlib.error) as error:
         raise InputError(f"{path} cannot be read ({error}) - freeze that cell again") from None
     ranks = _checked_ranks(ranks, path)
-    return Run(folder, metrics, ranks, None, metrics["cases_sha256"], variant=metrics["variant"])
+    masked = _masked_ranks(table, path)
+    return Run(folder, metrics, ranks, None, metrics["cases_sha256"], variant=metrics["variant"], masked_ranks=masked)
 
 
 def _checked_ranks(ranks: pd.Series, path: Path) -> np.ndarray:
     if not pd.api.types.is_integer_dtype(ranks) or not len(ranks) or ranks.min() < 1:
         raise InputError(f"{path}: not every rank is a whole number from 1 - restore it, or run again")
     return ranks.to_numpy()
+
+
+def _masked_ranks(table: pd.DataFrame, path: Path) -> np.ndarray | None:
+    return _checked_ranks(table[MASKED], path) if MASKED in table else None
 
 
 def hash_cases(cases: pd.DataFrame) -> str:
@@ -142,32 +152,6 @@ def _json(path: Path) -> object:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path} is broken ({error}) - restore it, or run again") from None
-
-
-def name_variants(runs: Iterable[Run]) -> None:
-    """Set `variant` where runs of one model and ablation differ in more than seed and place.
-
-    The value that most runs have is a key's plain one; a run is named by its keys that differ from that.
-    """
-    families: dict[tuple, list[Run]] = {}
-    for run in runs:
-        if run.settings:
-            families.setdefault((run.dataset, run.model, run.ablate), []).append(run)
-    for family in families.values():
-        settings = [_of_the_result(run.settings) for run in family]
-        keys = dict.fromkeys(key for own in settings for key in own)
-        plain = {key: _most_common([own.get(key) for own in settings]) for key in keys}
-        for run, own in zip(family, settings, strict=True):
-            run.variant = ", ".join(f"{key}={own.get(key)}" for key in keys if own.get(key) != plain[key])
-
-
-def _most_common(values: list) -> object:
-    """The first of the most frequent values, which need not be hashable."""
-    return max(values, key=values.count)
-
-
-def _of_the_result(settings: Mapping) -> dict:
-    return {key: value for key, value in settings.items() if key not in NOT_OF_THE_RESULT | {"seed"}}
 
 
 def refuse_different_cases(runs: Iterable[Run]) -> None:

@@ -77,6 +77,12 @@ def _tables(
     if tests:
         title = f"Tests against {reference.label} on {dataset}"
         tables["significance"] = summary.significance_table(f"{stem}-significance", title, rows, reference, tests)
+    masked = sorted(filter(None, (row.masked for row in rows)), key=lambda row: -mean(row.values("test", main)))
+    if masked:
+        tests = compare_rows(masked, find_reference(masked), metrics)
+        title = f"Models on {dataset}, the items of the history left out"
+        note = summary.marks_note(masked, find_reference(masked), tests)
+        tables["masked"] = summary.quality_table(f"{stem}-history-masked", title, masked, metrics, tests, note)
     tables["cost"] = summary.cost_table(f"{stem}-cost", f"Cost beside quality on {dataset}", rows, main)
     for key, what in _groups(whole).items():
         name, title = f"{stem}-by-{what.replace(' ', '-')}", f"{metric_name(main)} by {what} on {dataset}"
