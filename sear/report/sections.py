@@ -80,8 +80,9 @@ def _tables(
     masked = sorted(filter(None, (row.masked for row in rows)), key=lambda row: -mean(row.values("test", main)))
     if masked:
         tests = compare_rows(masked, find_reference(masked), metrics)
-        title = f"Models on {dataset}, the items of the history left out"
-        note = summary.marks_note(masked, find_reference(masked), tests)
+        title = f"History left out on {dataset}"
+        note = "Ranks among the items that the user had not met. "
+        note += summary.marks_note(masked, find_reference(masked), tests)
         tables["masked"] = summary.quality_table(f"{stem}-history-masked", title, masked, metrics, tests, note)
     tables["cost"] = summary.cost_table(f"{stem}-cost", f"Cost beside quality on {dataset}", rows, main)
     for key, what in _groups(whole).items():

@@ -103,7 +103,7 @@ def cost_table(name: str, title: str, rows: Sequence[Row], metric: str) -> Table
         numbers[column] = [mean(values(row)) for row in rows]
         for entry, value in zip(entries, numbers[column], strict=True):
             entry.append(Entry("–" if np.isnan(value) else format(value, form)))
-    return Table(name, title, ["model", *wanted], entries, numbers, "Means over seeds.")
+    return Table(name, title, ["model", *wanted], entries, numbers, "Means over seeds; training with its validations.")
 
 
 def group_numbers(rows: Sequence[Row], key: str, metric: str) -> pd.DataFrame:
