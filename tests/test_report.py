@@ -214,15 +214,19 @@ def test_a_run_without_extras_is_reported_all_the_same(tmp_path, no_figures):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-def test_a_browser_finds_no_error_and_no_overflow_on_phone_and_desktop(report, tmp_path):
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_a_browser_finds_no_error_and_no_overflow_on_phone_and_desktop(report, tmp_path, scheme):
     page = html.escape((report / "report.html").read_text(encoding="utf-8").replace("<details", "<details open"))
     frames = "".join(f'<iframe width="{width}" height="900" srcdoc="{page}"></iframe>' for width in (390, 1280))
-    widths = "pages.map(page => page.scrollWidth - page.clientWidth)"
-    pages = "[...document.querySelectorAll('iframe')].map(frame => frame.contentDocument.documentElement)"
-    script = f"onload = () => {{ const pages = {pages}; document.title = {widths}.join() }}"
+    pages = "[...document.querySelectorAll('iframe')].map(frame => frame.contentDocument)"
+    told = "[page.documentElement.scrollWidth - page.documentElement.clientWidth, getComputedStyle(page.body).color]"
+    script = f"onload = () => {{ document.title = JSON.stringify({pages}.map(page => {told})) }}"
     (tmp_path / "frames.html").write_text(f"<!DOCTYPE html><title></title>{frames}<script>{script}</script>")
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     command += ["--no-first-run", f"--user-data-dir={tmp_path / 'user'}", "--enable-logging=stderr", "--dump-dom"]
+    command += [f"--blink-settings=preferredColorScheme={int(scheme == 'light')}"]
     done = subprocess.run([*command, (tmp_path / "frames.html").as_uri()], capture_output=True, text=True, timeout=120)
-    assert re.search("<title>(.*?)</title>", done.stdout).group(1) == "0,0"
+    ink = PALETTE["ink"][int(scheme == "dark")]
+    colour = f"rgb({', '.join(str(int(ink[place : place + 2], 16)) for place in (1, 3, 5))})"
+    assert json.loads(re.search("<title>(.*?)</title>", done.stdout).group(1)) == [[0, colour], [0, colour]]
     assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
