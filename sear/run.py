@@ -16,20 +16,14 @@ from sear.case_examples import item_titles, run_examples
 from sear.configuration import effective_settings, model_class
 from sear.dataset import SEARDataset
 from sear.environment import environment
+from sear.errors import HeldError
 from sear.peak_memory import PeakMemory
 from sear.report.examples import write_examples
 from sear.run_command import command_of
 from sear.run_figures import case_figures, case_rows, tables
-from sear.run_folder import (
-    discard_run_folder,
-    held,
-    new_run_folder,
-    write_cases,
-    write_config,
-    write_history,
-    write_metrics,
-)
+from sear.run_folder import write_cases, write_config, write_history, write_metrics
 from sear.run_log import RunLog, describe_dataset
+from sear.run_place import discard_run_folder, held, new_run_folder
 from sear.settings import PROJECT_ROOT, shown
 from sear.summary import append_summary, read_summary
 from sear.trainer import SEARTrainer
@@ -53,22 +47,23 @@ class TrainingRun:
         self.environment = environment(config["device"])  # now: the commit may be another when the run ends
 
     def train(self, log: RunLog) -> dict[str, Any]:
-        new = self.folder is None
+        config, new = self.config, self.folder is None
+        root = PROJECT_ROOT / config["results_path"]
+        first = not root.exists()
         if new:
-            config = self.config
-            root = PROJECT_ROOT / config["results_path"]
             if (root / "summary.csv").exists():
                 read_summary(root / "summary.csv")  # a file that is not ours must show before the work, not after
             self.folder = new_run_folder(root, config["dataset"], config["model_name"], config["seed"])
         with held(self.folder):
             try:
-                if new:  # known to others, and held, before anything that takes long
-                    write_config(self.folder, effective_settings(self.config))
+                if (self.folder / "metrics.json").exists():  # since it was looked for
+                    raise HeldError(f"{self.folder} was finished by another process just now - nothing is left to do")
+                write_config(self.folder, effective_settings(config))  # before anything that takes long
                 self._prepare()
                 self.titles = item_titles(self.dataset)  # now, for a fault in them must not end a run that is trained
             except BaseException:
                 if new:
-                    discard_run_folder(self.folder)
+                    discard_run_folder(self.folder, results_too=first)
                 raise
             log.write_to(self.folder / "run.log")
             logger.info(f"run folder: {shown(self.folder)}")
@@ -86,7 +81,7 @@ class TrainingRun:
         if Path(self.trainer.last_model_file).exists():
             self.trainer.resume_checkpoint(self.trainer.last_model_file)
             commit = self.environment["commit"]
-            place = f" at commit {commit[:10]}" if commit else ""
+            place = f" at commit {commit}" if commit else ""
             logger.info(f"going on after epoch {self.trainer.start_epoch - 1}{place}")
         self.trainer.fit(self.train_data, self.valid_data, show_progress=self.config["show_progress"])
         return self._report()

@@ -7,13 +7,9 @@ import csv
 import gzip
 import io
 import json
-import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from sear.atomic_table import write_aside
-from sear.errors import HeldError, InputError
+from sear.errors import InputError
 from sear.setting_rules import dump_yaml, read_settings
 
 METRIC_KEYS = (
@@ -39,49 +35,6 @@ METRIC_KEYS = (
     "seconds",
     "environment",
 )
-
-
-def new_run_folder(results_directory: Path | str, dataset: str, model: str, seed: int) -> Path:
-    """A folder that did not exist before: RESULTS/DATASET/MODEL/RUN_ID, RUN_ID such as 20260131-120509-seed2020."""
-    parent = Path(results_directory) / dataset / model
-    parent.mkdir(parents=True, exist_ok=True)
-    run_id = f"{datetime.now():%Y%m%d-%H%M%S}-seed{seed}"
-    for number in count(1):
-        folder = parent / (run_id if number == 1 else f"{run_id}-{number}")
-        with suppress(FileExistsError):  # another run began in this second
-            folder.mkdir()
-            return folder
-
-
-def discard_run_folder(run_folder: Path) -> None:
-    """Take back `new_run_folder`, with the folders above it that hold nothing else."""
-    shutil.rmtree(run_folder, ignore_errors=True)  # Windows keeps a lock file that is open
-    with suppress(OSError):  # not empty
-        for folder in list(run_folder.parents)[:3]:
-            folder.rmdir()
-
-
-@contextmanager
-def held(run_folder: Path) -> Iterator[None]:
-    """No other process of this machine works in the folder while the block runs; a killed one holds nothing.
-
-    Raises:
-        HeldError: another process holds it.
-    """
-    path = run_folder / ".lock"
-    with open(path, "w") as file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HeldError(f"{run_folder} is being worked on by another process - wait for that one") from None
-        except (ImportError, OSError):  # Windows; some network drives
-            pass
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
 
 
 def write_config(run_folder: Path, settings: Mapping[str, Any]) -> None:

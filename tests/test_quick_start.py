@@ -13,13 +13,17 @@ import torch
 from recbole.data import data_preparation
 from recbole.data.dataset import SequentialDataset
 
+from sear.configuration import build_config
 from sear.dataset import SEARDataset
 from sear.errors import HeldError, InputError
 from sear.model import SEAR
 from sear.quick_start import evaluate, resume
-from sear.run_folder import held
+from sear.run import TrainingRun
+from sear.run_log import RunLog
+from sear.run_place import held
+from sear.setting_rules import read_settings
 from sear.trainer import SEARTrainer
-from tests.conftest import fake_text_embedding, random_histories, tiny_config_root, write_atomic_files
+from tests.conftest import TOY, fake_text_embedding, random_histories, tiny_config_root, write_atomic_files
 from tests.killed_run import run
 
 ROOT = Path(__file__).parent.parent
@@ -158,6 +162,31 @@ def test_a_run_holds_its_folder_before_anything_that_takes_long_and_leaves_none_
     with pytest.raises(InputError, match="no item has any text"):
         run(here)
     assert len(seen) == 1 and not (here / "results").exists()
+    (here / "results").mkdir()
+    with pytest.raises(InputError):
+        run(here)
+    assert len(seen) == 2 and list((here / "results").iterdir()) == []  # the user's own folder stays
+
+
+def test_a_run_goes_on_where_it_is_asked_to_and_says_so(here, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("sear.run.TrainingRun._report", stop)
+        run(here)
+    (config,) = (here / "results").rglob("config.yaml")
+    assert read_settings(config)[0]["threads"] == 2
+    assert resume(config.parent, {"threads": 1})["environment"]["threads"] == 1
+    assert read_settings(config)[0]["threads"] == 1
+
+
+def test_a_run_that_another_process_finished_meanwhile_is_left_as_it_is(here, monkeypatch):
+    folder = Path(run(here, epochs=1)["run_folder"])
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(HeldError, match="finished by another process"), RunLog() as log:
+        TrainingRun(build_config("tiny", overrides=TOY), folder).train(log)
+    assert before == {path: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_the_commit_is_the_one_that_a_run_began_with(here, monkeypatch):

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from sear.configuration import build_config, config_from_settings, effective_settings
-from sear.errors import InputError
+from sear.errors import HeldError, InputError
 from sear.experiment import settings_hash
 from sear.peak_memory import PeakMemory
 from sear.request import parse
 from sear.run_command import command_of
-from sear.run_folder import held
+from sear.run_place import held
 from tests.config_folder import copy_config, data_folder
 
 ROOT = Path(__file__).parent.parent
@@ -109,7 +109,7 @@ def test_where_no_peak_can_be_forgotten_the_figure_says_so(monkeypatch, tmp_path
 def test_a_run_folder_is_worked_on_by_one_process_at_a_time(tmp_path):
     code = f"""
 from pathlib import Path
-from sear.run_folder import held
+from sear.run_place import held
 with held(Path({str(tmp_path)!r})):
     print("held", flush=True)
     input()
@@ -122,3 +122,23 @@ with held(Path({str(tmp_path)!r})):
     with held(tmp_path):  # a killed process holds nothing
         pass
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fcntl")
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_lock_that_was_given_up_between_opening_and_locking_is_not_taken(tmp_path, monkeypatch, replaced):
+    import fcntl
+
+    flock, lock = fcntl.flock, tmp_path / ".lock"
+
+    def late(file, how):
+        lock.unlink()  # by the process that held it
+        if replaced:
+            lock.touch()  # by a third one
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(HeldError, match="another process"), held(tmp_path):
+        pass
+    with pytest.raises(HeldError, match="taken back"), held(tmp_path / "gone"):
+        pass

@@ -15,13 +15,13 @@ from sear import run_folder as room
 from sear.errors import InputError
 from sear.run_folder import (
     METRIC_KEYS,
-    new_run_folder,
     read_run,
     write_cases,
     write_config,
     write_history,
     write_metrics,
 )
+from sear.run_place import new_run_folder
 
 FIGURES = {"hit@10": 1 / 3, "ndcg@10": 0.2, "mrr@10": 0.1}
 METRICS = {
