@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line asks.
 
     Returns:
-        The exit code: 0 done, 1 a cell of a grid failed, 2 a user's mistake, 130 stopped by Ctrl-C.
+        The exit code: 0 done, 1 a cell of a grid is not finished, 2 a user's mistake, 130 stopped by Ctrl-C.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     try:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +10,6 @@ from pathlib import Path
 
 from sear.errors import HeldError, InputError
 from sear.setting_rules import read_settings
-
-logger = logging.getLogger("sear")
 
 # settings that say where a run works or what it shows: two runs that differ only here are the same cell
 NOT_OF_THE_RESULT = frozenset(
@@ -43,11 +40,12 @@ class GridOutcome:
 
     finished: dict[Cell, Path] = field(default_factory=dict)
     failed: dict[Cell, str] = field(default_factory=dict)
-    held: dict[Cell, str] = field(default_factory=dict)  # by another process, which will finish it
+    held: dict[Cell, str] = field(default_factory=dict)  # by another process, to which it is left
 
     @property
     def exit_code(self) -> int:
-        return 1 if self.failed else 0
+        """0 where every cell is finished, else 1."""
+        return 1 if self.failed or self.held else 0
 
 
 def grid_cells(
@@ -77,18 +75,20 @@ def settings_hash(settings: Mapping) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def find_runs(results_path: Path | str, dataset: str, settings: Mapping) -> tuple[Path | None, Path | None]:
+def find_runs(
+    results_path: Path | str, dataset: str, settings: Mapping, tell: Callable[[str], object] = print
+) -> tuple[Path | None, Path | None]:
     """(the newest finished run, the newest unfinished one) with these settings below `results_path/dataset`.
 
     A run is known by its config.yaml, and finished when it has metrics.json, which is written last. One whose
-    config.yaml cannot be read is nobody's, and told of.
+    config.yaml cannot be read is nobody's, and `tell` says so.
     """
     wanted, finished, unfinished = settings_hash(settings), None, None
     for path in sorted((Path(results_path) / dataset).glob("*/*/config.yaml"), key=lambda path: path.parent.name):
         try:
             found = settings_hash(read_settings(path)[0])
         except InputError as error:
-            logger.warning(f"left out: {error}")
+            tell(f"left out: {error}")
             continue
         if found == wanted:
             if (path.parent / "metrics.json").exists():
@@ -130,11 +130,20 @@ def run_grid(
         InputError: where `settings` does.
     """
     wanted = {cell: settings(cell) for cell in cells}
-    outcome = GridOutcome()
+    outcome, told = GridOutcome(), set()
+
+    def tell(line: str) -> None:
+        if line not in told:
+            told.add(line)
+            say(line)
+
+    def find(cell: Cell) -> tuple[Path | None, Path | None]:
+        return find_runs(results_path, wanted[cell]["dataset"], wanted[cell], tell)
+
     for number, cell in enumerate(cells, start=1):
         name = f"cell {number} of {len(cells)}: {cell}"
         try:
-            outcome.finished[cell] = _finish(cell, wanted[cell], name, run, results_path, resume, say)
+            outcome.finished[cell] = _finish(cell, wanted[cell], name, run, find, resume, say)
             keep_best_checkpoint(outcome.finished[cell])
         except KeyboardInterrupt:
             say(f"stopped in {name} - the same command goes on from here")
@@ -150,7 +159,7 @@ def run_grid(
         if cell in outcome.failed:
             say(f"{name} failed: {outcome.failed[cell]}")
     for cell in list(outcome.held):
-        finished, _ = find_runs(results_path, wanted[cell]["dataset"], wanted[cell])
+        finished, _ = find(cell)
         if finished:  # by now
             outcome.finished[cell] = finished
             del outcome.held[cell]
@@ -162,9 +171,9 @@ def run_grid(
     return outcome
 
 
-def _finish(cell: Cell, wanted: Mapping, name: str, run, results_path, resume, say) -> Path:
+def _finish(cell: Cell, wanted: Mapping, name: str, run, find, resume, say) -> Path:
     """The folder of the cell's finished run, after running or resuming it where that is needed."""
-    finished, unfinished = find_runs(results_path, wanted["dataset"], wanted)
+    finished, unfinished = find(cell)
     if finished:
         say(f"{name} is done already in {finished}{_commit(finished)} - delete that folder to run it again")
         return finished
@@ -174,15 +183,15 @@ def _finish(cell: Cell, wanted: Mapping, name: str, run, results_path, resume, s
     else:
         say(name)
         run(cell)
-    finished, _ = find_runs(results_path, wanted["dataset"], wanted)
+    finished, _ = find(cell)
     assert finished, f"{cell}: the run left no folder with these settings and a metrics.json"
     return finished
 
 
 def _commit(run_folder: Path) -> str:
-    """ " at commit …", whose code made the run; "" where nothing says so."""
+    """The end of a sentence that names the code which finished the run; "" where nothing is known of it."""
     try:
         found = json.loads((run_folder / "metrics.json").read_text(encoding="utf-8"))["environment"]["commit"]
     except (ValueError, KeyError, TypeError):
         return ""
-    return f" at commit {found[:10]}" if found else ""
+    return f" at commit {found}" if found else ""
