@@ -15,12 +15,22 @@ TITLES = ["", "Alien (1979)", "Brazil (1985)", "Casablanca (1942)", "Dead Man (1
 
 
 def write_run(
-    results, ranks, dataset="tiny", model="SEAR", seed=1, targets=None, example_titles=TITLES, masked=None, **changes
+    results,
+    ranks,
+    dataset="tiny",
+    model="SEAR",
+    seed=1,
+    targets=None,
+    example_titles=TITLES,
+    masked=None,
+    told="",
+    **changes,
 ):
     """A finished run with one case per rank; `changes` go to config.yaml and, if `ablate`, to metrics.json too.
 
     Args:
         masked: the ranks without the items of the history, None where they were not asked for.
+        told: what else stood in its command.
     """
     ranks = np.asarray(ranks)
     name = "-".join([f"seed{seed}", *(f"{key}-{value}" for key, value in changes.items())])
@@ -50,7 +60,7 @@ def write_run(
         "test_by_item_popularity": grouped(rows, counts, (0, 10, 50, 100, 200)),
         "seconds": {"data": 1.0, "text": 0.1, "train": 1.5 * epochs * len(model), "test": 0.2},
         "environment": ENVIRONMENT, "parameters": 1000 * len(model), "peak_memory_mb": 600 + len(model),
-        "command": f"python custom_trainer.py --dataset={dataset} --model={model} --seed={seed}",
+        "command": f"python custom_trainer.py --dataset={dataset} --model={model} --seed={seed} {told}",
         **({"ablate": changes["ablate"]} if "ablate" in changes else {}),
     })  # fmt: skip
     if example_titles:

@@ -73,29 +73,48 @@ def test_runs_that_differ_in_a_setting_are_rows_of_their_own(tmp_path):
     assert seeds == {"SEAR": [1, 2], "SEAR (window_stride=25)": [1], "SEAR without soft labels": [1]}
 
 
+def labels_of(*paths):
+    return sorted((run.label, run.seed) for run in read_runs(paths))
+
+
 def test_a_frozen_run_and_a_new_variant_are_never_taken_for_each_other(tmp_path):
     freeze(read_runs([write_run(tmp_path / "old", [1, 2])]), tmp_path / "frozen")
-    new = write_run(tmp_path / "new", [2, 2], window_stride=25)
-    metrics = json.loads((new / "metrics.json").read_text())
-    command = metrics["command"] + " --window_stride=25 --item_text=/somewhere --mask_history=true"
-    (new / "metrics.json").write_text(json.dumps(metrics | {"command": command}))
+    write_run(tmp_path / "new", [2, 2], stride=25, told="--stride=25 --mask_history=true")
     runs = read_runs([tmp_path / "frozen", tmp_path / "new"])
-    assert {run.label: run.ranks.tolist() for run in runs} == {"SEAR": [1, 2], "SEAR (window_stride=25)": [2, 2]}
+    assert {run.label: run.ranks.tolist() for run in runs} == {"SEAR": [1, 2], "SEAR (stride=25)": [2, 2]}
     freeze(runs, tmp_path / "frozen")
-    write_run(tmp_path / "third", [3, 3], seed=2)
-    labels = [run.label for run in read_runs([tmp_path / "frozen", tmp_path / "third"])]
-    assert labels == ["SEAR", "SEAR", "SEAR (window_stride=25)"]
+    write_run(tmp_path / "third", [3, 3], seed=2, stride=50)
+    assert labels_of(tmp_path / "frozen", tmp_path / "third") == [("SEAR", 1), ("SEAR", 2), ("SEAR (stride=25)", 1)]
+    write_run(tmp_path / "again", [3, 3], seed=2, stride=25, told="--stride=25")
+    variant = tmp_path / "frozen" / "tiny" / "SEAR-stride=25"
+    assert labels_of(variant, tmp_path / "again") == [("SEAR (stride=25)", 1), ("SEAR (stride=25)", 2)]
 
 
-def test_the_published_setting_is_plain_even_where_most_runs_were_given_another(tmp_path):
-    for seed, value in ((1, None), (2, 25), (3, 25)):
-        folder = write_run(tmp_path, [1, 2], seed=seed, window_stride=value)
-        metrics = json.loads((folder / "metrics.json").read_text())
-        if value:
-            metrics["command"] += f" --window_stride={value}"
-        (folder / "metrics.json").write_text(json.dumps(metrics))
-    found = {run.seed: run.label for run in read_runs([tmp_path])}
-    assert found == {1: "SEAR", 2: "SEAR (window_stride=25)", 3: "SEAR (window_stride=25)"}
+def test_the_value_of_the_files_is_plain_even_where_most_runs_were_given_another(tmp_path):
+    for seed, told in ((1, ""), (2, "--stride=25"), (3, "--stride=25")):
+        write_run(tmp_path, [1, 2], seed=seed, stride=25 if told else 50, told=told)
+    assert labels_of(tmp_path) == [("SEAR", 1), ("SEAR (stride=25)", 2), ("SEAR (stride=25)", 3)]
+
+
+def test_it_does_not_matter_whether_files_or_commands_gave_a_value(tmp_path):
+    write_run(tmp_path, [1, 2], seed=1, stride=25, told="--stride=25")
+    write_run(tmp_path, [1, 2], seed=2, stride=25)
+    assert labels_of(tmp_path) == [("SEAR", 1), ("SEAR", 2)]
+
+
+@pytest.mark.parametrize("seeds", [[], [3, 4]])
+def test_no_name_holds_a_place_of_one_machine(tmp_path, seeds):
+    write_run(tmp_path, [1, 2], seed=1, encoder="/home/me/mpnet", told="--encoder=/home/me/mpnet")
+    write_run(tmp_path, [1, 2], seed=2, encoder="/home/me/other", told="--encoder=/home/me/other")
+    for seed in (0, *seeds):
+        write_run(tmp_path, [1, 2], seed=seed, encoder="mpnet")
+    assert labels_of(tmp_path) == [("SEAR", seed) for seed in (0, 1, *seeds)] + [("SEAR (encoder=other)", 2)]
+
+
+def test_a_command_that_is_none_of_ours_names_nothing(tmp_path):
+    for seed, told in enumerate(["", "'unfinished", "--k=[5,inf)"]):
+        write_run(tmp_path, [1, 2], seed=seed, told=told)
+    assert {label for label, _ in labels_of(tmp_path)} == {"SEAR"}
 
 
 def test_of_two_runs_of_one_cell_the_newer_counts(tmp_path):

@@ -3,7 +3,9 @@
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from sear.experiment import NOT_OF_THE_RESULT
 from sear.setting_rules import load_yaml
@@ -11,46 +13,63 @@ from sear.setting_rules import load_yaml
 if TYPE_CHECKING:
     from sear.report.runs import Run
 
-# neither names a variant: which run it is, where its files lie, and what adds figures without changing any
-NO_VARIANT = NOT_OF_THE_RESULT | {"dataset", "model", "ablate", "seed", "data_path", "mask_history"}
+# neither names a variant: which run it is, and what adds figures without changing any
+NO_VARIANT = NOT_OF_THE_RESULT | {"dataset", "model", "model_name", "ablate", "seed", "mask_history"}
+UNKNOWN = object()  # the plain value of a key that a frozen cell had from YAML files as they were then
 
 
 def name_variants(runs: Iterable["Run"]) -> None:
     """Set `variant` where runs of one model and ablation differ in more than seed and place.
 
-    A run is named by the settings of its own command that not all of them were given, and by those that differ
-    from most runs' without a command having said so, as after a change of the YAML files. A frozen name stays.
+    A run is named by its settings that are not the plain ones: those of the runs whose commands did not give them,
+    or else those that all runs share. Of a frozen cell the command alone is known, so freeze again after a change of
+    the YAML files; a name under which it was frozen stays.
     """
     families: dict[tuple, list[Run]] = {}
     for run in runs:
         families.setdefault((run.dataset, run.model, run.ablate), []).append(run)
     for family in families.values():
-        told = [_told(run) for run in family]
-        settings = [{key: run.settings[key] for key in run.settings if key not in NO_VARIANT} for run in family]
-        for run, own, given in zip(family, settings, told, strict=True):
-            names = {
-                key: value
-                for key, value in given.items()
-                if not all(key in other and other[key] == value for other in told)
-            }
-            for key in own.keys() - given.keys():
-                usual = _most_common([o.get(key) for o, t in zip(settings, told, strict=True) if o and key not in t])
-                if own[key] != usual:
-                    names[key] = own[key]
-            if not run.variant:
-                run.variant = ", ".join(f"{key}={names[key]}" for key in sorted(names))
+        given = [_given(run) for run in family]
+        values = [_values(run, own) for run, own in zip(family, given, strict=True)]
+        plain = {key: _plain(key, family, given, values) for key in {key for own in values for key in own}}
+        for run, own in zip(family, values, strict=True):
+            names = {key: value for key, value in own.items() if value != plain[key]}
+            run.variant = run.variant or ", ".join(f"{key}={names[key]}" for key in sorted(names))
 
 
-def _told(run: "Run") -> dict:
-    """The settings that the run's command gives; those that name a place of one machine are left out."""
-    words = [word.removeprefix("--").partition("=") for word in shlex.split(run.metrics.get("command") or "")[2:]]
-    return {
-        key: run.settings.get(key, load_yaml(text))
-        for key, _, text in words
-        if key not in NO_VARIANT and not Path(text).is_absolute()
-    }
+def _plain(key: str, family: list["Run"], given: list[dict], values: list[dict]) -> Any:
+    """The value of a key that names nothing."""
+    runs = list(zip(family, given, values, strict=True))
+    usual = [own.get(key) for run, told, own in runs if run.settings and key not in told]
+    if usual:
+        return _most_common(usual)
+    frozen = [(run, key in told) for run, told, _ in runs if not run.settings]
+    if any(told == bool(run.variant) for run, told in frozen):  # given under a name, or plain without being given
+        return UNKNOWN
+    return _most_common([own[key] for own in values if key in own])
 
 
-def _most_common(values: list) -> object:
+def _given(run: "Run") -> dict[str, Any]:
+    """What the run's command gives; of a path that is one machine's the last name."""
+    try:
+        words = shlex.split(run.metrics.get("command") or "")[2:]
+        pairs = [word.removeprefix("--").partition("=") for word in words]
+        return {key: _without_place(load_yaml(text)) for key, _, text in pairs if key not in NO_VARIANT}
+    except (ValueError, yaml.YAMLError):  # no command of ours
+        return {}
+
+
+def _values(run: "Run", given: dict[str, Any]) -> dict[str, Any]:
+    """All that is known of the run's settings."""
+    if not run.settings:
+        return given
+    return {key: _without_place(value) for key, value in run.settings.items() if key not in NO_VARIANT}
+
+
+def _without_place(value: Any) -> Any:
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+
+def _most_common(values: list) -> Any:
     """The first of the most frequent values, which need not be hashable."""
     return max(values, key=values.count)
