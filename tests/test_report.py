@@ -179,6 +179,8 @@ def test_ranks_without_the_history_have_a_table_and_tests_of_their_own(tmp_path,
         tables.append((tmp_path / f"{name}-report" / "tiny-history-masked.md").read_text())
     assert tables[0] == tables[1]
     assert re.findall(r"^\| (\w+) ", tables[0], re.M)[1:] == ["SEAR", "Pop"] and "‡" in tables[0]
+    make_report([tmp_path / "runs"], tmp_path / "pop-report", reference="Pop")
+    assert "differs from Pop" in (tmp_path / "pop-report" / "tiny-history-masked.md").read_text()
     masked = read_runs([tmp_path / "frozen" / "tiny" / "SEAR"])[0].metrics["test_history_masked"]
     assert f"{masked['ndcg@10']:.4f}" in tables[0]
 

@@ -86,7 +86,7 @@ def quality_by_cost(name: str, title: str, rows: Sequence[Row], metric: str, fol
             ax.plot(x, y, marker, color=colour, markersize=9, label=row.label)
         seconds_axis(ax)
         ax.margins(0.12)
-        ax.set(xlabel="seconds of training", ylabel=f"test {metric_name(metric)}")
+        ax.set(xlabel="seconds of training and validation", ylabel=f"test {metric_name(metric)}")
         legend_below(ax)
         return keep(ax, folder, name, title, f"Test {metric_name(metric)} against seconds of training.")
 

@@ -30,8 +30,8 @@ class Row:
     @property
     def peer(self) -> bool:
         """A model of others, to be measured against."""
-        first = self.runs[0].metrics.get("class")
-        return self.whole and (first != "SEAR" if first else not self.model.startswith("SEAR"))
+        class_name = self.runs[0].metrics.get("class")
+        return self.whole and (class_name != "SEAR" if class_name else not self.model.startswith("SEAR"))
 
     def values(self, *path: str) -> np.ndarray:
         """float (seeds,): a figure of metrics.json, such as `values("test", "hit@10")`; NaN where it is missing."""

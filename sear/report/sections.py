@@ -77,18 +77,27 @@ def _tables(
     if tests:
         title = f"Tests against {reference.label} on {dataset}"
         tables["significance"] = summary.significance_table(f"{stem}-significance", title, rows, reference, tests)
-    masked = sorted(filter(None, (row.masked for row in rows)), key=lambda row: -mean(row.values("test", main)))
+    masked = _masked_table(dataset, rows, metrics, reference)
     if masked:
-        tests = compare_rows(masked, find_reference(masked), metrics)
-        title = f"History left out on {dataset}"
-        note = "Ranks among the items that the user had not met. "
-        note += summary.marks_note(masked, find_reference(masked), tests)
-        tables["masked"] = summary.quality_table(f"{stem}-history-masked", title, masked, metrics, tests, note)
+        tables["masked"] = masked
     tables["cost"] = summary.cost_table(f"{stem}-cost", f"Cost beside quality on {dataset}", rows, main)
     for key, what in _groups(whole).items():
         name, title = f"{stem}-by-{what.replace(' ', '-')}", f"{metric_name(main)} by {what} on {dataset}"
         tables[key] = summary.group_table(name, title, whole, key, main)
     return tables
+
+
+def _masked_table(dataset: str, rows: Sequence[Row], metrics: Sequence[str], reference: Row) -> Table | None:
+    """The rows that were also ranked without the items of the history, by those ranks; None where there is none."""
+    main = main_metric(metrics)
+    masked = sorted(filter(None, (row.masked for row in rows)), key=lambda row: -mean(row.values("test", main)))
+    if not masked:
+        return None
+    against = find_reference(masked, next((row.label for row in masked if row.label == reference.label), None))
+    tests = compare_rows(masked, against, metrics)
+    note = f"Ranks among the items that the user had not met. {summary.marks_note(masked, against, tests)}"
+    name = f"{file_name(dataset)}-history-masked"
+    return summary.quality_table(name, f"History left out on {dataset}", masked, metrics, tests, note)
 
 
 def _figures(
