@@ -9,6 +9,7 @@ from sear.protocol import HELD_OUT, LAST_EVENT_ONLY, WRITE_EVAL_ARGS, is_leave_o
 from sear.setting_rules import dump_value
 from sear.settings import Settings, nearest, shown
 
+MOST_PADDED = 100_000  # events; a batch of histories padded to more takes gigabytes
 INTERVAL = re.compile(r"[\[(]\s*(\d+|-inf)\s*,\s*(\d+|inf)\s*[\])]")  # of whole counts, as RecBole writes them
 VALUE_INTERVAL = re.compile(r"[\[(]\s*-?[\w.+-]+\s*,\s*-?[\w.+-]+\s*[\])]")  # of any numbers
 # RecBole's keys without use here: a SEARDataset reads the atomic files itself, exactly as they are, and cuts batches
@@ -83,6 +84,8 @@ def _check_protocol(settings: Settings) -> None:
         raise settings.fault(
             "window_stride", f"more than MAX_ITEM_LIST_LENGTH {length}", f"choose 1 to {length}, or ~ for the half"
         )
+    if not settings.get("trim_padding") and length > MOST_PADDED:
+        raise settings.fault("trim_padding", f"but every history would be padded to {length:,} events", "set it True")
 
 
 def _check_columns(settings: Settings) -> None:

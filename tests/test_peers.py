@@ -16,17 +16,15 @@ from sear.counting_models import training_matrix
 from sear.dataset import SEARDataset
 from sear.errors import InputError
 from sear.known_models import OWN_MODELS
-from sear.quick_start import evaluate, resume
-from sear.setting_rules import read_settings
+from sear.quick_start import evaluate, resume, run_sear
 from sear.settings import PROJECT_ROOT, own_files
 from sear.trainer import SEARTrainer
-from tests.conftest import random_histories, tiny_config_root, write_atomic_files
+from tests.conftest import TOY, random_histories, tiny_config_root, write_atomic_files
 from tests.killed_run import run
 
 CAUSAL = ("GRU4Rec", "SASRec", "Mamba4Rec")
 LEARNING = (*CAUSAL, "BERT4Rec")
 COUNTING = ("Pop", "ItemKNN")
-WHOLE = read_settings(own_files("model")["Pop"])[0]["MAX_ITEM_LIST_LENGTH"]
 
 
 @pytest.fixture
@@ -171,22 +169,28 @@ def here(tmp_path, monkeypatch, tiny_text):
     return tmp_path
 
 
-@pytest.mark.parametrize("again, length", [(True, 10), (False, 10), (False, WHOLE)])
+@pytest.mark.parametrize(("again", "length"), [(True, 10), (False, 10), (False, None)])
 def test_pops_ranks_are_those_counted_by_hand(here, again, length):
     histories = random_histories()
     number = {item: n for n, item in enumerate(dict.fromkeys(e[0] for events in histories.values() for e in events))}
     count = Counter(item for events in histories.values() for item, *_ in events[:-2])
     assert max(map(len, histories.values())) > 10 + 2  # some histories are cut
-    done = run(here, model="Pop", recommend_again=again, MAX_ITEM_LIST_LENGTH=length)
+    changes = {"MAX_ITEM_LIST_LENGTH": length} if length else {}  # else whole histories, by config/model/Pop.yaml
+    toy = {key: value for key, value in TOY.items() if key != "MAX_ITEM_LIST_LENGTH"}
+    changes |= {"recommend_again": again, "results_path": str(here)}
+    done = run_sear("tiny", "Pop", **(toy | changes))
     for case in pd.read_csv(Path(done["run_folder"]) / "cases.csv.gz").itertuples():
-        visible = set() if again else {item for item, *_ in histories[case.user][:-1][-length:]}
+        visible = set() if again else {item for item, *_ in histories[case.user][:-1][-(length or 0) :]}
         order = sorted(number, key=lambda item: (item in visible, 0 if item in visible else -count[item], number[item]))
         assert case.rank == 1 + order.index(case.target)
         assert case.target_training_count == count[case.target]
 
 
-def test_both_counting_peers_see_whole_histories():
-    assert WHOLE == read_settings(own_files("model")["ItemKNN"])[0]["MAX_ITEM_LIST_LENGTH"] == 1_000_000
+@pytest.mark.parametrize("name", COUNTING)
+def test_counting_peers_see_whole_histories_and_pad_none_to_that_length(name):
+    assert build_config("ml-100k", name)["MAX_ITEM_LIST_LENGTH"] == 1_000_000
+    with pytest.raises(InputError, match="trim_padding is False, but every history would be padded to 1,000,000"):
+        build_config("ml-100k", name, {"trim_padding": False})
 
 
 def test_itemknn_adds_up_the_cosines_of_the_nearest_items(tiny):
