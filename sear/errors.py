@@ -6,4 +6,4 @@ class InputError(ValueError):
 
 
 class HeldError(InputError):
-    """Another process works in that run folder."""
+    """A run folder that another process works in, or has just finished or taken back."""

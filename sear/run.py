@@ -47,32 +47,34 @@ class TrainingRun:
         self.environment = environment(config["device"])  # now: the commit may be another when the run ends
 
     def train(self, log: RunLog) -> dict[str, Any]:
-        config, new = self.config, self.folder is None
-        root = PROJECT_ROOT / config["results_path"]
-        first = not root.exists()
-        if new:
+        config, kept = self.config, self.folder is not None
+        if not kept:
+            root = PROJECT_ROOT / config["results_path"]
             if (root / "summary.csv").exists():
                 read_summary(root / "summary.csv")  # a file that is not ours must show before the work, not after
+            there = next(
+                path for path in (root / config["dataset"] / config["model_name"] / "run").parents if path.exists()
+            )
             self.folder = new_run_folder(root, config["dataset"], config["model_name"], config["seed"])
-        with held(self.folder):
-            try:
+        try:
+            with held(self.folder):
                 if (self.folder / "metrics.json").exists():  # since it was looked for
                     raise HeldError(f"{self.folder} was finished by another process just now - nothing is left to do")
                 write_config(self.folder, effective_settings(config))  # before anything that takes long
                 self._prepare()
                 self.titles = item_titles(self.dataset)  # now, for a fault in them must not end a run that is trained
-            except BaseException:
-                if new:
-                    discard_run_folder(self.folder, results_too=first)
-                raise
-            log.write_to(self.folder / "run.log")
-            logger.info(f"run folder: {shown(self.folder)}")
-            try:
+                kept = True  # from here on there is something to go on with
+                log.write_to(self.folder / "run.log")
+                logger.info(f"run folder: {shown(self.folder)}")
                 return self._train_in_folder()
-            except KeyboardInterrupt:
+        except KeyboardInterrupt:
+            if kept:
                 folder = shlex.quote(shown(self.folder))
                 logger.warning(f"stopped; go on with: python custom_trainer.py --resume={folder}")
-                raise
+            raise
+        finally:
+            if not kept:
+                discard_run_folder(self.folder, there)
 
     def _train_in_folder(self) -> dict[str, Any]:
         for left in self.folder.glob(".*.tmp"):  # half-written when the run was killed

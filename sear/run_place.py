@@ -20,20 +20,16 @@ def new_run_folder(results_directory: Path | str, dataset: str, model: str, seed
     for number in count(1):
         folder = parent / (run_id if number == 1 else f"{run_id}-{number}")
         parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError):  # another run began in this second
+        with suppress(FileExistsError, FileNotFoundError):  # another run began in this second, or was taken back
             folder.mkdir()
             return folder
 
 
-def discard_run_folder(run_folder: Path, results_too: bool) -> None:
-    """Take back a folder that `new_run_folder` made, and those above it that are empty then.
-
-    Args:
-        results_too: whether the results folder was made for it.
-    """
+def discard_run_folder(run_folder: Path, there: Path) -> None:
+    """Take back a folder that `new_run_folder` made, and those above it that are empty then, up to `there`."""
     shutil.rmtree(run_folder, ignore_errors=True)  # Windows keeps a lock file that is open
     with suppress(OSError):  # not empty
-        for folder in list(run_folder.parents)[: 3 if results_too else 2]:
+        for folder in run_folder.parents[: run_folder.parents.index(there)]:
             folder.rmdir()
 
 
@@ -54,14 +50,16 @@ def held(run_folder: Path) -> Iterator[None]:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                raise BlockingIOError  # the one who held it has removed this file; others may hold a new one
+            if not os.fstat(file.fileno()).st_nlink:
+                raise BlockingIOError  # removed by the one who held it; another may hold a new one
         except BlockingIOError:
-            raise HeldError(f"{run_folder} is being worked on by another process - wait for that one") from None
+            place = f"{run_folder} is being worked on by another process"
+            raise HeldError(f"{place} - wait for that one, or start again if it has just stopped") from None
         except (ImportError, OSError):  # Windows; some network drives
             pass
         try:
             yield
         finally:
             with suppress(OSError):  # Windows removes no open file
-                path.unlink()
+                if os.fstat(file.fileno()).st_nlink:  # else it is gone with its folder, and path may be another's
+                    path.unlink()

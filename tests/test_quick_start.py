@@ -152,7 +152,7 @@ def test_a_run_holds_its_folder_before_anything_that_takes_long_and_leaves_none_
     seen = []
 
     def prepare(self):
-        (folder,) = (here / "results").rglob("config.yaml")
+        (folder,) = here.glob("**/results/**/config.yaml")
         with pytest.raises(HeldError), held(folder.parent):
             pass
         seen.append(folder)
@@ -166,6 +166,9 @@ def test_a_run_holds_its_folder_before_anything_that_takes_long_and_leaves_none_
     with pytest.raises(InputError):
         run(here)
     assert len(seen) == 2 and list((here / "results").iterdir()) == []  # the user's own folder stays
+    with pytest.raises(InputError):
+        run(here, results_path=str(here / "other" / "results"))
+    assert not (here / "other").exists()
 
 
 def test_a_run_goes_on_where_it_is_asked_to_and_says_so(here, monkeypatch):
@@ -181,7 +184,7 @@ def test_a_run_goes_on_where_it_is_asked_to_and_says_so(here, monkeypatch):
     assert read_settings(config)[0]["threads"] == 1
 
 
-def test_a_run_that_another_process_finished_meanwhile_is_left_as_it_is(here, monkeypatch):
+def test_a_run_that_another_process_finished_meanwhile_is_left_as_it_is(here):
     folder = Path(run(here, epochs=1)["run_folder"])
     before = {path: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(HeldError, match="finished by another process"), RunLog() as log:

@@ -96,6 +96,30 @@ def test_the_value_of_the_files_is_plain_even_where_most_runs_were_given_another
     assert labels_of(tmp_path) == [("SEAR", 1), ("SEAR (stride=25)", 2), ("SEAR (stride=25)", 3)]
 
 
+@pytest.mark.parametrize(
+    "runs",
+    [
+        [("k", 4, 1), ("k", 4, 2), ("k", 5, 1)],
+        [("stride", 5, 1), ("stride", 5, 2)],
+        [("encoder", "/home/me/mpnet", 1), ("encoder", "/home/me/mpnet", 2)],
+    ],
+)
+def test_cells_keep_their_names_when_they_are_frozen_a_part_at_a_time(tmp_path, runs):
+    for number, (key, value, seed) in enumerate(runs):
+        write_run(tmp_path / str(number), [1, 2], seed=seed, **{key: value}, told=f"--{key}={value}")
+    names = labels_of(*(tmp_path / str(number) for number in range(len(runs))))
+    freeze(read_runs([tmp_path / str(number) for number in range(len(runs) - 1)]), tmp_path / "frozen")
+    assert labels_of(tmp_path / "frozen", tmp_path / str(len(runs) - 1)) == names
+    freeze(read_runs([tmp_path / "frozen", tmp_path / str(len(runs) - 1)]), tmp_path / "frozen")
+    assert labels_of(tmp_path / "frozen") == names
+
+
+def test_a_place_of_the_data_names_nothing(tmp_path):
+    write_run(tmp_path, [1, 2], seed=1, data_path="dataset")
+    write_run(tmp_path, [1, 2], seed=2, data_path="/mnt/big", told="--data_path=/mnt/big")
+    assert labels_of(tmp_path) == [("SEAR", 1), ("SEAR", 2)]
+
+
 def test_it_does_not_matter_whether_files_or_commands_gave_a_value(tmp_path):
     write_run(tmp_path, [1, 2], seed=1, stride=25, told="--stride=25")
     write_run(tmp_path, [1, 2], seed=2, stride=25)

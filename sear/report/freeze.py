@@ -12,6 +12,7 @@ import pandas as pd
 from sear.atomic_table import write_aside
 from sear.report.runs import MASKED, Run
 from sear.report.tables import file_name
+from sear.report.variants import given_settings
 
 
 def freeze(runs: Iterable[Run], folder: Path | str) -> list[Path]:
@@ -26,6 +27,7 @@ def freeze(runs: Iterable[Run], folder: Path | str) -> list[Path]:
         cell = Path(folder) / run.dataset / file_name(run.label) / f"seed-{run.seed}"
         known = {"ablate": run.ablate, "variant": run.variant, "cases_sha256": run.cases_hash}
         ranks = {"rank": run.ranks} | ({} if run.masked_ranks is None else {MASKED: run.masked_ranks})
+        known["given"] = given_settings(run)
         known["command"] = without_absolute_paths(run.metrics.get("command"))
         with write_aside(cell / "ranks.csv.gz") as aside, open(aside, "wb") as file:
             with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:  # no clock in the header

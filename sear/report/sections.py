@@ -93,7 +93,8 @@ def _masked_table(dataset: str, rows: Sequence[Row], metrics: Sequence[str], ref
     masked = sorted(filter(None, (row.masked for row in rows)), key=lambda row: -mean(row.values("test", main)))
     if not masked:
         return None
-    against = find_reference(masked, next((row.label for row in masked if row.label == reference.label), None))
+    labels = {row.label for row in masked}
+    against = find_reference(masked, reference.label if reference.label in labels else None)
     tests = compare_rows(masked, against, metrics)
     note = f"Ranks among the items that the user had not met. {summary.marks_note(masked, against, tests)}"
     name = f"{file_name(dataset)}-history-masked"

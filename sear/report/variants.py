@@ -13,8 +13,8 @@ from sear.setting_rules import load_yaml
 if TYPE_CHECKING:
     from sear.report.runs import Run
 
-# neither names a variant: which run it is, and what adds figures without changing any
-NO_VARIANT = NOT_OF_THE_RESULT | {"dataset", "model", "model_name", "ablate", "seed", "mask_history"}
+# none names a variant: which run it is, where its data lie, and what adds figures without changing any
+NO_VARIANT = NOT_OF_THE_RESULT | {"dataset", "model", "model_name", "ablate", "seed", "data_path", "mask_history"}
 UNKNOWN = object()  # the plain value of a key that a frozen cell had from YAML files as they were then
 
 
@@ -22,14 +22,14 @@ def name_variants(runs: Iterable["Run"]) -> None:
     """Set `variant` where runs of one model and ablation differ in more than seed and place.
 
     A run is named by its settings that are not the plain ones: those of the runs whose commands did not give them,
-    or else those that all runs share. Of a frozen cell the command alone is known, so freeze again after a change of
-    the YAML files; a name under which it was frozen stays.
+    or else those of frozen cells without a name, or else the most common. Of a frozen cell only what its command
+    gave is known, so freeze again after a change of the YAML files; a name under which it was frozen stays.
     """
     families: dict[tuple, list[Run]] = {}
     for run in runs:
         families.setdefault((run.dataset, run.model, run.ablate), []).append(run)
     for family in families.values():
-        given = [_given(run) for run in family]
+        given = [given_settings(run) for run in family]
         values = [_values(run, own) for run, own in zip(family, given, strict=True)]
         plain = {key: _plain(key, family, given, values) for key in {key for own in values for key in own}}
         for run, own in zip(family, values, strict=True):
@@ -43,14 +43,19 @@ def _plain(key: str, family: list["Run"], given: list[dict], values: list[dict])
     usual = [own.get(key) for run, told, own in runs if run.settings and key not in told]
     if usual:
         return _most_common(usual)
-    frozen = [(run, key in told) for run, told, _ in runs if not run.settings]
-    if any(told == bool(run.variant) for run, told in frozen):  # given under a name, or plain without being given
+    frozen = [(own, f", {key}=" in f", {run.variant}") for run, _, own in runs if not run.settings]
+    known = [own[key] for own, names_it in frozen if key in own and not names_it]
+    if known:
+        return _most_common(known)
+    if frozen:
         return UNKNOWN
     return _most_common([own[key] for own in values if key in own])
 
 
-def _given(run: "Run") -> dict[str, Any]:
-    """What the run's command gives; of a path that is one machine's the last name."""
+def given_settings(run: "Run") -> dict[str, Any]:
+    """What the run's command gave; of a path that is one machine's the last name."""
+    if "given" in run.metrics:  # by freeze, which keeps no paths
+        return run.metrics["given"]
     try:
         words = shlex.split(run.metrics.get("command") or "")[2:]
         pairs = [word.removeprefix("--").partition("=") for word in words]
