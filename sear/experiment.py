@@ -163,12 +163,16 @@ def run_grid(
         if finished:  # by now
             outcome.finished[cell] = finished
             del outcome.held[cell]
-    say(f"{len(outcome.finished)} of {len(cells)} cells are finished")
+    _conclude(outcome, len(cells), say)
+    return outcome
+
+
+def _conclude(outcome: GridOutcome, cells: int, say: Callable[[str], None]) -> None:
+    say(f"{len(outcome.finished)} of {cells} cells are finished")
     for cell in outcome.held:
         say(f"left to another process: {cell} - the same command, later, reports on it too")
     for cell, message in outcome.failed.items():
         say(f"failed: {cell}: {message}")
-    return outcome
 
 
 def _finish(cell: Cell, wanted: Mapping, name: str, run, find, resume, say) -> Path:
