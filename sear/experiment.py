@@ -17,7 +17,6 @@ NOT_OF_THE_RESULT = frozenset(
     "results_path resume run_id save_dataloaders save_dataset show_progress shutdown_logger single_spec state "
     "threads use_gpu wandb_project worker world_size".split()
 )
-LAST_CHECKPOINT = "*last*.pth"
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def find_runs(
 
 def keep_best_checkpoint(run_folder: Path) -> None:
     """Delete the checkpoint that only an unfinished run needs."""
-    for path in run_folder.glob(LAST_CHECKPOINT):
+    for path in run_folder.glob("*last*.pth"):
         path.unlink()
 
 

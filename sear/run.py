@@ -44,9 +44,9 @@ class TrainingRun:
         self.seconds = dict.fromkeys(("data", "text", "train", "test"), 0.0)
         self.memory = PeakMemory()
         torch.set_num_threads(config["threads"] or ALL_THREADS)
-        self.environment = environment(config["device"])  # now: the commit may be another when the run ends
 
     def train(self, log: RunLog) -> dict[str, Any]:
+        self.environment = environment(self.config["device"])  # now: the commit may be another when the run ends
         config, kept = self.config, self.folder is not None
         if not kept:
             root = PROJECT_ROOT / config["results_path"]

@@ -86,7 +86,6 @@ def test_a_runs_peak_memory_is_not_that_of_an_earlier_run():
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone keeps what is freed")
 def test_many_small_pieces_of_an_earlier_run_are_no_memory_of_this_one():
     code = """
-import platform
 from sear.peak_memory import PeakMemory
 kept = []
 pieces = [bytearray(100_000) for _ in range(3000)]
