@@ -187,6 +187,13 @@ def test_pops_ranks_are_those_counted_by_hand(here, again, length):
 
 
 @pytest.mark.parametrize("name", COUNTING)
+def test_counting_peers_rank_by_the_rule_of_all_models_unless_told_otherwise(here, name):
+    whole = {"model": name, "MAX_ITEM_LIST_LENGTH": 1000}
+    plain, left_out = run(here, mask_history=True, **whole), run(here, recommend_again=False, **whole)
+    assert plain["test_history_masked"] == left_out["test"] != plain["test"]
+
+
+@pytest.mark.parametrize("name", COUNTING)
 def test_counting_peers_see_whole_histories_and_pad_none_to_that_length(name):
     assert build_config("ml-100k", name)["MAX_ITEM_LIST_LENGTH"] == 1_000_000
     with pytest.raises(InputError, match="trim_padding is False, but every history would be padded to 1,000,000"):
@@ -194,7 +201,7 @@ def test_counting_peers_see_whole_histories_and_pad_none_to_that_length(name):
 
 
 def test_itemknn_adds_up_the_cosines_of_the_nearest_items(tiny):
-    model, train, test = tiny("ItemKNN", k=3, recommend_again=True)
+    model, train, test = tiny("ItemKNN", k=3)
     model.count(train)
     met = training_matrix(train).toarray().astype(np.float64)
     assert met.sum() == train.training_item_counts.sum()
