@@ -12,7 +12,7 @@ from sear.errors import InputError
 from sear.experiment import Cell, GridOutcome, grid_cells, run_grid
 from sear.request import PLACE, Request, is_sear, parse
 from sear.setting_checks import check_settings
-from sear.settings import PROJECT_ROOT, Settings, gather_settings, shown
+from sear.settings import Settings, gather_settings, shown
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,6 +65,8 @@ def _checked_cells(request: Request) -> list[Cell]:
         settings = gather_settings(cell.dataset, cell.model, request.config_files, overrides, PLACE)
         check_settings(settings)
         full = whole.setdefault((cell.dataset, cell.model), settings)
+        if cell.ablate and full.get("ablate"):
+            raise full.fault("ablate", "and --ablate asks for other parts", "remove one of the two")
         if cell.ablate and full.values | {"ablate": cell.ablate} == settings.values:
             raise InputError(f"{PLACE}: {cell.model} does without {cell.ablate} already - remove it from --ablate")
     return cells
@@ -84,7 +86,6 @@ def _run_cells(request: Request, cells: Sequence[Cell]) -> int:
     from sear.quick_start import resume, run_sear
 
     files = request.config_files
-    first = gather_settings(cells[0].dataset, cells[0].model, files, request.overrides_of(cells[0]), PLACE)
     outcome = run_grid(
         cells,
         run=lambda cell: run_sear(cell.dataset, cell.model, files, **request.overrides_of(cell)),
@@ -92,7 +93,6 @@ def _run_cells(request: Request, cells: Sequence[Cell]) -> int:
         settings=lambda cell: effective_settings(
             build_config(cell.dataset, cell.model, request.overrides_of(cell), files, PLACE)
         ),
-        results_path=PROJECT_ROOT / first.get("results_path"),
         say=_say,
     )
     return max(outcome.exit_code, _report(request, outcome)) if outcome.finished else outcome.exit_code

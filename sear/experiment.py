@@ -1,7 +1,5 @@
 """Data sets x models x ablations x seeds: every cell is one run; the results folder alone remembers what is done."""
 
-import hashlib
-import json
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,14 +7,7 @@ from itertools import product
 from pathlib import Path
 
 from sear.errors import HeldError, InputError
-from sear.setting_rules import read_settings
-
-# settings that say where a run works or what it shows: two runs that differ only here are the same cell
-NOT_OF_THE_RESULT = frozenset(
-    "checkpoint_dir dataloaders_save_path debug device gpu_id ip local_rank log_wandb nproc offset port "
-    "results_path resume run_id save_dataloaders save_dataset show_progress shutdown_logger single_spec state "
-    "threads use_gpu wandb_project worker world_size".split()
-)
+from sear.run_search import NOT_OF_THE_RESULT, find_runs
 
 
 @dataclass(frozen=True)
@@ -63,40 +54,6 @@ def grid_cells(
     return list(dict.fromkeys(Cell(*row, seed) for seed in seeds for row in rows))
 
 
-def settings_hash(settings: Mapping) -> str:
-    """16 hexadecimal digits that name the effective settings, the same before writing config.yaml and after reading it.
-
-    Keys that cannot change a result (devices, threads, bars) are left out; 1 and 1.0 are the same, and so are list and
-    tuple.
-    """
-    relevant = {str(key): value for key, value in settings.items() if key not in NOT_OF_THE_RESULT}
-    plain = json.loads(json.dumps(relevant, default=str), parse_int=float)
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def find_runs(
-    results_path: Path | str, dataset: str, settings: Mapping, tell: Callable[[str], object] = print
-) -> tuple[Path | None, Path | None]:
-    """(the newest finished run, the newest unfinished one) with these settings below `results_path/dataset`.
-
-    A run is known by its config.yaml, and finished when it has metrics.json, which is written last. One whose
-    config.yaml cannot be read is nobody's, and `tell` says so.
-    """
-    wanted, finished, unfinished = settings_hash(settings), None, None
-    for path in sorted((Path(results_path) / dataset).glob("*/*/config.yaml"), key=lambda path: path.parent.name):
-        try:
-            found = settings_hash(read_settings(path)[0])
-        except InputError as error:
-            tell(f"left out: {error}")
-            continue
-        if found == wanted:
-            if (path.parent / "metrics.json").exists():
-                finished = path.parent
-            else:
-                unfinished = path.parent
-    return finished, unfinished
-
-
 def keep_best_checkpoint(run_folder: Path) -> None:
     """Delete the checkpoint that only an unfinished run needs."""
     for path in run_folder.glob("*last*.pth"):
@@ -106,7 +63,6 @@ def keep_best_checkpoint(run_folder: Path) -> None:
 def run_grid(
     cells: Sequence[Cell],
     run: Callable[[Cell], object],
-    results_path: Path | str,
     *,
     resume: Callable[[Path, Mapping], object],
     settings: Callable[[Cell], Mapping],
@@ -119,11 +75,11 @@ def run_grid(
     Ctrl-C does; the same call goes on from there.
 
     Args:
-        run: trains and tests one cell, leaving a run folder below `results_path/DATASET/`, DATASET as in its settings.
+        run: trains and tests one cell, leaving a run folder where its settings say.
         resume: brings an unfinished run folder to its end, with the second argument's settings in place of its own:
             those of NOT_OF_THE_RESULT, such as use_gpu, as they are asked for now.
-        settings: a cell's effective settings, as its run folder's config.yaml has them. Asked for all cells before
-            any is run, so that a user's mistake costs no time.
+        settings: a cell's effective settings, as its run folder's config.yaml has them, and where that lies by
+            `find_runs`. Asked for all cells before any is run, so that a user's mistake costs no time.
 
     Raises:
         InputError: where `settings` does.
@@ -137,7 +93,7 @@ def run_grid(
             say(line)
 
     def find(cell: Cell) -> tuple[Path | None, Path | None]:
-        return find_runs(results_path, wanted[cell]["dataset"], wanted[cell], tell)
+        return find_runs(wanted[cell], tell)
 
     for number, cell in enumerate(cells, start=1):
         name = f"cell {number} of {len(cells)}: {cell}"
@@ -192,9 +148,15 @@ def _finish(cell: Cell, wanted: Mapping, name: str, run, find, resume, say) -> P
 
 
 def _commit(run_folder: Path) -> str:
-    """The end of a sentence that names the code which finished the run; "" where nothing is known of it."""
+    """The end of a sentence that names the code which finished the run; "" where nothing is known of it.
+
+    Raises:
+        InputError: its figures are broken, so that it is finished in name only.
+    """
+    from sear.run_folder import read_metrics
+
     try:
-        found = json.loads((run_folder / "metrics.json").read_text(encoding="utf-8"))["environment"]["commit"]
-    except (ValueError, KeyError, TypeError):
-        return ""
+        found = (read_metrics(run_folder / "metrics.json")["environment"] or {}).get("commit")
+    except InputError as error:
+        raise InputError(f"{error}, once {run_folder} is deleted") from None
     return f" at commit {found}" if found else ""

@@ -94,6 +94,8 @@ def _request(texts: dict[str, str | None], flags: set[str]) -> Request:
     if request.ablations and not any(map(is_sear, request.models)):
         raise InputError(f"{PLACE}: --ablate takes parts out of SEAR - add SEAR to --model, or remove --ablate")
     request.seeds = [_seed(text, rules["seed"]) for text in names.get("seed", [])]
+    if len(set(request.seeds)) < len(request.seeds):
+        raise InputError(f"{PLACE}: --seed={','.join(names['seed'])} names one seed twice - remove one of them")
     request.overrides = {key: _value(key, text, rules) for key, text in texts.items()}
     return request
 

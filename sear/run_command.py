@@ -9,7 +9,7 @@ from recbole.config import Config
 
 from sear.configuration import effective_settings, usual_settings
 from sear.errors import InputError
-from sear.experiment import NOT_OF_THE_RESULT
+from sear.run_search import NOT_OF_THE_RESULT
 from sear.setting_rules import dump_value
 
 

@@ -97,6 +97,7 @@ def test_an_extra_file_may_name_data_set_and_model_but_words_are_stronger(tmp_pa
         (["--seed=1,x"], "seed is 'x', not int >= 0 and < 4294967296 - for example --seed=2020"),
         (["--seed=-1"], "seed is '-1', not int >= 0"),
         (["--seed=1,1"], "--seed=1,1 names one entry twice"),
+        (["--seed=1,01"], "--seed=1,01 names one seed twice"),
         (["--dataset="], "--dataset has no value"),
         (["--dataset"], "--dataset has no value"),
         (["--dataset=ml-100k,"], "--dataset has no value, or an empty one"),
@@ -175,6 +176,14 @@ def test_a_part_that_is_missing_already_cannot_be_taken_out(grids, capsys):
     assert capsys.readouterr().err == (
         "error: command line: SEAR does without soft_labels already - remove it from --ablate\n"
     )
+    assert grids == []
+
+
+def test_a_part_that_a_file_takes_out_and_parts_that_words_take_out_do_not_mix(grids, tmp_path, capsys):
+    (tmp_path / "my.yaml").write_text("ablate: rating\n")
+    assert main([f"--config={tmp_path}/my.yaml", "--ablate=aggregation"]) == 2
+    told = f"{tmp_path}/my.yaml, line 1: ablate is 'rating', and --ablate asks for other parts - remove one of the two"
+    assert told in capsys.readouterr().err
     assert grids == []
 
 

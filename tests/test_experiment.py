@@ -1,16 +1,16 @@
-import json
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from scipy import stats
 
-from sear.configuration import build_config, effective_settings
 from sear.errors import HeldError, InputError
-from sear.experiment import Cell, find_runs, grid_cells, run_grid, settings_hash
-from sear.run_folder import write_config
-from sear.run_place import new_run_folder
+from sear.experiment import Cell, grid_cells, run_grid
+from sear.run_folder import METRIC_KEYS, write_metrics
+from sear.run_search import find_runs
 from sear.significance import compare, holm
 
 
@@ -56,6 +56,8 @@ def test_equal_models_do_not_differ_and_constant_differences_are_certain():
     assert (same.difference, same.low, same.high, same.t_p, same.wilcoxon_p) == (0, 0, 0, 1, 1)
     better = compare(np.array([0.5, 1.0, 0.75]), np.array([0.25, 0.75, 0.5]))
     assert (better.difference, better.low, better.high, better.t_p) == (0.25, 0.25, 0.25, 0)
+    tenth = compare(np.array([0.3, 0.6, 0.2]), np.array([0.2, 0.5, 0.1]))  # floats differ by 0.1 and by almost 0.1
+    assert (tenth.t_p, tenth.low) == (0, tenth.high)
     assert math.isnan(compare(np.array([0.5, 1.0]), np.zeros(2)).relative)
 
 
@@ -74,20 +76,7 @@ def test_every_model_stands_whole_and_only_sear_without_its_parts():
     assert [cell.seed for cell in cells] == [1] * 4 + [2] * 4
 
 
-def test_a_run_folder_is_found_by_the_settings_that_made_it(tmp_path):
-    settings = effective_settings(build_config("ml-100k", "SEAR", {"learning_rate": 1e-5, "seed": 7}))
-    folder = new_run_folder(tmp_path, "ml-100k", "SEAR", 7)
-    write_config(folder, settings)
-    assert find_runs(tmp_path, "ml-100k", settings) == (None, folder)
-    assert find_runs(tmp_path, "ml-100k", settings | {"seed": 8}) == (None, None)
-
-
-def test_settings_hash_ignores_places_and_kinds_of_number():
-    settings = {"topk": (5, 10), "k": 4, "text": None}
-    assert settings_hash({**settings, "topk": [5, 10], "use_gpu": False, "k": 4.0}) == settings_hash(settings)
-    assert settings_hash({**settings, "data_path": "elsewhere"}) != settings_hash(settings)  # other events, perhaps
-    assert settings_hash({**settings, "k": 1}) != settings_hash(settings)
-    assert settings_hash({**settings, "seed": 1}) != settings_hash({**settings, "seed": 2})
+FIGURES = dict.fromkeys(METRIC_KEYS) | {"environment": {"commit": "0123456789abcdef"}}
 
 
 class Harness:
@@ -99,7 +88,7 @@ class Harness:
 
     def settings(self, cell):
         names = {"dataset": cell.dataset, "model": cell.model, "ablate": cell.ablate, "seed": cell.seed}
-        return names | {"k": 4, "use_gpu": self.use_gpu}
+        return names | {"k": 4, "use_gpu": self.use_gpu, "results_path": str(self.results)}
 
     def folder(self, cell):
         return self.results / cell.dataset / cell.model / f"run-{cell.ablate or 'whole'}-{cell.seed}"
@@ -112,16 +101,16 @@ class Harness:
             (self.folder(cell) / name).touch()
         if cell in self.trouble:
             raise self.trouble[cell]
-        (self.folder(cell) / "metrics.json").write_text(json.dumps({"environment": {"commit": "0123456789abcdef"}}))
+        write_metrics(self.folder(cell), FIGURES)
 
     def resume(self, folder, changes):
         self.resumed.append((folder, changes))
-        (folder / "metrics.json").write_text(json.dumps({}))
+        write_metrics(folder, FIGURES)
 
     def grid(self, **changes):
         asked = {"datasets": ["a"], "models": ["SEAR", "SASRec"], "seeds": [1, 2], "ablations": ["rating"]} | changes
         callables = {"run": self.run, "resume": self.resume, "settings": self.settings, "say": self.said.append}
-        return run_grid(grid_cells(**asked), results_path=self.results, **callables)
+        return run_grid(grid_cells(**asked), **callables)
 
 
 @pytest.fixture
@@ -157,7 +146,7 @@ def test_a_cell_that_another_process_works_on_is_left_to_it(harness):
 
     def run(cell):
         if cell.seed == 2:
-            (harness.folder(done_meanwhile) / "metrics.json").write_text("{}")
+            write_metrics(harness.folder(done_meanwhile), FIGURES)
         Harness.run(harness, cell)
 
     harness.run = run
@@ -175,6 +164,26 @@ def test_a_folder_that_cannot_be_read_is_told_of_once_and_stops_nothing(harness)
     assert len([line for line in harness.said if str(broken) in line]) == 1
 
 
+def test_a_finished_cell_with_broken_figures_is_reported_and_does_not_stop_the_others(harness):
+    broken, folder = Cell("a", "SEAR", "", 1), harness.folder(Cell("a", "SEAR", "", 1))
+    harness.grid()
+    (folder / "metrics.json").write_text('{"dataset": "a", "mod')
+    outcome = harness.grid()
+    assert list(outcome.failed) == [broken] and len(outcome.finished) == 5 and outcome.exit_code == 1
+    assert re.search(f"metrics.json cannot be read.* run again, once {folder} is deleted$", outcome.failed[broken])
+
+
+def test_each_cell_is_looked_for_where_its_own_settings_put_it(harness):
+    def settings(cell):
+        place = {"results_path": str(harness.results / "elsewhere")} if cell.model == "SASRec" else {}
+        return Harness.settings(harness, cell) | place
+
+    harness.settings = settings
+    harness.folder = lambda cell: Path(settings(cell)["results_path"]) / cell.dataset / cell.model / f"{cell.seed}"
+    assert len(harness.grid(ablations=[]).finished) == 4
+    assert len(harness.grid(ablations=[]).finished) == len(harness.ran) == 4
+
+
 def test_ctrl_c_stops_the_grid_and_the_next_call_resumes_the_cell(harness):
     stopped = Cell("a", "SEAR", "rating", 1)
     harness.trouble = {stopped: KeyboardInterrupt()}
@@ -184,7 +193,8 @@ def test_ctrl_c_stops_the_grid_and_the_next_call_resumes_the_cell(harness):
     assert "the same command goes on" in harness.said[-1]
     harness.use_gpu = False
     outcome = harness.grid()
-    assert harness.resumed == [(harness.folder(stopped), {"use_gpu": False})]  # as it is asked for now
+    ((folder, changes),) = harness.resumed
+    assert folder == harness.folder(stopped) and changes["use_gpu"] is False  # as it is asked for now
     assert len(outcome.finished) == 6 and stopped in outcome.finished
     assert harness.ran.count(stopped) == 1
 
@@ -216,8 +226,8 @@ def test_a_mistake_in_the_settings_of_the_last_cell_costs_no_run(harness):
 def test_a_run_with_other_settings_is_not_taken_for_the_cell(harness):
     harness.grid(models=["SASRec"], seeds=[1])
     cell = Cell("a", "SASRec", "", 1)
-    assert find_runs(harness.results, "a", harness.settings(cell)) == (harness.folder(cell), None)
-    assert find_runs(harness.results, "a", harness.settings(cell) | {"k": 1}) == (None, None)
+    assert find_runs(harness.settings(cell)) == (harness.folder(cell), None)
+    assert find_runs(harness.settings(cell) | {"k": 1}) == (None, None)
 
 
 def test_a_run_that_leaves_no_figures_counts_as_failed(harness):

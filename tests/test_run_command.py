@@ -11,11 +11,11 @@ import pytest
 
 from sear.configuration import build_config, config_from_settings, effective_settings
 from sear.errors import HeldError, InputError
-from sear.experiment import settings_hash
 from sear.peak_memory import PeakMemory
 from sear.request import parse
 from sear.run_command import command_of
 from sear.run_place import held
+from sear.run_search import settings_hash
 from tests.config_folder import copy_config, data_folder
 
 ROOT = Path(__file__).parent.parent

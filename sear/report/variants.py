@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from sear.experiment import NOT_OF_THE_RESULT
+from sear.run_search import NOT_OF_THE_RESULT
 from sear.setting_rules import load_yaml
 
 if TYPE_CHECKING:
