@@ -79,6 +79,8 @@ def load_weights(model: torch.nn.Module, name: str, path: Path | str, state: dic
 class Checkpoints:
     """What a trainer keeps of itself: the best epoch's weights, and the last epoch with all that going on needs."""
 
+    commits: list[str] = []  # that the epochs so far ran at, as far as is known
+
     def set_checkpoints(self, best: Path, last: Path) -> None:
         self.saved_model_file, self.last_model_file = str(best), str(last)
 
@@ -96,6 +98,7 @@ class Checkpoints:
             "best_valid_result": dict(self.best_valid_result) if self.best_valid_result else None,
             "history": self.history,
             "fit_seconds": self.fit_seconds,
+            "commits": self.commits,
             "state_dict": self.model.state_dict(),
             "other_parameter": self.model.other_parameter(),
             "text_sums": text_sums(self.model),
@@ -122,6 +125,7 @@ class Checkpoints:
         result = state["best_valid_result"]
         self.best_valid_result = OrderedDict(result) if result else None
         self.history, self.fit_seconds = state["history"], state["fit_seconds"]
+        self.commits = state.get("commits", [])  # missing in older checkpoints
         if (name := str(resume_file)).endswith(LAST):  # one of our own names: go on with that pair of files
             self.set_checkpoints(Path(name.removesuffix(LAST) + ".pth"), Path(name))
 

@@ -2,28 +2,36 @@
 
 import platform
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from sear.settings import PROJECT_ROOT
 
+VERSIONS = ("numpy", "recbole", "numba", "scipy", "scikit-learn", "sentence-transformers", "transformers")
+
 
 def environment(device: torch.device | str) -> dict[str, str | int | None]:
-    """{python, torch, numpy, recbole, cpu, threads, device, commit}, as they are now."""
+    """{python, torch, those of VERSIONS, cpu, threads, device, commit}, as they are now."""
     device = torch.device(device)
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "numpy": np.__version__,
-        "recbole": version("recbole"),
+        **{name: installed(name) for name in VERSIONS},
         "cpu": cpu_name(),
         "threads": torch.get_num_threads(),
         "device": f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type,
         "commit": commit(PROJECT_ROOT),
     }
+
+
+def installed(name: str) -> str | None:
+    """A package's version; None where it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def cpu_name() -> str:

@@ -85,8 +85,17 @@ class TrainingRun:
             commit = self.environment["commit"]
             place = f" at commit {commit}" if commit else ""
             logger.info(f"going on after epoch {self.trainer.start_epoch - 1}{place}")
+        self._name_commits()
         self.trainer.fit(self.train_data, self.valid_data, show_progress=self.config["show_progress"])
         return self._report()
+
+    def _name_commits(self) -> None:
+        """Of a run that was resumed at other commits, metrics.json and the next checkpoint name those too."""
+        commit = self.environment["commit"]
+        earlier = [known for known in self.trainer.commits if known != commit]
+        if earlier:
+            self.environment["earlier_commits"] = ", ".join(earlier)
+        self.trainer.commits = [*earlier, *([commit] if commit else [])]
 
     def test_again(self) -> dict[str, Any]:
         self._prepare()

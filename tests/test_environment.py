@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from sear.environment import commit, environment
+from sear.environment import VERSIONS, commit, environment
 
 
 def git(root, *arguments):
@@ -23,7 +23,7 @@ def repository(tmp_path):
 
 def test_every_key_is_there_and_plain():
     found = environment("cpu")
-    assert list(found) == ["python", "torch", "numpy", "recbole", "cpu", "threads", "device", "commit"]
+    assert list(found) == ["python", "torch", *VERSIONS, "cpu", "threads", "device", "commit"]
     assert found["recbole"] == "1.2.1" and found["device"] == "cpu" and found["threads"] >= 1 and found["cpu"]
 
 

@@ -206,6 +206,23 @@ def test_the_commit_is_the_one_that_a_run_began_with(here, monkeypatch):
     assert run(here, epochs=1)["environment"]["commit"] == "first"
 
 
+def test_a_run_that_was_resumed_at_another_commit_names_both(here, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    def at(commit):
+        monkeypatch.setattr("sear.run.environment", lambda _: {"device": "cpu", "commit": commit})
+
+    at("first")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("sear.run.TrainingRun._report", stop)
+        run(here, epochs=1)
+    (config,) = (here / "results").rglob("config.yaml")
+    at("second")
+    made = resume(config.parent)["environment"]
+    assert (made["commit"], made["earlier_commits"]) == ("second", "first")
+
+
 def test_a_finished_run_is_tested_again_without_training(here, capsys):
     done = run(here, mask_history=True)
     before = {path: path.read_bytes() for path in Path(done["run_folder"]).iterdir()}
