@@ -37,7 +37,7 @@ def compare(values: np.ndarray, reference: np.ndarray) -> Comparison:
     differences = np.round(values - reference, TIE_DECIMALS)
     mean, base = float(differences.mean()), float(reference.mean())
     error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
-    if error == 0:  # every case differs by the same amount: certain, and no test has anything to weigh
+    if not np.ptp(differences):  # every case differs by the same amount: certain, and no test has anything to weigh
         t_p, half = float(mean == 0), 0.0
     else:
         t_p = float(stats.ttest_1samp(differences, 0).pvalue)

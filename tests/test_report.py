@@ -12,7 +12,7 @@ import pytest
 
 from sear.report import make_report
 from sear.report.__main__ import main
-from sear.report.figure_style import PALETTE
+from sear.report.figure_style import PALETTE, colours_of
 from sear.report.figures import learning_curves
 from sear.report.freeze import freeze
 from sear.report.rows import rows_of
@@ -179,10 +179,30 @@ def test_ranks_without_the_history_have_a_table_and_tests_of_their_own(tmp_path,
         tables.append((tmp_path / f"{name}-report" / "tiny-history-masked.md").read_text())
     assert tables[0] == tables[1]
     assert re.findall(r"^\| (\w+) ", tables[0], re.M)[1:] == ["SEAR", "Pop"] and "‡" in tables[0]
+    tested = pd.read_csv(tmp_path / "frozen-report" / "tiny-history-masked-significance.csv")
+    assert set(tested["model"]) == {"Pop"} and (tested["t_p"] < 0.01).tolist() == [False, True, True]
     make_report([tmp_path / "runs"], tmp_path / "pop-report", reference="Pop")
     assert "differs from Pop" in (tmp_path / "pop-report" / "tiny-history-masked.md").read_text()
     masked = read_runs([tmp_path / "frozen" / "tiny" / "SEAR"])[0].metrics["test_history_masked"]
     assert f"{masked['ndcg@10']:.4f}" in tables[0]
+
+
+def test_bars_leave_out_no_reference_and_say_what_they_leave_out(tmp_path):
+    for number in range(10):
+        write_run(tmp_path, [number + 1, 10], model=f"model{number}")
+    write_run(tmp_path, [11, 11], model="SEAR")
+    page = make_report([tmp_path]).read_text(encoding="utf-8")
+    bars = (tmp_path / "report" / "tiny-by-history-length.svg").read_text(encoding="utf-8")
+    assert "NDCG@10 by history length, 8 of 11 models" in page
+    assert ">SEAR<" in bars and ">model6<" in bars and ">model7<" not in bars
+    looks = colours_of([f"model{number}" for number in range(50)])
+    assert len(set(looks.values())) == 50
+
+
+def test_signs_of_formulas_in_a_name_are_only_signs(tmp_path):
+    write_run(tmp_path, [1, 2, 30])
+    write_run(tmp_path, [2, 3, 30], model="a$^$b")
+    assert ">a$^$b<" in (make_report([tmp_path]).parent / "tiny-effects.svg").read_text(encoding="utf-8")
 
 
 def test_equal_runs_give_equal_files(report, tmp_path):

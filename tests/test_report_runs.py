@@ -31,7 +31,25 @@ def test_means_and_deviations_are_taken_over_seeds(tmp_path):
     assert numbers["hit@10_sd"] == pytest.approx(np.sqrt(2 * (1 / 4) ** 2))
     assert numbers["mrr@10"] == pytest.approx((1 / 4 + (1 + 1 / 2 + 1 / 2) / 4) / 2)
     pop = table.entries[[row[0].text for row in table.entries].index("Pop")]
-    assert [entry.text for entry in pop] == ["Pop", "1", "0.5000", "0.5000"]  # one seed has no deviation
+    assert [entry.text for entry in pop] == ["Pop", "1", "0.5000", "0.5000", "0.5000"]  # one seed has no deviation
+    assert table.columns[2:] == ["Hit@10", "MRR@10", "validation MRR@10"]
+
+
+def test_validation_stands_in_a_table_only_where_one_metric_chose_all_epochs(tmp_path):
+    write_run(tmp_path, [1, NEVER], valid_metric="Hit@10")
+    table = quality_table("t", "t", rows_of(read_runs([tmp_path])), ["mrr@10"], {}, "")
+    assert table.columns[2:] == ["MRR@10", "validation Hit@10"] and table.numbers["valid_hit@10"].item() == 1 / 2
+    write_run(tmp_path, [1, NEVER], model="Pop")
+    table = quality_table("t", "t", rows_of(read_runs([tmp_path])), ["mrr@10"], {}, "")
+    assert table.columns[2:] == ["MRR@10"]
+
+
+def test_a_change_that_cannot_be_told_is_a_dash(tmp_path):
+    write_run(tmp_path, [NEVER, NEVER])
+    write_run(tmp_path, [1, NEVER], ablate="rating")
+    rows = rows_of(read_runs([tmp_path]))
+    table = quality_table("t", "t", rows, ["mrr@10"], {}, "", against=next(row for row in rows if row.whole))
+    assert [entries[-1].text for entries in table.entries] == ["–", "–"]
 
 
 def test_cases_are_averaged_over_seeds_before_they_are_tested(tmp_path):
@@ -155,6 +173,37 @@ def test_frozen_cells_of_other_cases_are_refused(tmp_path):
     freeze(read_runs([write_run(tmp_path / "b", [1, 2], model="Pop", targets=["i5", "i6"])]), tmp_path / "frozen")
     with pytest.raises(InputError, match="not tested on the same cases"):
         read_runs([tmp_path / "frozen"])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("test", {"hit@10": 0.9}, "test hit@10 is 0.9, by the ranks beside it 0.5 - run again"),
+        ("test", None, "test is None, which the ranks beside it do not bear out"),
+        ("test_history_masked", {"hit@10": 0.5}, "test_history_masked is .*, which the ranks beside it"),
+        ("statistics", 5, "statistics is 5, no dict"),
+        ("command", ["python"], r"command is \['python'\], no str"),
+    ],
+)
+@pytest.mark.parametrize("frozen", [False, True])
+def test_figures_that_the_ranks_do_not_bear_out_are_refused(tmp_path, key, value, told, frozen):
+    folder = write_run(tmp_path / "runs", [1, NEVER])
+    if frozen:
+        (folder,) = freeze(read_runs([folder]), tmp_path / "frozen")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    (folder / "metrics.json").write_text(json.dumps(metrics | {key: value}))
+    with pytest.raises(InputError, match=f"metrics.json: {told}"):
+        read_runs([folder])
+
+
+def test_rows_that_no_folders_name_can_tell_apart_are_not_frozen(tmp_path):
+    for seed, streams in enumerate(("x", "['a']", "-a")):
+        write_run(
+            tmp_path / "runs" / str(seed), [1, 2], streams=streams, told="" if seed == 0 else f"--streams={streams}"
+        )
+    with pytest.raises(InputError, match="and another row of that spelling"):
+        freeze(read_runs([tmp_path / "runs"]), tmp_path / "frozen")
+    assert not (tmp_path / "frozen").exists()
 
 
 def test_a_frozen_command_names_no_place_of_one_machine(tmp_path):

@@ -27,7 +27,7 @@ PALETTE = {
 }
 LIGHT = {name: light for name, (light, _) in PALETTE.items()}
 SERIES = [LIGHT[f"c{number}"] for number in range(1, 9)]
-MARKERS = "osD^vPX*"
+MARKERS = "osD^vPX"  # one fewer than colours: a pair comes again after 56 models
 SIZE = (4.6, 3.4)  # inches: two fit beside each other on a desktop, one fills a phone with its letters still legible
 FONT = 10.5  # points
 
@@ -61,7 +61,7 @@ def axes(width: float = SIZE[0], height: float = SIZE[1]) -> Iterator:
         "ytick.color": LIGHT["soft"], "axes.edgecolor": LIGHT["grid"], "axes.facecolor": "none",
         "figure.facecolor": LIGHT["paper"], "grid.color": LIGHT["grid"], "axes.grid": True, "axes.axisbelow": True,
         "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none", "lines.linewidth": 1.6,
-        "axes.prop_cycle": matplotlib.cycler(color=SERIES),
+        "axes.prop_cycle": matplotlib.cycler(color=SERIES), "text.parse_math": False,
     }  # fmt: skip
     with matplotlib.rc_context(style):
         canvas = Canvas(figsize=(width, height), layout="constrained")

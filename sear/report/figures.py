@@ -11,18 +11,17 @@ from sear.report.figure_style import FONT, LIGHT, SIZE, Figure, axes, colours_of
 from sear.report.rows import Row, Tests, mean
 from sear.report.summaries import group_numbers, metric_name
 
-MOST_MODELS = 8  # bars thinner than this many allow are not read
+MOST_MODELS = 8  # with bars: thinner ones are not read
 LABEL_WIDTH = 26  # characters of a row's label in one line
 
 
 def group_bars(name: str, title: str, rows: Sequence[Row], key: str, what: str, metric: str, folder: Path) -> Figure:
     """Bars of a metric by group, one colour per model, whiskers = deviation over seeds."""
-    shown = rows[:MOST_MODELS]
-    numbers = group_numbers(shown, key, metric)
+    numbers = group_numbers(rows, key, metric)
     heads = numbers.drop_duplicates("group")
-    width = 0.84 / len(shown)
+    width = 0.84 / len(rows)
     with axes() as ax:
-        for place, (label, (colour, _)) in enumerate(colours_of([row.label for row in shown]).items()):
+        for place, (label, (colour, _)) in enumerate(colours_of([row.label for row in rows]).items()):
             own = numbers[numbers["model"] == label]
             left = own["group"].map(list(heads["group"]).index) - 0.42 + width * (place + 0.5)
             ax.bar(left, own["mean"], width * 0.92, color=colour, label=label)
@@ -32,7 +31,7 @@ def group_bars(name: str, title: str, rows: Sequence[Row], key: str, what: str, 
         ax.grid(False, axis="x")
         ax.tick_params(length=0)
         legend_below(ax)
-        text = f"Bars of {metric_name(metric)} by {what} for {', '.join(row.label for row in shown)}."
+        text = f"Bars of {metric_name(metric)} by {what} for {', '.join(row.label for row in rows)}."
         return keep(ax, folder, name, title, text)
 
 

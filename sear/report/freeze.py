@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from sear.atomic_table import write_aside
+from sear.errors import InputError
 from sear.report.runs import MASKED, Run
 from sear.report.tables import file_name
 from sear.report.variants import given_settings
@@ -21,10 +22,16 @@ def freeze(runs: Iterable[Run], folder: Path | str) -> list[Path]:
     The ranks stand in the order of user, then target, which is the same for all cells of a data set; the ids stay
     behind, and a hash of them shows that cells belong together. So do the command's absolute paths, which are one
     machine's. The same runs give the same bytes.
+
+    Raises:
+        InputError: two rows differ only in signs that no folder's name can hold; nothing is written then.
     """
-    written = []
-    for run in runs:
-        cell = Path(folder) / run.dataset / file_name(run.label) / f"seed-{run.seed}"
+    runs, written = list(runs), []
+    cells = [Path(folder) / run.dataset / file_name(run.label) / f"seed-{run.seed}" for run in runs]
+    for run, cell in zip(runs, cells, strict=True):
+        if cells.count(cell) > 1:
+            raise InputError(f"{cell} would hold {run.label} and another row of that spelling - freeze them apart")
+    for run, cell in zip(runs, cells, strict=True):
         known = {"ablate": run.ablate, "variant": run.variant, "cases_sha256": run.cases_hash}
         ranks = {"rank": run.ranks} | ({} if run.masked_ranks is None else {MASKED: run.masked_ranks})
         known["given"] = given_settings(run)

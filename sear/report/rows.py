@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sear.errors import InputError
-from sear.evaluation import metrics_by_row
 from sear.report.runs import Run
 from sear.significance import Comparison, compare, holm
 
@@ -44,6 +43,11 @@ class Row:
         return np.array(found, dtype=np.float64)
 
     @property
+    def valid(self) -> np.ndarray:
+        """float (seeds,): the validation figure that chose each run's best epoch."""
+        return np.array([(run.metrics.get("valid") or {}).get(run.valid_metric, np.nan) for run in self.runs], float)
+
+    @property
     def masked(self) -> "Row | None":
         """The runs that were also ranked without the items of the history, by those ranks alone; None without any."""
         runs = [
@@ -55,8 +59,7 @@ class Row:
 
     def by_case(self, metric: str) -> np.ndarray:
         """float (cases,): each test case's metric, averaged over the seeds."""
-        name, _, k = metric.partition("@")
-        return np.mean([metrics_by_row(run.ranks, [name], [int(k)])[metric] for run in self.runs], axis=0)
+        return np.mean([run.by_case(metric) for run in self.runs], axis=0)
 
 
 def mean(values: np.ndarray) -> float:

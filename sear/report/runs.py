@@ -16,10 +16,12 @@ import pandas as pd
 
 from sear import run_folder
 from sear.errors import InputError
+from sear.evaluation import metrics_by_row
+from sear.report.run_checks import refuse_different_cases, refuse_other_figures
 from sear.report.variants import name_variants
 
 MASKED = "rank_history_masked"
-FROZEN_KEYS = ("dataset", "model", "seed", "test", "ablate", "variant", "cases_sha256")
+FROZEN_KEYS = ("dataset", "model", "seed", "test", "ablate", "variant", "cases_sha256", "given")
 
 
 @dataclass
@@ -62,6 +64,11 @@ class Run:
         return self.metrics["seed"]
 
     @property
+    def valid_metric(self) -> str:
+        """What chose the best epoch, such as mrr@10."""
+        return (self.settings or self.metrics["given"]).get("valid_metric", "MRR@10").lower()
+
+    @property
     def ablate(self) -> str:
         """The part left out, "" for none; several are joined by +."""
         found = self.metrics.get("ablate") or self.settings.get("ablate") or ""
@@ -72,6 +79,11 @@ class Run:
         """What the run's row is called in every table."""
         without = f" without {self.ablate.replace('_', ' ')}" if self.ablate else ""
         return f"{self.model}{without}{f' ({self.variant})' if self.variant else ''}"
+
+    def by_case(self, metric: str) -> np.ndarray:
+        """float (cases,): a metric such as ndcg@10 of each test case."""
+        name, _, k = metric.partition("@")
+        return metrics_by_row(self.ranks, [name], [int(k)])[metric]
 
 
 def read_runs(paths: Iterable[Path | str]) -> list[Run]:
@@ -88,6 +100,8 @@ def read_runs(paths: Iterable[Path | str]) -> list[Run]:
             raise InputError(f"{path}: no finished run there (no metrics.json) - name a run folder or a results folder")
         folders.update(dict.fromkeys(file.parent for file in found))
     runs = [read_run(folder) for folder in folders]
+    for run in runs:
+        refuse_other_figures(run)
     name_variants(runs)
     runs.sort(key=lambda run: (run.folder / "metrics.json").stat().st_mtime_ns)
     runs = list({(run.dataset, run.label, run.seed): run for run in runs}.values())
@@ -152,24 +166,3 @@ def _json(path: Path) -> object:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path} is broken ({error}) - restore it, or run again") from None
-
-
-def refuse_different_cases(runs: Iterable[Run]) -> None:
-    """Raises InputError where two runs on one data set were tested on different cases."""
-    first: dict[str, Run] = {}
-    for run in runs:
-        other = first.setdefault(run.dataset, run)
-        same = run.cases_hash == other.cases_hash and len(run.ranks) == len(other.ranks)
-        if not same or not run.cases_hash:
-            place = f"{other.folder} and {run.folder} were not tested on the same cases"
-            raise InputError(f"{place}{_first_difference(other, run)} - report them apart, or run one of them again")
-
-
-def _first_difference(one: Run, other: Run) -> str:
-    if one.cases is None or other.cases is None:
-        return ""
-    if len(one.cases) != len(other.cases):
-        return f" ({len(one.cases)} and {len(other.cases)})"
-    row = int((one.cases != other.cases).any(axis=1).to_numpy().argmax())
-    seen = [f"user {user}, target {target}" for user, target in (one.cases.loc[row], other.cases.loc[row])]
-    return f" (for example {' and '.join(seen)})"

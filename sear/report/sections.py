@@ -77,9 +77,7 @@ def _tables(
     if tests:
         title = f"Tests against {reference.label} on {dataset}"
         tables["significance"] = summary.significance_table(f"{stem}-significance", title, rows, reference, tests)
-    masked = _masked_table(dataset, rows, metrics, reference)
-    if masked:
-        tables["masked"] = masked
+    tables |= _masked_tables(dataset, rows, metrics, reference)
     tables["cost"] = summary.cost_table(f"{stem}-cost", f"Cost beside quality on {dataset}", rows, main)
     for key, what in _groups(whole).items():
         name, title = f"{stem}-by-{what.replace(' ', '-')}", f"{metric_name(main)} by {what} on {dataset}"
@@ -87,18 +85,22 @@ def _tables(
     return tables
 
 
-def _masked_table(dataset: str, rows: Sequence[Row], metrics: Sequence[str], reference: Row) -> Table | None:
-    """The rows that were also ranked without the items of the history, by those ranks; None where there is none."""
+def _masked_tables(dataset: str, rows: Sequence[Row], metrics: Sequence[str], reference: Row) -> dict[str, Table]:
+    """The rows that were also ranked without the items of the history, by those ranks, and their tests."""
     main = main_metric(metrics)
     masked = sorted(filter(None, (row.masked for row in rows)), key=lambda row: -mean(row.values("test", main)))
     if not masked:
-        return None
+        return {}
     labels = {row.label for row in masked}
     against = find_reference(masked, reference.label if reference.label in labels else None)
     tests = compare_rows(masked, against, metrics)
     note = f"Ranks among the items that the user had not met. {summary.marks_note(masked, against, tests)}"
-    name = f"{file_name(dataset)}-history-masked"
-    return summary.quality_table(name, f"History left out on {dataset}", masked, metrics, tests, note)
+    name, title = f"{file_name(dataset)}-history-masked", f"History left out on {dataset}"
+    tables = {"masked": summary.quality_table(name, title, masked, metrics, tests, note, validated=False)}
+    if tests:
+        name, title = f"{name}-significance", f"{title}: tests against {against.label}"
+        tables["masked significance"] = summary.significance_table(name, title, masked, against, tests)
+    return tables
 
 
 def _figures(
@@ -106,9 +108,12 @@ def _figures(
 ) -> dict[str, Figure]:
     drawn: dict[str, Figure | None] = {}
     stem = file_name(dataset)
+    most = draw.MOST_MODELS - (reference in whole[draw.MOST_MODELS :])
+    barred = [row for place, row in enumerate(whole) if place < most or row is reference]
+    some = f", {len(barred)} of {len(whole)} models" if len(barred) < len(whole) else ""
     for key, what in _groups(whole).items():
-        name, title = f"{stem}-by-{what.replace(' ', '-')}", f"{metric_name(main)} by {what}"
-        drawn[key] = draw.group_bars(name, title, whole, key, what, main, out)
+        name, title = f"{stem}-by-{what.replace(' ', '-')}", f"{metric_name(main)} by {what}{some}"
+        drawn[key] = draw.group_bars(name, title, barred, key, what, main, out)
     for over, title in (("epoch", "Learning curves"), ("seconds", "Learning curves by time")):
         drawn[over] = draw.learning_curves(f"{stem}-curves-by-{over}", title, whole, main, over, out)
     drawn["cost"] = draw.quality_by_cost(f"{stem}-cost", "Quality and training time", whole, main, out)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sear.report.rows import Row, Tests, deviation, main_metric, mean
-from sear.report.tables import Entry, Table, best_in_column, p_value, signed, with_deviation
+from sear.report.tables import Entry, Table, best_in_column, p_value, percent, signed, with_deviation
 
 GROUPS = {"test_by_history_length": "history length", "test_by_item_popularity": "item popularity"}
 NAMES = {"hit": "Hit", "ndcg": "NDCG", "mrr": "MRR", "map": "MAP", "recall": "Recall", "precision": "Precision"}
@@ -26,32 +26,39 @@ def quality_table(
     tests: Tests,
     note: str,
     against: Row | None = None,
+    validated: bool = True,
 ) -> Table:
     """Mean ± deviation of each test metric per row, best in bold, significance marks.
 
     Args:
+        validated: whether a column tells the validation figure that chose the epochs, where all rows have the same.
         against: the row that the last column measures the main metric's change from; None for no such column.
     """
     main = main_metric(metrics)
     entries: list[list[Entry]] = [[Entry(row.label), Entry(str(len(row.runs)))] for row in rows]
     numbers = pd.DataFrame({"model": [row.label for row in rows], "seeds": [len(row.runs) for row in rows]})
     columns = ["model", "seeds"]
+
+    def add(head: str, name: str, values: Sequence[np.ndarray], marks: Sequence[str]) -> None:
+        columns.append(head)
+        numbers[name], numbers[f"{name}_sd"] = [*map(mean, values)], [*map(deviation, values)]
+        texts = map(with_deviation, numbers[name], numbers[f"{name}_sd"])
+        for entry, *told in zip(entries, texts, best_in_column(numbers[name]), marks, strict=True):
+            entry.append(Entry(*told))
+
     for metric in metrics:
-        columns.append(metric_name(metric))
-        numbers[metric] = [mean(row.values("test", metric)) for row in rows]
-        numbers[f"{metric}_sd"] = [deviation(row.values("test", metric)) for row in rows]
-        best = best_in_column(numbers[metric])
-        for entry, row, is_best, number, sd in zip(
-            entries, rows, best, numbers[metric], numbers[f"{metric}_sd"], strict=True
-        ):
-            mark = tests[row.label, metric].mark if (row.label, metric) in tests else ""
-            entry.append(Entry(with_deviation(number, sd), is_best, mark))
+        marks = [tests[row.label, metric].mark if (row.label, metric) in tests else "" for row in rows]
+        add(metric_name(metric), metric, [row.values("test", metric) for row in rows], marks)
+    chosen_by = {run.valid_metric for row in rows for run in row.runs}
+    if validated and len(chosen_by) == 1:
+        metric = chosen_by.pop()
+        add(f"validation {metric_name(metric)}", f"valid_{metric}", [row.valid for row in rows], [""] * len(rows))
     if against:
         base = mean(against.values("test", main))
         columns.append(f"{metric_name(main)} against {against.label}")
         numbers["change"] = numbers[main] / base - 1 if base else np.nan
         for entry, row, value in zip(entries, rows, numbers["change"], strict=True):
-            entry.append(Entry("–" if row is against else signed(100 * value, ".1f") + " %"))
+            entry.append(Entry("–" if row is against else percent(value)))
     return Table(name, title, columns, entries, numbers, note)
 
 
@@ -71,8 +78,7 @@ def significance_table(name: str, title: str, rows: Sequence[Row], reference: Ro
     for row, metric, test in found:
         c = test.comparison
         interval = f"{signed(c.low, '.4f')} to {signed(c.high, '.4f')}"
-        relative = signed(100 * c.relative, ".1f") + ("" if np.isnan(c.relative) else " %")
-        texts = [row.label, metric_name(metric), signed(c.difference, ".4f"), interval, relative]
+        texts = [row.label, metric_name(metric), signed(c.difference, ".4f"), interval, percent(c.relative)]
         entries.append([*map(Entry, [*texts, p_value(test.t_p), p_value(test.wilcoxon_p), test.mark])])
         numbers.append(
             {"model": row.label, "metric": metric, "cases": c.cases, "difference": c.difference, "low": c.low,
@@ -82,7 +88,7 @@ def significance_table(name: str, title: str, rows: Sequence[Row], reference: Ro
     columns = ["model", "metric", "difference", "95 % interval", "relative", "p (t-test)", "p (Wilcoxon)", ""]
     rivals = len({row.label for row, _, _ in found})
     note = f"Model − {reference.label}, paired over the same test cases, each averaged over seeds; p-values Holm-"
-    note += f"corrected over the {rivals} comparisons on a metric."
+    note += f"corrected over the {rivals} comparisons on a metric." if rivals > 1 else "corrected (one comparison)."
     return Table(name, title, columns, entries, pd.DataFrame(numbers), note, texts=2)
 
 
@@ -110,7 +116,7 @@ def group_numbers(rows: Sequence[Row], key: str, metric: str) -> pd.DataFrame:
     """Long table `model, group, cases, mean, sd` of a metric in the groups of `test_by_history_length` or the like."""
     found = []
     for row in rows:
-        lists = [run.metrics.get(key) or [] for run in row.runs]
+        lists = [run.metrics[key] for run in row.runs if run.metrics.get(key)]
         for groups in zip(*lists, strict=True):
             values = np.array([np.nan if group[metric] is None else group[metric] for group in groups], dtype=float)
             first = {"model": row.label, "group": groups[0]["group"], "cases": groups[0]["cases"]}
@@ -141,7 +147,7 @@ def dataset_table(rows: Sequence[Row]) -> Table:
     for dataset in sorted(first):
         known = first[dataset].runs[0].metrics.get("statistics") or {}
         numbers.append({"dataset": dataset, **{key: known.get(key) for key in forms}})
-        texts = [format(known[key], form) if key in known else "–" for key, form in forms.items()]
+        texts = ["–" if known.get(key) is None else format(known[key], form) for key, form in forms.items()]
         entries.append([*map(Entry, [dataset, *texts])])
     columns = ["data set", "users", "items", "interactions", "sparsity", "per user", "per item"]
     return Table("datasets", "Statistics after filtering", columns, entries, pd.DataFrame(numbers))

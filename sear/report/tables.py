@@ -115,5 +115,10 @@ def signed(value: float, form: str) -> str:
     return "–" if pd.isna(value) else format(value, f"+{form}").replace("-", "−")
 
 
+def percent(share: float) -> str:
+    """`+1.2 %` of 0.012; a dash where there is none."""
+    return signed(100 * share, ".1f") + ("" if pd.isna(share) else " %")
+
+
 def p_value(value: float) -> str:
     return "< 0.0001" if value < 0.0001 else f"{value:.4f}"

@@ -1,0 +1,53 @@
+"""What must hold of runs before they are compared: figures that their ranks bear out, the same test cases."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sear.errors import InputError
+
+if TYPE_CHECKING:
+    from sear.report.runs import Run
+
+KINDS = {
+    "valid": dict, "test": dict, "test_history_masked": dict, "test_by_history_length": list,
+    "test_by_item_popularity": list, "statistics": dict, "seconds": dict, "environment": dict, "command": str,
+}  # fmt: skip
+
+
+def refuse_other_figures(run: "Run") -> None:
+    """Raises InputError where metrics.json holds no figures, or those of other ranks than the run's."""
+    path = run.folder / "metrics.json"
+    for key, kind in KINDS.items():
+        if not isinstance(run.metrics.get(key), kind | None):
+            raise InputError(f"{path}: {key} is {run.metrics[key]!r}, no {kind.__name__} - restore it, or run again")
+    for key, ranks in (("test", run.ranks), ("test_history_masked", run.masked_ranks)):
+        told = run.metrics.get(key)
+        if (told is None) != (ranks is None):
+            raise InputError(f"{path}: {key} is {told!r}, which the ranks beside it do not bear out - run again")
+        for name, value in (told or {}).items():
+            found = float(replace(run, ranks=ranks).by_case(name).mean())
+            if not isinstance(value, float | int) or not math.isclose(value, found, rel_tol=1e-9, abs_tol=1e-12):
+                raise InputError(f"{path}: {key} {name} is {value!r}, by the ranks beside it {found!r} - run again")
+
+
+def refuse_different_cases(runs: Iterable["Run"]) -> None:
+    """Raises InputError where two runs on one data set were tested on different cases."""
+    first: dict[str, Run] = {}
+    for run in runs:
+        other = first.setdefault(run.dataset, run)
+        same = run.cases_hash == other.cases_hash and len(run.ranks) == len(other.ranks)
+        if not same or not run.cases_hash:
+            place = f"{other.folder} and {run.folder} were not tested on the same cases"
+            raise InputError(f"{place}{_first_difference(other, run)} - report them apart, or run one of them again")
+
+
+def _first_difference(one: "Run", other: "Run") -> str:
+    if one.cases is None or other.cases is None:
+        return ""
+    if len(one.cases) != len(other.cases):
+        return f" ({len(one.cases)} and {len(other.cases)})"
+    row = int((one.cases != other.cases).any(axis=1).to_numpy().argmax())
+    seen = [f"user {user}, target {target}" for user, target in (one.cases.loc[row], other.cases.loc[row])]
+    return f" (for example {' and '.join(seen)})"
