@@ -188,6 +188,12 @@ def test_pops_ranks_are_those_counted_by_hand(here, again, length):
 
 @pytest.mark.parametrize("name", COUNTING)
 def test_counting_peers_rank_by_the_rule_of_all_models_unless_told_otherwise(here, name):
+    met_once = {
+        user: list({event[0]: event for event in events}.values()) for user, events in random_histories().items()
+    }
+    write_atomic_files(
+        here, "tiny", {user: sorted(events, key=lambda event: event[2]) for user, events in met_once.items()}
+    )
     whole = {"model": name, "MAX_ITEM_LIST_LENGTH": 1000}
     plain, left_out = run(here, mask_history=True, **whole), run(here, recommend_again=False, **whole)
     assert plain["test_history_masked"] == left_out["test"] != plain["test"]
