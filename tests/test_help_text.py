@@ -37,4 +37,4 @@ def test_help_shows_models_and_data_sets_of_ones_own(tmp_path, monkeypatch):
 
 def test_help_for_settings_beside_sears_own_shows_what_differs():
     own = help_text(["SEAR-tuned"]).partition("Keys of config/model/SEAR-tuned.yaml")[2].partition("Keys of RecBole")[0]
-    assert "--rating_encoding=value" in own and "--model" not in own and "--hidden_size" not in own
+    assert "--streams=[semantic, collaborative]" in own and "--model" not in own and "--hidden_size" not in own
