@@ -68,7 +68,10 @@ def _checked_cells(request: Request) -> list[Cell]:
         if cell.ablate and full.get("ablate"):
             raise full.fault("ablate", "and --ablate asks for other parts", "remove one of the two")
         if cell.ablate and full.values | {"ablate": cell.ablate} == settings.values:
-            raise InputError(f"{PLACE}: {cell.model} does without {cell.ablate} already - remove it from --ablate")
+            apart = f", or ask for {cell.model} in a command of its own" if len(request.models) > 1 else ""
+            raise InputError(
+                f"{PLACE}: {cell.model} does without {cell.ablate} already - remove it from --ablate{apart}"
+            )
     return cells
 
 

@@ -9,7 +9,17 @@ import torch
 
 from sear.settings import PROJECT_ROOT
 
-VERSIONS = ("numpy", "recbole", "numba", "scipy", "scikit-learn", "sentence-transformers", "transformers")
+VERSIONS = (
+    "numpy",
+    "recbole",
+    "numba",
+    "scipy",
+    "scikit-learn",
+    "sentence-transformers",
+    "transformers",
+    "mamba-ssm",
+    "causal-conv1d",
+)
 
 
 def environment(device: torch.device | str) -> dict[str, str | int | None]:

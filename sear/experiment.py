@@ -57,7 +57,7 @@ def grid_cells(
 def keep_best_checkpoint(run_folder: Path) -> None:
     """Delete the checkpoint that only an unfinished run needs."""
     for path in run_folder.glob("*last*.pth"):
-        path.unlink()
+        path.unlink(missing_ok=True)  # another process may have found the run finished, too
 
 
 def run_grid(
@@ -78,8 +78,8 @@ def run_grid(
         run: trains and tests one cell, leaving a run folder where its settings say.
         resume: brings an unfinished run folder to its end, with the second argument's settings in place of its own:
             those of NOT_OF_THE_RESULT, such as use_gpu, as they are asked for now.
-        settings: a cell's effective settings, as its run folder's config.yaml has them, and where that lies by
-            `find_runs`. Asked for all cells before any is run, so that a user's mistake costs no time.
+        settings: a cell's effective settings, as its run folder's config.yaml has them; `find_runs` looks where they
+            say. Asked for all cells before any is run, so that a user's mistake costs no time.
 
     Raises:
         InputError: where `settings` does.
@@ -131,10 +131,21 @@ def _conclude(outcome: GridOutcome, cells: int, say: Callable[[str], None]) -> N
 
 
 def _finish(cell: Cell, wanted: Mapping, name: str, run, find, resume, say) -> Path:
-    """The folder of the cell's finished run, after running or resuming it where that is needed."""
+    """The folder of the cell's finished run, after running or resuming it where that is needed.
+
+    Raises:
+        InputError: a finished run's files are broken, so that no report can be made of it.
+    """
+    from sear.run_folder import read_run  # imports pandas
+
     finished, unfinished = find(cell)
     if finished:
-        say(f"{name} is done already in {finished}{_commit(finished)} - delete that folder to run it again")
+        try:
+            commit = (read_run(finished)["metrics"]["environment"] or {}).get("commit")
+        except InputError as error:
+            raise InputError(f"{error}; for the latter delete {finished}") from None
+        place = f"{finished} at commit {commit}" if commit else str(finished)
+        say(f"{name} is done already in {place} - delete that folder to run it again")
         return finished
     if unfinished:
         say(f"{name} goes on in {unfinished}")
@@ -145,18 +156,3 @@ def _finish(cell: Cell, wanted: Mapping, name: str, run, find, resume, say) -> P
     finished, _ = find(cell)
     assert finished, f"{cell}: the run left no folder with these settings and a metrics.json"
     return finished
-
-
-def _commit(run_folder: Path) -> str:
-    """The end of a sentence that names the code which finished the run; "" where nothing is known of it.
-
-    Raises:
-        InputError: its figures are broken, so that it is finished in name only.
-    """
-    from sear.run_folder import read_metrics
-
-    try:
-        found = (read_metrics(run_folder / "metrics.json")["environment"] or {}).get("commit")
-    except InputError as error:
-        raise InputError(f"{error}, once {run_folder} is deleted") from None
-    return f" at commit {found}" if found else ""

@@ -94,7 +94,7 @@ class TrainingRun:
         commit = self.environment["commit"]
         earlier = [known for known in self.trainer.commits if known != commit]
         if earlier:
-            self.environment["earlier_commits"] = ", ".join(earlier)
+            self.environment["earlier_commits"] = earlier
         self.trainer.commits = [*earlier, *([commit] if commit else [])]
 
     def test_again(self) -> dict[str, Any]:
@@ -151,6 +151,7 @@ class TrainingRun:
             "statistics": self.dataset.statistics,
             "epochs": len(trainer.history),
             "best_epoch": trainer.best_epoch,
+            "valid_metric": self.config["valid_metric"].lower(),
             "valid": dict(trainer.best_valid_result or {}),
             **figures,
             "seconds": self.seconds,

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -37,10 +38,12 @@ def find_runs(settings: Mapping, tell: Callable[[str], object] = print) -> tuple
     """
     wanted, finished, unfinished = settings_hash(settings), None, None
     place = PROJECT_ROOT / settings["results_path"] / settings["dataset"]
-    for path in sorted(place.glob("*/*/config.yaml"), key=lambda path: path.parent.name):
+    for path in sorted(_config_files(place), key=lambda path: path.parent.name):
         try:
-            found = _hash_of(path, path.stat().st_mtime_ns)
-        except (InputError, OSError) as error:  # OSError: taken back by another process just now
+            found = _hash_of(path, _stamp(path))
+        except FileNotFoundError:  # taken back by another process just now
+            continue
+        except InputError as error:
             tell(f"left out: {error}")
             continue
         if found == wanted:
@@ -51,7 +54,19 @@ def find_runs(settings: Mapping, tell: Callable[[str], object] = print) -> tuple
     return finished, unfinished
 
 
+def _config_files(place: Path) -> list[Path]:
+    while True:
+        with suppress(FileNotFoundError):  # a folder was taken back by another process during the walk: walk again
+            return list(place.glob("*/*/config.yaml"))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Another one as soon as the file is written anew, which is to rename another file into its place."""
+    found = path.stat()
+    return found.st_mtime_ns, found.st_ino
+
+
 @cache
-def _hash_of(path: Path, changed: int) -> str:
-    """`settings_hash` of a config.yaml, for which a grid asks again and again; `changed`: when it was written."""
+def _hash_of(path: Path, stamp: tuple[int, int]) -> str:
+    """`settings_hash` of a config.yaml, for which a grid asks again and again."""
     return settings_hash(read_settings(path)[0])

@@ -7,8 +7,9 @@ from sear.report.examples import example_cases, examples, write_examples
 from sear.run_folder import write_cases, write_config, write_history, write_metrics
 
 ENVIRONMENT = {
-    "python": "3.11.2", "torch": "2.9.0", "numpy": "1.26.4", "recbole": "1.2.1", "cpu": "a processor", "threads": 2,
-    "device": "cpu", "commit": "0123456789abcdef",
+    "python": "3.11.2", "torch": "2.9.0", "numpy": "1.26.4", "recbole": "1.2.1", "mamba-ssm": None,
+    "cpu": "a processor", "threads": 2, "device": "cpu", "commit": "0123456789abcdef",
+    "earlier_commits": ["fedcba", "abcdef"],
 }  # fmt: skip
 TITLES = ["", "Alien (1979)", "Brazil (1985)", "Casablanca (1942)", "Dead Man (1995)", "<i>Eraserhead</i> & Co. (1977)",
           "Fargo (1996)", "Gattaca (1997)", "Heat (1995)", "Ikiru (1952)", "Jaws (1975)"]  # fmt: skip
@@ -54,7 +55,8 @@ def write_run(
                   "avg_interactions_per_user": 20.0, "avg_interactions_per_item": 2.0 * len(ranks)}  # fmt: skip
     write_metrics(folder, {
         "dataset": dataset, "model": model, "seed": seed, "statistics": statistics, "epochs": epochs,
-        "best_epoch": best, "valid": summarise(rows), "test": summarise(rows),
+        "valid_metric": changes.get("valid_metric", "MRR@10").lower(), "best_epoch": best, "valid": summarise(rows),
+        "test": summarise(rows),
         "test_history_masked": None if masked is None else summarise(metrics_by_row(np.asarray(masked))),
         "test_by_history_length": grouped(rows, lengths, (0, 5, 10, 15, 20)),
         "test_by_item_popularity": grouped(rows, counts, (0, 10, 50, 100, 200)),

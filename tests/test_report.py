@@ -12,7 +12,7 @@ import pytest
 
 from sear.report import make_report
 from sear.report.__main__ import main
-from sear.report.figure_style import PALETTE, colours_of
+from sear.report.figure_style import PALETTE, looks_of
 from sear.report.figures import learning_curves
 from sear.report.freeze import freeze
 from sear.report.rows import rows_of
@@ -149,7 +149,7 @@ def test_learning_curves_mark_the_epoch_that_was_tested(tmp_path, monkeypatch):
     folder, drawn = write_run(tmp_path, [1, 2, 30]), []
     monkeypatch.setattr("sear.report.figures.keep", lambda ax, *_: drawn.extend(ax.lines))
     rows = rows_of(read_runs([folder]))
-    learning_curves("curves", "Curves", rows, "ndcg@10", "epoch", tmp_path)
+    learning_curves("curves", "Curves", rows, looks_of(["SEAR"]), "ndcg@10", "epoch", tmp_path)
     curve, mark = drawn
     best = rows[0].runs[0].metrics["best_epoch"]
     assert np.argmax(curve.get_ydata()) != best
@@ -195,8 +195,11 @@ def test_bars_leave_out_no_reference_and_say_what_they_leave_out(tmp_path):
     bars = (tmp_path / "report" / "tiny-by-history-length.svg").read_text(encoding="utf-8")
     assert "NDCG@10 by history length, 8 of 11 models" in page
     assert ">SEAR<" in bars and ">model6<" in bars and ">model7<" not in bars
-    looks = colours_of([f"model{number}" for number in range(50)])
-    assert len(set(looks.values())) == 50
+    assert "var(--c3," in bars and "var(--c8," not in bars  # SEAR, the eleventh, in its own colour
+
+
+def test_fifty_models_look_different():
+    assert len(set(looks_of([f"model{number}" for number in range(50)]).values())) == 50
 
 
 def test_signs_of_formulas_in_a_name_are_only_signs(tmp_path):

@@ -71,7 +71,10 @@ def test_the_tuned_model_goes_the_whole_way_beside_the_published_one(command, tm
     assert "SEAR-tuned without text init" in page and "streams=" not in page
 
     metrics, folder = found["SEAR-tuned", None]
-    assert metrics["parameters"] < found["SEAR", None][0]["parameters"]
+    assert command("--ablate=rating", "--seed=1", f"--results_path={tmp_path}/same") == 0
+    seen = [json.loads(path.read_text()) for path in (tmp_path / "same").glob("tiny/SEAR/*/metrics.json")]
+    (same,) = [other for other in seen if other["ablate"] == "rating"]
+    assert (metrics["parameters"], metrics["test"]) == (same["parameters"], same["test"])
     assert "--model=SEAR-tuned" in metrics["command"] and "streams" not in metrics["command"]
     assert evaluate(folder)["test"] == metrics["test"]
     capsys.readouterr()

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ PALETTE = {
 LIGHT = {name: light for name, (light, _) in PALETTE.items()}
 SERIES = [LIGHT[f"c{number}"] for number in range(1, 9)]
 MARKERS = "osD^vPX"  # one fewer than colours: a pair comes again after 56 models
+Looks = Mapping[str, tuple[str, str]]  # label -> (colour, marker)
 SIZE = (4.6, 3.4)  # inches: two fit beside each other on a desktop, one fills a phone with its letters still legible
 FONT = 10.5  # points
 
@@ -116,6 +117,6 @@ def themed(svg: str, name: str) -> str:
     return f"{head}>{body}"
 
 
-def colours_of(labels: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """label -> (colour, marker), the same in every figure."""
+def looks_of(labels: Sequence[str]) -> Looks:
+    """Each label's colour and marker, for every figure of one data set."""
     return {label: (SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]) for i, label in enumerate(labels)}

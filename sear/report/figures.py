@@ -7,7 +7,7 @@ from textwrap import wrap
 import numpy as np
 import pandas as pd
 
-from sear.report.figure_style import FONT, LIGHT, SIZE, Figure, axes, colours_of, keep, legend_below, seconds_axis
+from sear.report.figure_style import FONT, LIGHT, SIZE, Figure, Looks, axes, keep, legend_below, seconds_axis
 from sear.report.rows import Row, Tests, mean
 from sear.report.summaries import group_numbers, metric_name
 
@@ -15,16 +15,18 @@ MOST_MODELS = 8  # with bars: thinner ones are not read
 LABEL_WIDTH = 26  # characters of a row's label in one line
 
 
-def group_bars(name: str, title: str, rows: Sequence[Row], key: str, what: str, metric: str, folder: Path) -> Figure:
+def group_bars(
+    name: str, title: str, rows: Sequence[Row], looks: Looks, key: str, what: str, metric: str, folder: Path
+) -> Figure:
     """Bars of a metric by group, one colour per model, whiskers = deviation over seeds."""
     numbers = group_numbers(rows, key, metric)
     heads = numbers.drop_duplicates("group")
     width = 0.84 / len(rows)
     with axes() as ax:
-        for place, (label, (colour, _)) in enumerate(colours_of([row.label for row in rows]).items()):
-            own = numbers[numbers["model"] == label]
+        for place, row in enumerate(rows):
+            own, colour = numbers[numbers["model"] == row.label], looks[row.label][0]
             left = own["group"].map(list(heads["group"]).index) - 0.42 + width * (place + 0.5)
-            ax.bar(left, own["mean"], width * 0.92, color=colour, label=label)
+            ax.bar(left, own["mean"], width * 0.92, color=colour, label=row.label)
             ax.errorbar(left, own["mean"], own["sd"], fmt="none", ecolor=LIGHT["ink"], elinewidth=0.9, capsize=0)
         ax.set_xticks(range(len(heads)), [f"{g}\n{c:,}" for g, c in zip(heads["group"], heads["cases"], strict=True)])
         ax.set(xlabel=f"{what}, number of test cases", ylabel=metric_name(metric))
@@ -35,7 +37,9 @@ def group_bars(name: str, title: str, rows: Sequence[Row], key: str, what: str, 
         return keep(ax, folder, name, title, text)
 
 
-def learning_curves(name: str, title: str, rows: Sequence[Row], metric: str, over: str, folder: Path) -> Figure | None:
+def learning_curves(
+    name: str, title: str, rows: Sequence[Row], looks: Looks, metric: str, over: str, folder: Path
+) -> Figure | None:
     """Validation metric over epochs or seconds: a line per seed, a mark at the epoch that was tested; None without any.
 
     Args:
@@ -44,8 +48,9 @@ def learning_curves(name: str, title: str, rows: Sequence[Row], metric: str, ove
     column = f"valid_{metric}"
     with axes() as ax:
         drawn = 0
-        for row, (colour, marker) in zip(rows, colours_of([row.label for row in rows]).values(), strict=True):
+        for row in rows:
             label: str | None = row.label
+            colour, marker = looks[row.label]
             for run in row.runs:
                 curve = None if run.history is None else _curve(run.history, column)
                 if curve is None:
@@ -72,12 +77,13 @@ def _curve(history: pd.DataFrame, column: str) -> pd.DataFrame | None:
     return curve if len(curve) else None
 
 
-def quality_by_cost(name: str, title: str, rows: Sequence[Row], metric: str, folder: Path) -> Figure | None:
+def quality_by_cost(
+    name: str, title: str, rows: Sequence[Row], looks: Looks, metric: str, folder: Path
+) -> Figure | None:
     """Each model's quality against its training time; None where no run says how long it took."""
     timed = [row for row in rows if mean(row.values("seconds", "train")) > 0]
     if not timed:
         return None
-    looks = colours_of([row.label for row in rows])
     with axes() as ax:
         for row in timed:
             colour, marker = looks[row.label]

@@ -30,11 +30,13 @@ def freeze(runs: Iterable[Run], folder: Path | str) -> list[Path]:
     cells = [Path(folder) / run.dataset / file_name(run.label) / f"seed-{run.seed}" for run in runs]
     for run, cell in zip(runs, cells, strict=True):
         if cells.count(cell) > 1:
-            raise InputError(f"{cell} would hold {run.label} and another row of that spelling - freeze them apart")
+            raise InputError(
+                f"{cell} would hold {run.label} and another row of that spelling - freeze one of them to another folder"
+            )
     for run, cell in zip(runs, cells, strict=True):
         known = {"ablate": run.ablate, "variant": run.variant, "cases_sha256": run.cases_hash}
         ranks = {"rank": run.ranks} | ({} if run.masked_ranks is None else {MASKED: run.masked_ranks})
-        known["given"] = given_settings(run)
+        known |= {"given": given_settings(run), "valid_metric": run.valid_metric}
         known["command"] = without_absolute_paths(run.metrics.get("command"))
         with write_aside(cell / "ranks.csv.gz") as aside, open(aside, "wb") as file:
             with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:  # no clock in the header

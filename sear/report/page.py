@@ -55,7 +55,11 @@ def machines_table(runs: Sequence[Run]) -> Table:
     counts: dict[tuple[str, ...], int] = {}
     for run in runs:
         found = run.metrics.get("environment") or {}
-        machine = tuple("–" if found.get(key) is None else str(found[key]) for key in keys)
+        machine = tuple(_told(found.get(key)) for key in keys)
         counts[machine] = counts.get(machine, 0) + 1
     entries = [[*map(Entry, [str(count), *machine])] for machine, count in counts.items()]
     return Table("machines", "Machines and versions", ["runs", *keys], entries, pd.DataFrame(), texts=len(keys) + 1)
+
+
+def _told(value: object) -> str:
+    return "–" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -43,11 +43,6 @@ class Row:
         return np.array(found, dtype=np.float64)
 
     @property
-    def valid(self) -> np.ndarray:
-        """float (seeds,): the validation figure that chose each run's best epoch."""
-        return np.array([(run.metrics.get("valid") or {}).get(run.valid_metric, np.nan) for run in self.runs], float)
-
-    @property
     def masked(self) -> "Row | None":
         """The runs that were also ranked without the items of the history, by those ranks alone; None without any."""
         runs = [

@@ -13,23 +13,30 @@ if TYPE_CHECKING:
 KINDS = {
     "valid": dict, "test": dict, "test_history_masked": dict, "test_by_history_length": list,
     "test_by_item_popularity": list, "statistics": dict, "seconds": dict, "environment": dict, "command": str,
+    "dataset": str, "model": str, "variant": str, "valid_metric": str, "given": dict,
 }  # fmt: skip
 
 
 def refuse_other_figures(run: "Run") -> None:
     """Raises InputError where metrics.json holds no figures, or those of other ranks than the run's."""
     path = run.folder / "metrics.json"
+    remedy = "freeze that cell again" if run.cases is None else "restore it, or delete the folder and run again"
     for key, kind in KINDS.items():
         if not isinstance(run.metrics.get(key), kind | None):
-            raise InputError(f"{path}: {key} is {run.metrics[key]!r}, no {kind.__name__} - restore it, or run again")
+            raise InputError(f"{path}: {key} is {run.metrics[key]!r}, no {kind.__name__} - {remedy}")
     for key, ranks in (("test", run.ranks), ("test_history_masked", run.masked_ranks)):
         told = run.metrics.get(key)
         if (told is None) != (ranks is None):
-            raise InputError(f"{path}: {key} is {told!r}, which the ranks beside it do not bear out - run again")
+            raise InputError(f"{path}: {key} is {told!r}, which the ranks beside it do not bear out - {remedy}")
         for name, value in (told or {}).items():
-            found = float(replace(run, ranks=ranks).by_case(name).mean())
+            try:
+                found = float(replace(run, ranks=ranks).by_case(name).mean())
+            except ValueError as error:  # InputError, too
+                raise InputError(
+                    f"{path}: {key} has {name!r}, which is no figure of ranks ({error}) - {remedy}"
+                ) from None
             if not isinstance(value, float | int) or not math.isclose(value, found, rel_tol=1e-9, abs_tol=1e-12):
-                raise InputError(f"{path}: {key} {name} is {value!r}, by the ranks beside it {found!r} - run again")
+                raise InputError(f"{path}: {key} {name} is {value!r}, by the ranks beside it {found!r} - {remedy}")
 
 
 def refuse_different_cases(runs: Iterable["Run"]) -> None:

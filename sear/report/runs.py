@@ -21,7 +21,7 @@ from sear.report.run_checks import refuse_different_cases, refuse_other_figures
 from sear.report.variants import name_variants
 
 MASKED = "rank_history_masked"
-FROZEN_KEYS = ("dataset", "model", "seed", "test", "ablate", "variant", "cases_sha256", "given")
+FROZEN_KEYS = ("dataset", "model", "seed", "test", "ablate", "variant", "cases_sha256", "given", "valid_metric")
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Run:
     @property
     def valid_metric(self) -> str:
         """What chose the best epoch, such as mrr@10."""
-        return (self.settings or self.metrics["given"]).get("valid_metric", "MRR@10").lower()
+        return (self.metrics.get("valid_metric") or self.settings["valid_metric"]).lower()
 
     @property
     def ablate(self) -> str:

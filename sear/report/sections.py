@@ -7,10 +7,10 @@ from pathlib import Path
 from sear.report import figures as draw
 from sear.report import summaries as summary
 from sear.report.examples import shared_examples
-from sear.report.figure_style import Figure
+from sear.report.figure_style import Figure, looks_of
 from sear.report.rows import Row, Tests, compare_rows, find_reference, main_metric, mean
 from sear.report.summaries import GROUPS, metric_name
-from sear.report.tables import Table, file_name, signed, write_table
+from sear.report.tables import Table, file_name, percent, signed, write_table
 
 
 @dataclass
@@ -50,7 +50,7 @@ def _tiles(rows: Sequence[Row], reference: Row, tests: Tests, metric: str) -> li
     if rivals and tests:
         c = tests[rivals[0].label, metric].comparison
         base = mean(rivals[0].values("test", metric))
-        change = f"{signed(-100 * c.difference / base, '.1f')} %" if base else signed(-c.difference, ".4f")
+        change = percent(-c.difference / base) if base else signed(-c.difference, ".4f")
         bounds = f"{signed(-c.high, '.4f')} to {signed(-c.low, '.4f')}"
         found.append((f"{reference.label} against {rivals[0].label}", change, f"{name}, 95 % interval {bounds}"))
     runs = [run for row in rows for run in row.runs]
@@ -108,15 +108,16 @@ def _figures(
 ) -> dict[str, Figure]:
     drawn: dict[str, Figure | None] = {}
     stem = file_name(dataset)
+    looks = looks_of([row.label for row in whole])
     most = draw.MOST_MODELS - (reference in whole[draw.MOST_MODELS :])
     barred = [row for place, row in enumerate(whole) if place < most or row is reference]
     some = f", {len(barred)} of {len(whole)} models" if len(barred) < len(whole) else ""
     for key, what in _groups(whole).items():
         name, title = f"{stem}-by-{what.replace(' ', '-')}", f"{metric_name(main)} by {what}{some}"
-        drawn[key] = draw.group_bars(name, title, barred, key, what, main, out)
+        drawn[key] = draw.group_bars(name, title, barred, looks, key, what, main, out)
     for over, title in (("epoch", "Learning curves"), ("seconds", "Learning curves by time")):
-        drawn[over] = draw.learning_curves(f"{stem}-curves-by-{over}", title, whole, main, over, out)
-    drawn["cost"] = draw.quality_by_cost(f"{stem}-cost", "Quality and training time", whole, main, out)
+        drawn[over] = draw.learning_curves(f"{stem}-curves-by-{over}", title, whole, looks, main, over, out)
+    drawn["cost"] = draw.quality_by_cost(f"{stem}-cost", "Quality and training time", whole, looks, main, out)
     if tests:
         title = f"Difference to {reference.label}"
         drawn["effects"] = draw.effects(f"{stem}-effects", title, rows, reference, tests, main, out)

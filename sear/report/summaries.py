@@ -31,28 +31,27 @@ def quality_table(
     """Mean ± deviation of each test metric per row, best in bold, significance marks.
 
     Args:
-        validated: whether a column tells the validation figure that chose the epochs, where all rows have the same.
         against: the row that the last column measures the main metric's change from; None for no such column.
+        validated: whether a column tells the validation figure that chose the epochs, where one metric chose them all.
     """
     main = main_metric(metrics)
     entries: list[list[Entry]] = [[Entry(row.label), Entry(str(len(row.runs)))] for row in rows]
     numbers = pd.DataFrame({"model": [row.label for row in rows], "seeds": [len(row.runs) for row in rows]})
     columns = ["model", "seeds"]
 
-    def add(head: str, name: str, values: Sequence[np.ndarray], marks: Sequence[str]) -> None:
-        columns.append(head)
-        numbers[name], numbers[f"{name}_sd"] = [*map(mean, values)], [*map(deviation, values)]
-        texts = map(with_deviation, numbers[name], numbers[f"{name}_sd"])
-        for entry, *told in zip(entries, texts, best_in_column(numbers[name]), marks, strict=True):
-            entry.append(Entry(*told))
-
-    for metric in metrics:
-        marks = [tests[row.label, metric].mark if (row.label, metric) in tests else "" for row in rows]
-        add(metric_name(metric), metric, [row.values("test", metric) for row in rows], marks)
+    figures = [(metric_name(metric), metric, "test", metric) for metric in metrics]
     chosen_by = {run.valid_metric for row in rows for run in row.runs}
     if validated and len(chosen_by) == 1:
-        metric = chosen_by.pop()
-        add(f"validation {metric_name(metric)}", f"valid_{metric}", [row.valid for row in rows], [""] * len(rows))
+        (metric,) = chosen_by
+        figures.append((f"validation {metric_name(metric)}", f"valid_{metric}", "valid", metric))
+    for head, column, part, metric in figures:
+        columns.append(head)
+        values = [row.values(part, metric) for row in rows]
+        numbers[column], numbers[f"{column}_sd"] = [*map(mean, values)], [*map(deviation, values)]
+        texts = map(with_deviation, numbers[column], numbers[f"{column}_sd"])
+        for entry, row, text, is_best in zip(entries, rows, texts, best_in_column(numbers[column]), strict=True):
+            mark = tests[row.label, metric].mark if part == "test" and (row.label, metric) in tests else ""
+            entry.append(Entry(text, is_best, mark))
     if against:
         base = mean(against.values("test", main))
         columns.append(f"{metric_name(main)} against {against.label}")
