@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from sear.environment import VERSIONS, commit, environment
+from sear.environment import VERSIONS, commit, environment, installed
 
 
 def git(root, *arguments):
@@ -25,6 +25,10 @@ def test_every_key_is_there_and_plain():
     found = environment("cpu")
     assert list(found) == ["python", "torch", *VERSIONS, "cpu", "threads", "device", "commit"]
     assert found["recbole"] == "1.2.1" and found["device"] == "cpu" and found["threads"] >= 1 and found["cpu"]
+
+
+def test_a_package_that_is_not_there_has_no_version():
+    assert installed("numpy").startswith("1.") and installed("no-such-package") is None
 
 
 def test_commit_tells_changed_code_but_not_a_runs_results(repository):

@@ -131,6 +131,7 @@ def test_the_page_escapes_what_runs_say(report):
     assert "&lt;i&gt;Eraserhead&lt;/i&gt; &amp; Co. (1977)" in text and "<i>Eraserhead" not in text
     assert "python -m sear.report &lt;results&gt;" in text
     assert "python custom_trainer.py --dataset=tiny --model=Pop --seed=2" in text
+    assert ">fedcba, abcdef<" in text  # earlier commits of runs that were resumed
 
 
 def test_every_figure_is_there_as_png_and_as_svg_for_both_schemes(report):
