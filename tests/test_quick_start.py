@@ -220,7 +220,7 @@ def test_a_run_that_was_resumed_at_another_commit_names_both(here, monkeypatch):
     (config,) = (here / "results").rglob("config.yaml")
     at("second")
     made = resume(config.parent)["environment"]
-    assert (made["commit"], made["earlier_commits"]) == ("second", "first")
+    assert (made["commit"], made["earlier_commits"]) == ("second", ["first"])
 
 
 def test_a_finished_run_is_tested_again_without_training(here, capsys):

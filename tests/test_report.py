@@ -188,6 +188,13 @@ def test_ranks_without_the_history_have_a_table_and_tests_of_their_own(tmp_path,
     assert f"{masked['ndcg@10']:.4f}" in tables[0]
 
 
+def test_the_best_model_is_a_whole_one(tmp_path, no_figures):
+    write_run(tmp_path, [2, 2, 30])
+    write_run(tmp_path, [1, 1, 30], ablate="rating")
+    page = make_report([tmp_path]).read_text(encoding="utf-8")
+    assert "<span>Best model</span><b>SEAR</b>" in page and "SEAR without rating" in page
+
+
 def test_bars_leave_out_no_reference_and_say_what_they_leave_out(tmp_path):
     for number in range(10):
         write_run(tmp_path, [number + 1, 10], model=f"model{number}")

@@ -33,7 +33,7 @@ def make_section(dataset: str, rows: Sequence[Row], metrics: Sequence[str], want
     main, reference = main_metric(metrics), find_reference(rows, wanted)
     tests = compare_rows(rows, reference, metrics)
     whole = [row for row in rows if row.whole] or list(rows)
-    section = Section(dataset, _tiles(rows, reference, tests, main))
+    section = Section(dataset, _tiles(rows, whole, reference, tests, main))
     section.tables = _tables(dataset, rows, whole, metrics, reference, tests)
     for table in section.tables.values():
         write_table(table, out)
@@ -42,9 +42,11 @@ def make_section(dataset: str, rows: Sequence[Row], metrics: Sequence[str], want
     return section
 
 
-def _tiles(rows: Sequence[Row], reference: Row, tests: Tests, metric: str) -> list[tuple[str, str, str]]:
+def _tiles(
+    rows: Sequence[Row], whole: Sequence[Row], reference: Row, tests: Tests, metric: str
+) -> list[tuple[str, str, str]]:
     """The best model, the reference against the best peer, how much was measured."""
-    best, name = rows[0], metric_name(metric)
+    best, name = whole[0], metric_name(metric)
     found = [("Best model", best.label, f"{name} {mean(best.values('test', metric)):.4f}")]
     rivals = [row for row in rows if row.peer and row is not reference]
     if rivals and tests:
