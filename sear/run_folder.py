@@ -87,7 +87,7 @@ def read_run(run_folder: Path | str) -> dict[str, Any]:
         raise InputError(
             f"{run_folder} holds no metrics.json: the run did not finish - go on with --resume={run_folder}"
         )
-    figures = read_metrics(metrics)
+    figures = _read_metrics(metrics)
     history = _read_table(run_folder / "history.csv", ["epoch", "lr", "loss", "seconds"])
     if len(history) != figures["epochs"]:
         place = f"{run_folder / 'history.csv'} has {len(history)} epochs, metrics.json {figures['epochs']}"
@@ -100,7 +100,7 @@ def read_run(run_folder: Path | str) -> dict[str, Any]:
     }
 
 
-def read_metrics(path: Path) -> dict[str, Any]:
+def _read_metrics(path: Path) -> dict[str, Any]:
     """The figures of metrics.json. Raises InputError where it is broken, or not one of a run."""
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))

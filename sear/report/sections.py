@@ -111,7 +111,7 @@ def _figures(
     drawn: dict[str, Figure | None] = {}
     stem = file_name(dataset)
     looks = looks_of([row.label for row in whole])
-    most = draw.MOST_MODELS - (reference in whole[draw.MOST_MODELS :])
+    most = draw.MOST_MODELS - any(row is reference for row in whole[draw.MOST_MODELS :])
     barred = [row for place, row in enumerate(whole) if place < most or row is reference]
     some = f", {len(barred)} of {len(whole)} models" if len(barred) < len(whole) else ""
     for key, what in _groups(whole).items():
