@@ -79,3 +79,46 @@ def tiny_config(monkeypatch):
         return build_config("tiny", model, TOY | changes)
 
     return build
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, tiny_text):
+    """A folder with the tiny data set, known by name."""
+    write_atomic_files(tmp_path, "tiny", random_histories())
+    monkeypatch.setattr("sear.settings.CONFIG_ROOT", tiny_config_root(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def tiny_model(tmp_path, tiny_config):
+    """A function (model name, histories, **changes) -> (float64 model in evaluation mode, training part, test part)."""
+    import torch
+    from recbole.data import data_preparation
+
+    from sear.configuration import model_class
+    from sear.dataset import SEARDataset
+
+    def build(name, histories=None, **changes):
+        write_atomic_files(tmp_path, "tiny", histories or random_histories())
+        config = tiny_config(tmp_path, name, **changes)
+        torch.manual_seed(0)
+        train, _, test = data_preparation(config, SEARDataset(config))
+        return model_class(name)(config, train._dataset).double().eval(), train._dataset, test._dataset
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory):
+    """The folder of a report on tests.finished_runs.write_grid; tests leave it as it is."""
+    from sear.report import make_report
+    from tests.finished_runs import write_grid
+
+    results = write_grid(tmp_path_factory.mktemp("grid") / "results")
+    return make_report([results], command="python -m sear.report <results>").parent
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """For what figures have no part in: drawing takes most of a report's time."""
+    monkeypatch.setattr("sear.report.sections._figures", lambda *args: {})

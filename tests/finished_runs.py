@@ -81,3 +81,18 @@ def some_examples(ranks, users, titles):
         others = [item for item in random.permutation(np.arange(1, count + 1)) if item != target]
         tops.append(np.insert(others, min(ranks[case] - 1, count - 1), target))
     return examples([users[case] for case in chosen], histories, ratings, targets, ranks[chosen], tops, titles)
+
+
+def write_grid(results):
+    """Three models (one in a variant), an ablation, two seeds, 60 cases, and a second data set with a single run."""
+    random = np.random.default_rng(3)
+    difficulty = random.integers(1, 25, 60)
+    for seed in (1, 2):
+        noise = random.integers(0, 4, 60)
+        write_run(results, difficulty + noise, seed=seed)
+        write_run(results, difficulty + noise + 1, seed=seed, ablate="text_init")
+        write_run(results, difficulty + 9 * noise, model="SASRec", seed=seed)
+        write_run(results, difficulty + 40 - noise, model="Pop", seed=seed)
+    write_run(results, difficulty, seed=1, window_stride=25)
+    write_run(results, difficulty, dataset="other", seed=1)
+    return results

@@ -8,15 +8,8 @@ import pytest
 
 from sear.case_examples import item_titles
 from sear.dataset import SEARDataset
-from tests.conftest import TOY, random_histories, tiny_config_root, write_atomic_files
+from tests.conftest import TOY, random_histories, write_atomic_files
 from tests.killed_run import run
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch, tiny_text):
-    """A folder with the tiny data set, known by name."""
-    monkeypatch.setattr("sear.settings.CONFIG_ROOT", tiny_config_root(tmp_path))
-    return tmp_path
 
 
 def read_examples(done):

@@ -1,0 +1,56 @@
+"""The figures of a report: their files, their looks, and what they leave out."""
+
+import re
+
+import numpy as np
+
+from sear.report import make_report
+from sear.report.figure_style import PALETTE, looks_of
+from sear.report.figures import learning_curves
+from sear.report.rows import rows_of
+from sear.report.runs import read_runs
+from tests.finished_runs import write_run
+
+
+def test_every_figure_is_there_as_png_and_as_svg_for_both_schemes(report):
+    stems = {path.stem for path in report.glob("*.svg")}
+    parts = "by-history-length by-item-popularity curves-by-epoch curves-by-seconds cost effects".split()
+    assert {f"tiny-{part}" for part in parts} <= stems
+    assert stems == {path.stem for path in report.glob("*.png")}
+    for path in report.glob("*.svg"):
+        text = path.read_text(encoding="utf-8")
+        assert "prefers-color-scheme: dark" in text and f"var(--ink, {PALETTE['ink'][0]})" in text
+        bare = re.findall(r"(?<!, )#[0-9a-f]{6}\b", re.sub(r"<style>.*?</style>", "", text))
+        assert not bare, f"{path.name}: a colour that does not follow the scheme"
+
+
+def test_learning_curves_mark_the_epoch_that_was_tested(tmp_path, monkeypatch):
+    folder, drawn = write_run(tmp_path, [1, 2, 30]), []
+    monkeypatch.setattr("sear.report.figures.keep", lambda ax, *_: drawn.extend(ax.lines))
+    rows = rows_of(read_runs([folder]))
+    learning_curves("curves", "Curves", rows, looks_of(["SEAR"]), "ndcg@10", "epoch", tmp_path)
+    curve, mark = drawn
+    best = rows[0].runs[0].metrics["best_epoch"]
+    assert np.argmax(curve.get_ydata()) != best
+    assert mark.get_xdata().item() == best + 1 and mark.get_ydata().item() == curve.get_ydata()[best]
+
+
+def test_bars_leave_out_no_reference_and_say_what_they_leave_out(tmp_path):
+    for number in range(10):
+        write_run(tmp_path, [number + 1, 10], model=f"model{number}")
+    write_run(tmp_path, [11, 11], model="SEAR")
+    page = make_report([tmp_path]).read_text(encoding="utf-8")
+    bars = (tmp_path / "report" / "tiny-by-history-length.svg").read_text(encoding="utf-8")
+    assert "NDCG@10 by history length, 8 of 11 models" in page
+    assert ">SEAR<" in bars and ">model6<" in bars and ">model7<" not in bars
+    assert "var(--c3," in bars and "var(--c8," not in bars  # SEAR, the eleventh, in its own colour
+
+
+def test_fifty_models_look_different():
+    assert len(set(looks_of([f"model{number}" for number in range(50)]).values())) == 50
+
+
+def test_signs_of_formulas_in_a_name_are_only_signs(tmp_path):
+    write_run(tmp_path, [1, 2, 30])
+    write_run(tmp_path, [2, 3, 30], model="a$^$b")
+    assert ">a$^$b<" in (make_report([tmp_path]).parent / "tiny-effects.svg").read_text(encoding="utf-8")
