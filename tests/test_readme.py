@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sear.report import make_report
+import numpy as np
+import pytest
+
+from sear.report import figures, make_report
 from sear.request import parse
 
 ROOT = Path(__file__).parent.parent
@@ -47,11 +50,21 @@ def test_every_command_line_that_it_shows_is_understood(tmp_path):
             parse(words.split())
 
 
-def test_its_tables_of_results_are_made_of_the_frozen_cells(tmp_path):
-    for folder in (ROOT / "docs" / "results").iterdir():
-        if folder.is_dir():
-            make_report([folder], tmp_path / folder.name)
-    made = [re.findall(r"^\|.*", path.read_text(encoding="utf-8"), re.M) for path in sorted(tmp_path.rglob("*.md"))]
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory):
+    """The folder of the reports on docs/results, with the one figure that is shown."""
+    folder = tmp_path_factory.mktemp("frozen")
+    with pytest.MonkeyPatch.context() as patch:
+        for other in ("group_bars", "learning_curves", "quality_by_cost"):
+            patch.setattr(figures, other, lambda *_: None)
+        for cells in (ROOT / "docs" / "results").iterdir():
+            if cells.is_dir():
+                make_report([cells], folder / cells.name)
+    return folder
+
+
+def test_its_tables_of_results_are_made_of_the_frozen_cells(frozen):
+    made = [re.findall(r"^\|.*", path.read_text(encoding="utf-8"), re.M) for path in sorted(frozen.rglob("*.md"))]
     tables = re.findall(r"^\| model .*(?:\n\|.*)+", README, re.M)
     assert len(tables) > 4
     for table in tables:
@@ -62,3 +75,14 @@ def test_its_tables_of_results_are_made_of_the_frozen_cells(tmp_path):
             for lines in made
         ]
         assert shown in whole, table
+
+
+def test_its_figure_of_results_is_made_of_the_frozen_cells(frozen):
+    name = "ml-100k-effects.svg"
+    shown, made = (
+        (folder / name).read_text(encoding="utf-8") for folder in (ROOT / "docs" / "results", frozen / "models")
+    )
+    words, marks = r"<text[^>]*>([^<]*)", r'<use [^>]*x="([\d.]+)" y="([\d.]+)"'
+    assert re.findall(words, shown) == re.findall(words, made)
+    assert len(re.findall(marks, shown)) > 10
+    assert np.array(re.findall(marks, shown), float) == pytest.approx(np.array(re.findall(marks, made), float), abs=0.2)
