@@ -42,8 +42,8 @@ def grid_cells(
     datasets: Iterable[str],
     models: Iterable[str],
     seeds: Iterable[int],
-    ablations: Iterable[str] = (),
-    ablatable: Callable[[str], bool] = lambda model: model.startswith("SEAR"),
+    ablations: Iterable[str],
+    ablatable: Callable[[str], bool],
 ) -> list[Cell]:
     """Every cell once: each model whole, and each ablatable model also without each of `ablations`.
 

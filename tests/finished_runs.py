@@ -44,7 +44,7 @@ def write_run(
     extra = {} if masked is None else {"rank_history_masked": np.asarray(masked)}
     write_cases(folder, {"user": users, "target": targets, "rank": ranks, **extra, "history_length": lengths,
                          "target_training_count": counts})  # fmt: skip
-    write_config(folder, {"dataset": dataset, "model": model, "seed": seed, "k": 4, **changes})
+    write_config(folder, {"dataset": dataset, "model": model, "seed": seed, "k": 4, "window_stride": 50, **changes})
     rows = metrics_by_row(ranks)
     epochs = 6 + seed % 3
     best = epochs - 2  # by the validation's own metric, not by the one that is drawn

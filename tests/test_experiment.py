@@ -11,7 +11,7 @@ from sear.run_search import find_runs
 
 
 def test_every_model_stands_whole_and_only_sear_without_its_parts():
-    cells = grid_cells(["a"], ["SEAR", "SASRec"], [1, 2], ["semantic", "rating"])
+    cells = grid_cells(["a"], ["SEAR", "SASRec"], [1, 2], ["semantic", "rating"], "SEAR".__eq__)
     assert [(cell.model, cell.ablate) for cell in cells if cell.seed == 2] == [
         ("SEAR", ""), ("SEAR", "semantic"), ("SEAR", "rating"), ("SASRec", "")
     ]  # fmt: skip
@@ -55,7 +55,8 @@ class Harness:
         finish(folder)
 
     def grid(self, **changes):
-        asked = {"datasets": ["a"], "models": ["SEAR", "SASRec"], "seeds": [1, 2], "ablations": ["rating"]} | changes
+        asked = {"datasets": ["a"], "models": ["SEAR", "SASRec"], "seeds": [1, 2], "ablations": ["rating"]}
+        asked |= {"ablatable": "SEAR".__eq__} | changes
         callables = {"run": self.run, "resume": self.resume, "settings": self.settings, "say": self.said.append}
         return run_grid(grid_cells(**asked), **callables)
 

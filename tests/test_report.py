@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sear.errors import InputError
 from sear.report import make_report
 from sear.report.__main__ import main
 from sear.report.freeze import freeze
-from sear.report.rows import rows_of
+from sear.report.rows import CorrectedTest, rows_of
 from sear.report.runs import read_runs
 from sear.report.tables import Entry, Table, best_in_column, escape_latex, to_latex, to_markdown
+from sear.significance import Comparison
 from tests.finished_runs import write_run
 
 
@@ -40,6 +42,50 @@ def test_freezing_twice_gives_the_same_bytes(report, tmp_path):
         assert (one / "ranks.csv.gz").read_bytes() == (other / "ranks.csv.gz").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("t_p", "wilcoxon_p", "mark"),
+    [(0.009, 0.009, "‡"), (0.009, 0.011, "†"), (0.049, 0.001, "†"), (0.051, 0.001, ""), (0.001, 0.051, "")],
+)
+def test_a_mark_needs_both_tests(t_p, wilcoxon_p, mark):
+    assert CorrectedTest(Comparison(9, 0.1, 0.0, 0.2, 1.0, 0.0, 0.0), t_p, wilcoxon_p).mark == mark
+
+
+@pytest.mark.parametrize(("sear", "pop", "change"), [(1, 3, "+100.0 %"), (3, 1, "−50.0 %")])
+def test_a_tile_says_how_far_the_reference_is_above_the_best_peer(tmp_path, no_figures, sear, pop, change):
+    write_run(tmp_path, [sear] * 3)  # rank 1: NDCG 1, rank 3: 1/2
+    write_run(tmp_path, [pop] * 3, model="Pop")
+    page = make_report([tmp_path]).read_text(encoding="utf-8")
+    interval = f"{change[0]}0.5000 to {change[0]}0.5000"
+    tile = f"<span>SEAR against Pop</span><b>{change}</b><small>NDCG@10, 95 % interval {interval}</small>"
+    assert tile in page
+
+
+def test_seeds_with_other_groups_than_each_other_are_named(tmp_path, no_figures):
+    write_run(tmp_path, [1, 2, 30], seed=1)
+    folder = write_run(tmp_path, [1, 2, 30], seed=2)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics["test_by_history_length"][0]["group"] = "0-3"
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(InputError, match="test_by_history_length has the groups 0-3, .* report on them apart"):
+        make_report([tmp_path])
+
+
+def test_a_reference_is_taken_where_it_is_and_must_be_somewhere(tmp_path, no_figures):
+    for dataset, models in {"a": ("SEAR", "Pop", "SASRec"), "b": ("SEAR", "Pop")}.items():
+        for number, model in enumerate(models):
+            write_run(tmp_path, [number + 1, 2, 30], dataset=dataset, model=model)
+    out = make_report([tmp_path], reference="SASRec").parent
+    assert "differs from SASRec" in (out / "a-models.md").read_text()
+    assert "differs from SEAR" in (out / "b-models.md").read_text()
+    with pytest.raises(InputError, match="--reference=LLM: no such row - choose from SEAR, Pop, SASRec"):
+        make_report([tmp_path], reference="LLM")
+
+
+def test_a_row_of_one_seed_is_told_to_be_one_training(report):
+    for name, one_seed in (("ablations", False), ("variants", True)):
+        assert ("of that one training" in (report / f"tiny-{name}-SEAR.md").read_text()) is one_seed
+
+
 def test_best_is_what_reads_highest_and_ties_share_it():
     assert best_in_column([0.12341, 0.12339, 0.1]) == [True, True, False]
     assert best_in_column([0.5]) == [False]
@@ -47,10 +93,13 @@ def test_best_is_what_reads_highest_and_ties_share_it():
 
 
 def test_tables_survive_signs_that_markdown_and_latex_claim():
-    table = Table("t", "50% of_all", ["m_1", "x"], [[Entry("a|b & <i>"), Entry("1 ± 2", True, "†")]], pd.DataFrame())
+    table = Table(
+        "t", "50% of_all", ["m_1", "x"], [[Entry("a|b & <i>"), Entry("1 ± 2", True, "†")]], pd.DataFrame(), "± is"
+    )
     assert r"| a\|b & \<i\> |" in to_markdown(table) and "**1 ± 2**†" in to_markdown(table)
     latex = to_latex(table)
-    assert r"a|b \& $<$i$>$ & \textbf{1 $\pm$ 2}$^\dagger$ \\" in latex and r"\caption{50\% of\_all}" in latex
+    assert r"a|b \& $<$i$>$ & \textbf{1 $\pm$ 2}$^\dagger$ \\" in latex
+    assert r"\caption[50\% of\_all]{50\% of\_all. $\pm$ is}" in latex
     assert escape_latex("\\{~^}") == r"\textbackslash{}\{\textasciitilde{}\textasciicircum{}\}"
 
 

@@ -3,10 +3,11 @@
 import re
 
 import numpy as np
+import pytest
 
 from sear.report import make_report
 from sear.report.figure_style import PALETTE, looks_of
-from sear.report.figures import learning_curves
+from sear.report.figures import learning_curves, quality_by_cost
 from sear.report.rows import rows_of
 from sear.report.runs import read_runs
 from tests.finished_runs import write_run
@@ -44,6 +45,26 @@ def test_bars_leave_out_no_reference_and_say_what_they_leave_out(tmp_path):
     assert "NDCG@10 by history length, 8 of 11 models" in page
     assert ">SEAR<" in bars and ">model6<" in bars and ">model7<" not in bars
     assert "var(--c3," in bars and "var(--c8," not in bars  # SEAR, the eleventh, in its own colour
+
+
+@pytest.mark.parametrize(
+    "names", [[f"SEAR-value-dropout04-window{n}" for n in range(4)], [f"Rec{n}" for n in range(30)], ["no-" * 40]]
+)
+def test_every_name_of_a_legend_lies_inside_the_figure_and_the_plot_keeps_its_height(tmp_path, monkeypatch, names):
+    for number, name in enumerate(names):
+        write_run(tmp_path, [number + 1, 10], model=name)
+    seen = []
+    monkeypatch.setattr("sear.report.figures.keep", lambda ax, *_: seen.append(ax))
+    rows = rows_of(read_runs([tmp_path]))
+    quality_by_cost("cost", "Cost", rows, looks_of(names), "ndcg@10", tmp_path)
+    (ax,) = seen
+    ax.figure.draw_without_rendering()
+    (legend,) = ax.figure.legends
+    assert [text.get_text().replace("\n", "") for text in legend.get_texts()] == [row.label for row in rows]
+    for text in legend.get_texts():
+        box = text.get_window_extent()
+        assert 0 <= box.x0 and box.x1 <= ax.figure.bbox.width and 0 <= box.y0
+    assert ax.get_window_extent().height / ax.figure.dpi > 1.8
 
 
 def test_fifty_models_look_different():

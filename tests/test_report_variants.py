@@ -58,6 +58,20 @@ def test_cells_keep_their_names_when_they_are_frozen_a_part_at_a_time(tmp_path, 
     assert labels_of(tmp_path / "frozen") == names
 
 
+def test_a_key_that_older_runs_did_not_have_is_no_variant(tmp_path):
+    for seed in range(5):
+        write_run(tmp_path, [1, 2], seed=seed, **({"new_key": 7} if seed > 2 else {}))
+    assert labels_of(tmp_path) == [("SEAR", seed) for seed in range(5)]
+    write_run(tmp_path, [1, 2], seed=9, new_key=8, told="--new_key=8")
+    assert labels_of(tmp_path)[-1] == ("SEAR (new_key=8)", 9)
+
+
+def test_a_run_that_was_given_a_key_which_all_others_are_too_old_for_is_a_variant(tmp_path):
+    write_run(tmp_path, [1, 2], seed=1)
+    write_run(tmp_path, [1, 2], seed=2, new_key=8, told="--new_key=8")
+    assert labels_of(tmp_path) == [("SEAR", 1), ("SEAR (new_key=8)", 2)]
+
+
 def test_a_place_of_the_data_names_nothing(tmp_path):
     write_run(tmp_path, [1, 2], seed=1, data_path="dataset")
     write_run(tmp_path, [1, 2], seed=2, data_path="/mnt/big", told="--data_path=/mnt/big")

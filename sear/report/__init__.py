@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from sear.errors import InputError
+
 REPORT = "report"
 
 
@@ -18,11 +20,12 @@ def make_report(
     Args:
         paths: run folders, results folders or folders of frozen cells.
         out: where to write; default: `report/` in the folder that holds all `paths`.
-        reference: label of the row that the others are tested against; default: SEAR, else the best one.
+        reference: label of the row that the others are tested against; default, and where a data set lacks it: SEAR,
+            else the best one.
         command: what the page names as its own origin.
 
     Raises:
-        InputError: no finished run, a broken one, or runs that were tested on different cases.
+        InputError: no finished run, a broken one, runs that were tested on different cases, or no such reference.
     """
     from sear.report.page import render
     from sear.report.rows import metrics_of, rows_of
@@ -35,6 +38,9 @@ def make_report(
     paths = [Path(path) for path in paths]
     runs = read_runs(paths)
     rows, metrics = rows_of(runs), metrics_of(runs)
+    labels = dict.fromkeys(row.label for row in rows)
+    if reference and reference not in labels:
+        raise InputError(f"--reference={reference}: no such row - choose from {', '.join(labels)}")
     out = Path(out) if out else default_folder(paths)
     datasets = dataset_table(rows)
     write_table(datasets, out)

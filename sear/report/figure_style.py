@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 
 from sear.atomic_table import write_aside
 from sear.run_folder import write_text
@@ -31,11 +32,13 @@ MARKERS = "osD^vPX"  # one fewer than colours: a pair comes again after 56 model
 Looks = Mapping[str, tuple[str, str]]  # label -> (colour, marker)
 SIZE = (4.6, 3.4)  # inches: two fit beside each other on a desktop, one fills a phone with its letters still legible
 FONT = 10.5  # points
+LEGEND_WIDTH = 48  # characters of a name in one line of a legend
+LEGEND_HEIGHT = 0.75  # inches of a legend that the figure's height has room for
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawn figure: `svg` is ready to stand inside the page, `text` says what it shows to those who cannot see it."""
+    """A drawn figure: `svg` is ready to stand inside the page, `text` says how to read it."""
 
     name: str
     title: str
@@ -82,10 +85,18 @@ def seconds_axis(ax) -> None:
 
 
 def legend_below(ax, columns: int = 3) -> None:
-    handles, _ = ax.get_legend_handles_labels()
-    if handles:
-        columns = min(columns, len(handles))
-        ax.figure.legend(loc="outside lower center", ncols=columns, columnspacing=1.2, handlelength=1.4)
+    """A legend under the plot in as many columns as its names leave room for; the figure grows with a tall one."""
+    handles, labels = ax.get_legend_handles_labels()
+    labels = ["\n".join(wrap(label, LEGEND_WIDTH)) for label in labels]
+    figure = ax.figure
+    for count in range(min(columns, len(handles)), 0, -1):
+        look = {"loc": "outside lower center", "ncols": count, "columnspacing": 1.2, "handlelength": 1.4}
+        legend = figure.legend(handles, labels, **look)
+        extent = legend.get_window_extent(figure.canvas.get_renderer())
+        if extent.width <= figure.bbox.width or count == 1:
+            figure.set_figheight(figure.get_figheight() + max(0, extent.height / figure.dpi - LEGEND_HEIGHT))
+            return
+        legend.remove()
 
 
 def keep(ax, folder: Path, name: str, title: str, text: str) -> Figure:

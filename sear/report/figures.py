@@ -33,8 +33,7 @@ def group_bars(
         ax.grid(False, axis="x")
         ax.tick_params(length=0)
         legend_below(ax)
-        text = f"Bars of {metric_name(metric)} by {what} for {', '.join(row.label for row in rows)}."
-        return keep(ax, folder, name, title, text)
+        return keep(ax, folder, name, title, "Means over seeds; the whiskers are a standard deviation long, each way.")
 
 
 def learning_curves(
@@ -66,7 +65,7 @@ def learning_curves(
             seconds_axis(ax)
         ax.set(xlabel="epoch" if over == "epoch" else "seconds of training", ylabel=f"validation {metric_name(metric)}")
         legend_below(ax)
-        return keep(ax, folder, name, title, f"Validation {metric_name(metric)} over {over}, one line per seed.")
+        return keep(ax, folder, name, title, "A line per seed; the mark is the epoch that was tested.")
 
 
 def _curve(history: pd.DataFrame, column: str) -> pd.DataFrame | None:
@@ -93,13 +92,13 @@ def quality_by_cost(
         ax.margins(0.12)
         ax.set(xlabel="seconds of training and validation", ylabel=f"test {metric_name(metric)}")
         legend_below(ax)
-        return keep(ax, folder, name, title, f"Test {metric_name(metric)} against seconds of training.")
+        return keep(ax, folder, name, title, "Means over seeds; the best place is at the top left.")
 
 
 def effects(
     name: str, title: str, rows: Sequence[Row], reference: Row, tests: Tests, metric: str, folder: Path
 ) -> Figure:
-    """Difference to the reference with its 95 % interval, a line per row."""
+    """Difference to the reference with its 95 % interval, a line per row; colour and mark say what the tests say."""
     others = [row for row in rows if (row.label, metric) in tests]
     labels = ["\n".join(wrap(row.label, LABEL_WIDTH, break_long_words=False)) for row in others]
     lines = max((label.count("\n") + 1 for label in labels), default=1)
@@ -117,4 +116,8 @@ def effects(
         ax.grid(False, axis="y")
         ax.tick_params(length=0)
         ax.set(xlabel=f"{metric_name(metric)} − that of {reference.label}")
-        return keep(ax, folder, name, title, f"Differences to {reference.label} with 95 % intervals.")
+        text = (
+            "With 95 % intervals, each for its comparison alone. Circles: both tests tell the two apart after Holm's "
+        )
+        text += "correction (blue: better, orange: worse). Grey squares: they do not."
+        return keep(ax, folder, name, title, text)

@@ -92,17 +92,15 @@ def main_metric(metrics: Sequence[str]) -> str:
 def find_reference(rows: Sequence[Row], wanted: str | None = None) -> Row:
     """The row that the others on its data set are tested against: the one asked for, else SEAR, else the best.
 
-    Raises:
-        InputError: when the one asked for is not there.
+    The one asked for need not be there: a report may have data sets that it was not run on.
     """
     by_label = {row.label: row for row in rows}
-    if wanted and wanted not in by_label:
-        raise InputError(f"--reference={wanted}: no such row on {rows[0].dataset} - choose from {', '.join(by_label)}")
-    return by_label.get(wanted or "SEAR", next((row for row in rows if row.whole), rows[0]))
+    found = by_label.get(wanted or "SEAR") or by_label.get("SEAR")
+    return found or next((row for row in rows if row.whole), rows[0])
 
 
 @dataclass(frozen=True)
-class Tested:
+class CorrectedTest:
     """A comparison with its p-values after Holm's correction over the rows compared on one metric."""
 
     comparison: Comparison
@@ -116,7 +114,7 @@ class Tested:
         return "‡" if worst < 0.01 else "†" if worst < 0.05 else ""
 
 
-Tests = Mapping[tuple[str, str], Tested]  # by label and metric
+Tests = Mapping[tuple[str, str], CorrectedTest]  # by label and metric
 
 
 def compare_rows(rows: Sequence[Row], reference: Row, metrics: Sequence[str]) -> Tests:
@@ -128,5 +126,5 @@ def compare_rows(rows: Sequence[Row], reference: Row, metrics: Sequence[str]) ->
         found = [compare(row.by_case(metric), base) for row in others]
         corrected = zip(holm([c.t_p for c in found]), holm([c.wilcoxon_p for c in found]), strict=True)
         for row, comparison, (t_p, wilcoxon_p) in zip(others, found, corrected, strict=True):
-            tested[row.label, metric] = Tested(comparison, float(t_p), float(wilcoxon_p))
+            tested[row.label, metric] = CorrectedTest(comparison, float(t_p), float(wilcoxon_p))
     return tested

@@ -28,7 +28,7 @@ def make_section(dataset: str, rows: Sequence[Row], metrics: Sequence[str], want
     """The section of one data set's rows; its tables and figures are written to `out`.
 
     Args:
-        wanted: label of the reference row, None to let `find_reference` choose.
+        wanted: label of the reference row, see `find_reference`.
     """
     main, reference = main_metric(metrics), find_reference(rows, wanted)
     tests = compare_rows(rows, reference, metrics)
@@ -66,13 +66,14 @@ def _tables(
     dataset: str, rows: Sequence[Row], whole: Sequence[Row], metrics: Sequence[str], reference: Row, tests: Tests
 ) -> dict[str, Table]:
     main, stem = main_metric(metrics), file_name(dataset)
-    note, title = summary.marks_note(rows, reference, tests), f"Models on {dataset}"
+    note, title = summary.marks_note(whole, reference, tests), f"Models on {dataset}"
     tables = {"models": summary.quality_table(f"{stem}-models", title, whole, metrics, tests, note)}
     for kind, title in (("ablate", "Ablations"), ("variant", "Variants")):
         for model in dict.fromkeys(row.model for row in rows if getattr(row, kind)):
             family = [row for row in rows if row.model == model and (row.whole or getattr(row, kind))]
             against = next((row for row in family if row.whole), family[0])
             name, heading = f"{stem}-{title.lower()}-{file_name(model)}", f"{title} of {model} on {dataset}"
+            note = summary.marks_note(family, reference, tests)
             family = [against, *(row for row in family if row is not against)]
             table = summary.quality_table(name, heading, family, metrics, tests, note, against)
             tables[f"{kind} {model}"] = table
@@ -93,8 +94,7 @@ def _masked_tables(dataset: str, rows: Sequence[Row], metrics: Sequence[str], re
     masked = sorted(filter(None, (row.masked for row in rows)), key=lambda row: -mean(row.values("test", main)))
     if not masked:
         return {}
-    labels = {row.label for row in masked}
-    against = find_reference(masked, reference.label if reference.label in labels else None)
+    against = find_reference(masked, reference.label)
     tests = compare_rows(masked, against, metrics)
     note = f"Ranks among the items that the user had not met. {summary.marks_note(masked, against, tests)}"
     name, title = f"{file_name(dataset)}-history-masked", f"History left out on {dataset}"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
+from sear.errors import InputError
 from sear.report.rows import Row, Tests, deviation, main_metric, mean
 from sear.report.tables import Entry, Table, best_in_column, p_value, percent, signed, with_deviation
 
@@ -66,7 +67,9 @@ def marks_note(rows: Sequence[Row], reference: Row, tests: Tests) -> str:
     note = "Mean ± standard deviation over seeds. " if any(len(row.runs) > 1 for row in rows) else ""
     if tests:
         note += f"† (‡): differs from {reference.label} with p < 0.05 (0.01) in both the paired t-test and "
-        note += "the Wilcoxon signed-rank test over test cases, Holm-corrected."
+        note += "the Wilcoxon signed-rank test over test cases, Holm-corrected. "
+        if any(len(row.runs) == 1 for row in rows):
+            note += "The tests of a row with one seed are of that one training: another seed may differ as much."
     return note.strip()
 
 
@@ -87,7 +90,8 @@ def significance_table(name: str, title: str, rows: Sequence[Row], reference: Ro
     columns = ["model", "metric", "difference", "95 % interval", "relative", "p (t-test)", "p (Wilcoxon)", ""]
     rivals = len({row.label for row, _, _ in found})
     note = f"Model − {reference.label}, paired over the same test cases, each averaged over seeds; p-values Holm-"
-    note += f"corrected over the {rivals} comparisons on a metric." if rivals > 1 else "corrected (one comparison)."
+    note += f"corrected over the {rivals} comparisons on a metric," if rivals > 1 else "corrected (one comparison),"
+    note += " intervals each for its comparison alone."
     return Table(name, title, columns, entries, pd.DataFrame(numbers), note, texts=2)
 
 
@@ -112,11 +116,22 @@ def cost_table(name: str, title: str, rows: Sequence[Row], metric: str) -> Table
 
 
 def group_numbers(rows: Sequence[Row], key: str, metric: str) -> pd.DataFrame:
-    """Long table `model, group, cases, mean, sd` of a metric in the groups of `test_by_history_length` or the like."""
+    """Long table `model, group, cases, mean, sd` of a metric in the groups of `test_by_history_length` or the like.
+
+    Raises:
+        InputError: runs of one row that have other groups than each other.
+    """
     found = []
     for row in rows:
-        lists = [run.metrics[key] for run in row.runs if run.metrics.get(key)]
-        for groups in zip(*lists, strict=True):
+        runs = [run for run in row.runs if run.metrics.get(key)]
+        heads = [[group["group"] for group in run.metrics[key]] for run in runs]
+        for run, other in zip(runs, heads, strict=True):
+            if other != heads[0]:
+                raise InputError(
+                    f"{run.folder}: {key} has the groups {', '.join(other)}, and {runs[0].folder} has "
+                    f"{', '.join(heads[0])} - report on them apart, or run one of them again with the other's groups"
+                )
+        for groups in zip(*(run.metrics[key] for run in runs), strict=True):
             values = np.array([np.nan if group[metric] is None else group[metric] for group in groups], dtype=float)
             first = {"model": row.label, "group": groups[0]["group"], "cases": groups[0]["cases"]}
             found.append({**first, "mean": mean(values), "sd": deviation(values)})

@@ -63,12 +63,11 @@ def to_markdown(table: Table) -> str:
 
 
 def to_latex(table: Table) -> str:
-    r"""A booktabs table (`\usepackage{booktabs}`), best in bold."""
+    r"""A booktabs table (`\usepackage{booktabs}`), best in bold, the note in its caption."""
     body = _frame(table, escape_latex, r"\textbf{{{}}}".format)
     columns = "l" * table.texts + "r" * (len(table.columns) - table.texts)
-    text = body.to_latex(index=False, escape=False, column_format=columns, caption=escape_latex(table.title))
-    note = f"% {escape_latex(table.note)}\n" if table.note else ""
-    return note + text
+    caption = escape_latex(f"{table.title}. {table.note}" if table.note else table.title)
+    return body.to_latex(index=False, escape=False, column_format=columns, caption=(caption, escape_latex(table.title)))
 
 
 def _frame(table: Table, escape: Callable[[str], str], embolden: Callable[[str], str]) -> pd.DataFrame:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # none names a variant: which run it is, where its data lie, and what adds figures without changing any
 NO_VARIANT = NOT_OF_THE_RESULT | {"dataset", "model", "model_name", "ablate", "seed", "data_path", "mask_history"}
-UNKNOWN = object()  # the plain value of a key that a frozen cell had from YAML files as they were then
+UNKNOWN = object()  # the plain value of a key of which no more is known than that these runs were not given it
 
 
 def name_variants(runs: Iterable["Run"]) -> None:
@@ -40,9 +40,12 @@ def name_variants(runs: Iterable["Run"]) -> None:
 def _plain(key: str, family: list["Run"], given: list[dict], values: list[dict]) -> Any:
     """The value of a key that names nothing."""
     runs = list(zip(family, given, values, strict=True))
-    usual = [own.get(key) for run, told, own in runs if run.settings and key not in told]
+    untold = [own for run, told, own in runs if run.settings and key not in told]
+    usual = [own[key] for own in untold if key in own]
     if usual:
         return _most_common(usual)
+    if untold:  # runs older than the key
+        return UNKNOWN
     frozen = [(own, f", {key}=" in f", {run.variant}") for run, _, own in runs if not run.settings]
     known = [own[key] for own, names_it in frozen if key in own and not names_it]
     if known:
