@@ -33,7 +33,9 @@ def group_bars(
         ax.grid(False, axis="x")
         ax.tick_params(length=0)
         legend_below(ax)
-        return keep(ax, folder, name, title, "Means over seeds; the whiskers are a standard deviation long, each way.")
+        several = any(len(row.runs) > 1 for row in rows)
+        text = "Means over seeds; whiskers: a standard deviation each way." if several else ""
+        return keep(ax, folder, name, title, text)
 
 
 def learning_curves(
@@ -92,7 +94,7 @@ def quality_by_cost(
         ax.margins(0.12)
         ax.set(xlabel="seconds of training and validation", ylabel=f"test {metric_name(metric)}")
         legend_below(ax)
-        return keep(ax, folder, name, title, "Means over seeds; the best place is at the top left.")
+        return keep(ax, folder, name, title, "The best place is at the top left.")
 
 
 def effects(
