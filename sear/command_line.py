@@ -85,8 +85,8 @@ def _run_one(request: Request, cell: Cell) -> int:
 
 def _run_cells(request: Request, cells: Sequence[Cell]) -> int:
     _say(f"{len(cells)} cells; the first: {cells[0]}")
-    for key, models in request.left_out().items():
-        _say(f"--{key} is unknown to {', '.join(models)} and left out there")
+    for key, models in request.models_without_key().items():
+        _say(f"without --{key}, which is no key of theirs: {', '.join(models)}")
     from sear.configuration import build_config, effective_settings
     from sear.quick_start import resume, run_sear
 

@@ -35,10 +35,10 @@ class Request:
     debug: bool = False
     words: list[str] = field(default_factory=list)  # as they came
 
-    def left_out(self) -> dict[str, list[str]]:
-        """key -> the models that do not know it and so go without, for every such key."""
-        found = {key: [m for m in self.models if key not in _known_rules(m)] for key in self.overrides}
-        return {key: models for key, models in found.items() if models}
+    def models_without_key(self) -> dict[str, list[str]]:
+        """key -> the models asked for that do not know it and run without it, for every such key."""
+        found = {key: [name for name in self.models if key not in _known_rules(name)] for key in self.overrides}
+        return {key: names for key, names in found.items() if names}
 
     def overrides_of(self, cell: Cell) -> dict[str, Any]:
         """One run's overrides; with several models asked for, each takes the keys it knows."""

@@ -81,7 +81,8 @@ def test_a_part_that_a_file_takes_out_and_parts_that_words_take_out_do_not_mix(g
 def test_each_model_takes_the_keys_it_knows_and_the_others_are_named(grids, capsys):
     assert main(["--model=SEAR,SASRec,Pop", "--n_heads=1", "--d_state=8", "--epochs=3"]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == [
-        "--n_heads is unknown to SEAR, Pop and left out there", "--d_state is unknown to SASRec, Pop and left out there"
+        "without --n_heads, which is no key of theirs: SEAR, Pop",
+        "without --d_state, which is no key of theirs: SASRec, Pop",
     ]  # fmt: skip
     ((_, settings),) = grids
     assert [(found.get("n_heads"), found.get("d_state")) for found in settings] == [(None, 8), (1, None), (None, None)]

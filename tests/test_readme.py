@@ -81,4 +81,5 @@ def test_its_figure_of_results_is_made_of_the_frozen_cells(frozen):
     words, marks = r"<text[^>]*>([^<]*)", r'<use [^>]*x="([\d.]+)" y="([\d.]+)"'
     assert re.findall(words, shown) == re.findall(words, made)
     assert len(re.findall(marks, shown)) > 10
+    assert re.findall(r"<use [^>]*(--c\d)", shown) == re.findall(r"<use [^>]*(--c\d)", made)
     assert np.array(re.findall(marks, shown), float) == pytest.approx(np.array(re.findall(marks, made), float), abs=0.2)

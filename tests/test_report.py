@@ -83,7 +83,7 @@ def test_a_reference_is_taken_where_it_is_and_must_be_somewhere(tmp_path, no_fig
 
 def test_a_row_of_one_seed_is_told_to_be_one_training(report):
     for name, one_seed in (("ablations", False), ("variants", True)):
-        assert ("of that one training" in (report / f"tiny-{name}-SEAR.md").read_text()) is one_seed
+        assert ("as that one training" in (report / f"tiny-{name}-SEAR.md").read_text()) is one_seed
 
 
 def test_best_is_what_reads_highest_and_ties_share_it():
@@ -94,12 +94,12 @@ def test_best_is_what_reads_highest_and_ties_share_it():
 
 def test_tables_survive_signs_that_markdown_and_latex_claim():
     table = Table(
-        "t", "50% of_all", ["m_1", "x"], [[Entry("a|b & <i>"), Entry("1 ± 2", True, "†")]], pd.DataFrame(), "± is"
+        "t", "50% of_all [1]", ["m_1", "x"], [[Entry("a|b & <i>"), Entry("1 ± 2", True, "†")]], pd.DataFrame(), "± is"
     )
     assert r"| a\|b & \<i\> |" in to_markdown(table) and "**1 ± 2**†" in to_markdown(table)
     latex = to_latex(table)
     assert r"a|b \& $<$i$>$ & \textbf{1 $\pm$ 2}$^\dagger$ \\" in latex
-    assert r"\caption[50\% of\_all]{50\% of\_all. $\pm$ is}" in latex
+    assert r"\caption[{50\% of\_all [1]}]{50\% of\_all [1]. $\pm$ is}" in latex
     assert escape_latex("\\{~^}") == r"\textbackslash{}\{\textasciitilde{}\textasciicircum{}\}"
 
 

@@ -43,12 +43,19 @@ def test_bars_leave_out_no_reference_and_say_what_they_leave_out(tmp_path):
     page = make_report([tmp_path]).read_text(encoding="utf-8")
     bars = (tmp_path / "report" / "tiny-by-history-length.svg").read_text(encoding="utf-8")
     assert "NDCG@10 by history length, 8 of 11 models" in page
+    assert "whiskers" not in page and "Grey squares" in page  # one seed has no deviation
     assert ">SEAR<" in bars and ">model6<" in bars and ">model7<" not in bars
     assert "var(--c3," in bars and "var(--c8," not in bars  # SEAR, the eleventh, in its own colour
 
 
 @pytest.mark.parametrize(
-    "names", [[f"SEAR-value-dropout04-window{n}" for n in range(4)], [f"Rec{n}" for n in range(30)], ["no-" * 40]]
+    "names",
+    [
+        [f"SEAR-value-dropout04-window{n}" for n in range(4)],
+        [f"Rec{n}" for n in range(30)],
+        ["no-" * 40],
+        ["WITHOUT-RATING-AND-MORE-WARMUP-" * 2],
+    ],
 )
 def test_every_name_of_a_legend_lies_inside_the_figure_and_the_plot_keeps_its_height(tmp_path, monkeypatch, names):
     for number, name in enumerate(names):

@@ -14,7 +14,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m sear.report", description="Report on finished runs.")
     parser.add_argument("paths", nargs="+", metavar="PATH", help="run folder, results folder or frozen folder")
     parser.add_argument("--out", help="folder to write to (default: report/ in the folder that holds all PATHs)")
-    parser.add_argument("--reference", metavar="ROW", help="row that the others are tested against (default: SEAR)")
+    parser.add_argument(
+        "--reference",
+        metavar="ROW",
+        help="row that the others are tested against (default, and where a data set lacks it: SEAR)",
+    )
     parser.add_argument("--freeze", metavar="DIR", help="only copy each run's figures and bare ranks there, no ids")
     parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
     options = parser.parse_args(arguments)

@@ -32,7 +32,7 @@ MARKERS = "osD^vPX"  # one fewer than colours: a pair comes again after 56 model
 Looks = Mapping[str, tuple[str, str]]  # label -> (colour, marker)
 SIZE = (4.6, 3.4)  # inches: two fit beside each other on a desktop, one fills a phone with its letters still legible
 FONT = 10.5  # points
-LEGEND_WIDTH = 48  # characters of a name in one line of a legend
+LEGEND_WIDTH = 40  # characters of a name in one line of a legend
 LEGEND_HEIGHT = 0.75  # inches of a legend that the figure's height has room for
 
 

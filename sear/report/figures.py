@@ -120,6 +120,6 @@ def effects(
         ax.set(xlabel=f"{metric_name(metric)} − that of {reference.label}")
         text = (
             "With 95 % intervals, each for its comparison alone. Circles: both tests tell the two apart after Holm's "
+            "correction (blue: better, orange: worse). Grey squares: they do not."
         )
-        text += "correction (blue: better, orange: worse). Grey squares: they do not."
         return keep(ax, folder, name, title, text)

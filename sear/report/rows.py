@@ -95,8 +95,8 @@ def find_reference(rows: Sequence[Row], wanted: str | None = None) -> Row:
     The one asked for need not be there: a report may have data sets that it was not run on.
     """
     by_label = {row.label: row for row in rows}
-    found = by_label.get(wanted or "SEAR") or by_label.get("SEAR")
-    return found or next((row for row in rows if row.whole), rows[0])
+    best = next((row for row in rows if row.whole), rows[0])
+    return by_label.get(wanted) or by_label.get("SEAR", best)
 
 
 @dataclass(frozen=True)

@@ -117,11 +117,14 @@ def _figures(
     for key, what in _groups(whole).items():
         name, title = f"{stem}-by-{what.replace(' ', '-')}", f"{metric_name(main)} by {what}{some}"
         drawn[key] = draw.group_bars(name, title, barred, looks, key, what, main, out)
-    for over, title in (("epoch", "Learning curves"), ("seconds", "Learning curves by time")):
+    for over, what in (("epoch", "learning curves"), ("seconds", "learning curves by time")):
+        title = f"{metric_name(main)}, {what}"
         drawn[over] = draw.learning_curves(f"{stem}-curves-by-{over}", title, whole, looks, main, over, out)
-    drawn["cost"] = draw.quality_by_cost(f"{stem}-cost", "Quality and training time", whole, looks, main, out)
+    drawn["cost"] = draw.quality_by_cost(
+        f"{stem}-cost", f"{metric_name(main)} and training time", whole, looks, main, out
+    )
     if tests:
-        title = f"Difference to {reference.label}"
+        title = f"{metric_name(main)}, difference to {reference.label}"
         drawn["effects"] = draw.effects(f"{stem}-effects", title, rows, reference, tests, main, out)
     return {key: figure for key, figure in drawn.items() if figure}
 

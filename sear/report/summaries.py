@@ -10,6 +10,7 @@ from sear.report.rows import Row, Tests, deviation, main_metric, mean
 from sear.report.tables import Entry, Table, best_in_column, p_value, percent, signed, with_deviation
 
 GROUPS = {"test_by_history_length": "history length", "test_by_item_popularity": "item popularity"}
+ONE_SEED = "A row with one seed is tested as that one training; two seeds of one model may be told apart, too."
 NAMES = {"hit": "Hit", "ndcg": "NDCG", "mrr": "MRR", "map": "MAP", "recall": "Recall", "precision": "Precision"}
 
 
@@ -68,8 +69,8 @@ def marks_note(rows: Sequence[Row], reference: Row, tests: Tests) -> str:
     if tests:
         note += f"† (‡): differs from {reference.label} with p < 0.05 (0.01) in both the paired t-test and "
         note += "the Wilcoxon signed-rank test over test cases, Holm-corrected. "
-        if any(len(row.runs) == 1 for row in rows):
-            note += "The tests of a row with one seed are of that one training: another seed may differ as much."
+        if any(len(row.runs) == 1 for row in (*rows, reference)):
+            note += ONE_SEED
     return note.strip()
 
 
@@ -92,6 +93,8 @@ def significance_table(name: str, title: str, rows: Sequence[Row], reference: Ro
     note = f"Model − {reference.label}, paired over the same test cases, each averaged over seeds; p-values Holm-"
     note += f"corrected over the {rivals} comparisons on a metric," if rivals > 1 else "corrected (one comparison),"
     note += " intervals each for its comparison alone."
+    if any(len(row.runs) == 1 for row in (*(row for row, _, _ in found), reference)):
+        note += f" {ONE_SEED}"
     return Table(name, title, columns, entries, pd.DataFrame(numbers), note, texts=2)
 
 
@@ -124,12 +127,12 @@ def group_numbers(rows: Sequence[Row], key: str, metric: str) -> pd.DataFrame:
     found = []
     for row in rows:
         runs = [run for run in row.runs if run.metrics.get(key)]
-        heads = [[group["group"] for group in run.metrics[key]] for run in runs]
-        for run, other in zip(runs, heads, strict=True):
-            if other != heads[0]:
+        names = [[group["group"] for group in run.metrics[key]] for run in runs]
+        for run, own in zip(runs, names, strict=True):
+            if own != names[0]:
                 raise InputError(
-                    f"{run.folder}: {key} has the groups {', '.join(other)}, and {runs[0].folder} has "
-                    f"{', '.join(heads[0])} - report on them apart, or run one of them again with the other's groups"
+                    f"{run.folder}: {key} has the groups {', '.join(own)}, and {runs[0].folder} has "
+                    f"{', '.join(names[0])} - report on them apart, or run one of them again with the other's groups"
                 )
         for groups in zip(*(run.metrics[key] for run in runs), strict=True):
             values = np.array([np.nan if group[metric] is None else group[metric] for group in groups], dtype=float)

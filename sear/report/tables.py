@@ -67,7 +67,9 @@ def to_latex(table: Table) -> str:
     body = _frame(table, escape_latex, r"\textbf{{{}}}".format)
     columns = "l" * table.texts + "r" * (len(table.columns) - table.texts)
     caption = escape_latex(f"{table.title}. {table.note}" if table.note else table.title)
-    return body.to_latex(index=False, escape=False, column_format=columns, caption=(caption, escape_latex(table.title)))
+    return body.to_latex(
+        index=False, escape=False, column_format=columns, caption=(caption, f"{{{escape_latex(table.title)}}}")
+    )
 
 
 def _frame(table: Table, escape: Callable[[str], str], embolden: Callable[[str], str]) -> pd.DataFrame:

@@ -15,15 +15,16 @@ if TYPE_CHECKING:
 
 # none names a variant: which run it is, where its data lie, and what adds figures without changing any
 NO_VARIANT = NOT_OF_THE_RESULT | {"dataset", "model", "model_name", "ablate", "seed", "data_path", "mask_history"}
-UNKNOWN = object()  # the plain value of a key of which no more is known than that these runs were not given it
+UNKNOWN = object()  # equal to no value: plain for a key of which it is only known that plain runs were not given it
 
 
 def name_variants(runs: Iterable["Run"]) -> None:
     """Set `variant` where runs of one model and ablation differ in more than seed and place.
 
     A run is named by its settings that are not the plain ones: those of the runs whose commands did not give them,
-    or else those of frozen cells without a name, or else the most common. Of a frozen cell only what its command
-    gave is known, so freeze again after a change of the YAML files; a name under which it was frozen stays.
+    or else those of frozen cells without a name, or else the most common; of a key that the former are too old for,
+    none. Of a frozen cell only what its command gave is known, so freeze again after a change of the YAML files; the
+    name of a variant under which it was frozen stays.
     """
     families: dict[tuple, list[Run]] = {}
     for run in runs:
