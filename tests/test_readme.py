@@ -1,6 +1,7 @@
 """What the README shows works as it stands there."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +48,7 @@ def test_every_command_line_that_it_shows_is_understood(tmp_path):
         for place, value in {"=N": "=1", "RUN_DIR": str(tmp_path), "any_key=value": "epochs=1"}.items():
             words = words.replace(place, value)
         if not re.search("my.yaml|mydata", words):  # files of the reader's own
-            parse(words.split())
+            parse(shlex.split(words))
 
 
 @pytest.fixture(scope="module")
