@@ -37,7 +37,8 @@ class Request:
 
     def models_without_key(self) -> dict[str, list[str]]:
         """key -> the models asked for that do not know it and run without it, for every such key."""
-        found = {key: [name for name in self.models if key not in _known_rules(name)] for key in self.overrides}
+        known = {name: _known_rules(name) for name in self.models}
+        found = {key: [name for name in self.models if key not in known[name]] for key in self.overrides}
         return {key: names for key, names in found.items() if names}
 
     def overrides_of(self, cell: Cell) -> dict[str, Any]:

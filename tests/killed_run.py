@@ -50,6 +50,21 @@ def arm(moment: str, patch) -> None:
         patch.setattr(run, "write_metrics", die)
 
 
+def interrupt_at_step(number: int, patch) -> None:
+    """Ctrl-C in the place of that training step, counted from 1; later steps go on as ever."""
+    from sear.trainer import SEARTrainer
+
+    step, steps = SEARTrainer._train_step, []
+
+    def interrupted(self, *arguments):
+        steps.append(1)
+        if len(steps) == number:
+            raise KeyboardInterrupt
+        return step(self, *arguments)
+
+    patch.setattr(SEARTrainer, "_train_step", interrupted)
+
+
 def run(folder: Path, **changes) -> dict:
     from sear.quick_start import run_sear
 

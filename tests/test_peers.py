@@ -13,9 +13,8 @@ from sear.errors import InputError
 from sear.known_models import OWN_MODELS
 from sear.quick_start import resume
 from sear.settings import PROJECT_ROOT, own_files
-from sear.trainer import SEARTrainer
 from tests.conftest import random_histories
-from tests.killed_run import run
+from tests.killed_run import interrupt_at_step, run
 
 CAUSAL = ("GRU4Rec", "SASRec", "Mamba4Rec")
 LEARNING = (*CAUSAL, "BERT4Rec")
@@ -95,15 +94,7 @@ def test_the_two_ways_to_score_agree_and_padding_may_be_cut(tiny_model, name):
 @pytest.mark.parametrize("name", ["BERT4Rec", "FPMC"])  # one draws masks, the other negative items
 def test_a_peer_that_was_stopped_ends_as_if_it_had_not_been(here, monkeypatch, name):
     whole = run(here, model=name)
-    step, steps = SEARTrainer._train_step, []
-
-    def interrupted(self, *arguments):
-        steps.append(1)
-        if len(steps) == 7:
-            raise KeyboardInterrupt
-        return step(self, *arguments)
-
-    monkeypatch.setattr(SEARTrainer, "_train_step", interrupted)
+    interrupt_at_step(7, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         run(here, model=name)
     (stopped,) = {path.parent for path in here.glob("results/*/*/*/config.yaml")} - {Path(whole["run_folder"])}

@@ -13,6 +13,14 @@ from sear.report.runs import read_runs
 from tests.finished_runs import write_run
 
 
+def test_the_page_says_under_each_figure_how_to_read_it(report):
+    page = (report / "report.html").read_text(encoding="utf-8")
+    for words in ("whiskers: a standard deviation", "the mark is the epoch", "at the top left", "Grey squares"):
+        assert words in page
+    noted = re.findall(r'aria-describedby="([^"]+)"', page)
+    assert len(noted) > 6 and all(f'id="{note}"' in page for note in noted)
+
+
 def test_every_figure_is_there_as_png_and_as_svg_for_both_schemes(report):
     stems = {path.stem for path in report.glob("*.svg")}
     parts = "by-history-length by-item-popularity curves-by-epoch curves-by-seconds cost effects".split()

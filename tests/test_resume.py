@@ -18,7 +18,7 @@ from sear.run_log import RunLog
 from sear.setting_rules import read_settings
 from sear.trainer import SEARTrainer
 from tests.conftest import TOY, fake_text_embedding, random_histories, tiny_config_root, write_atomic_files
-from tests.killed_run import run
+from tests.killed_run import interrupt_at_step, run
 
 ROOT = Path(__file__).parent.parent
 
@@ -104,15 +104,7 @@ def test_a_killed_run_ends_as_if_it_had_never_been_stopped(killed, unstopped, mo
 
 
 def test_ctrl_c_leaves_a_resumable_run_and_says_how_to_go_on(here, monkeypatch, capsys):
-    step, steps = SEARTrainer._train_step, []
-
-    def interrupted(self, *arguments):
-        steps.append(1)
-        if len(steps) == 7:
-            raise KeyboardInterrupt
-        return step(self, *arguments)
-
-    monkeypatch.setattr(SEARTrainer, "_train_step", interrupted)
+    interrupt_at_step(7, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         run(here)
     told = re.search(r"python custom_trainer.py --resume=(\S+)", capsys.readouterr().out)
