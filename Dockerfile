@@ -14,7 +14,7 @@ RUN pip install -r requirements.txt && pip install --no-deps recbole==1.2.1
 
 # The user owns the project: compiled kernels, data and results are written into it.
 RUN chown sear:sear .
-USER sear
+USER 1000
 COPY --chown=sear:sear . .
 RUN mkdir -p results
 

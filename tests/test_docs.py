@@ -35,7 +35,8 @@ def test_no_placeholder_is_left_and_the_words_are_those_of_the_field():
 def test_every_linked_file_and_heading_is_there():
     others = [ROOT / folder / "README.md" for folder in ("benchmarks", "dataset", "all-mpnet-base-v2")]
     for path in (*PAGES, *others):
-        for link in re.findall(r"\]\(([^)]+)\)", page_text(path)):
+        for link in re.findall(r"\]\(([^)]+)\)|src=\"([^\"]+)\"", page_text(path)):
+            link = "".join(link)
             file, _, heading = link.partition("#")
             target = (path.parent / file).resolve() if file else path
             assert link.startswith("http") or target.exists(), f"{path}: {link}"

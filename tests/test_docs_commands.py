@@ -185,7 +185,7 @@ def test_the_container_installs_and_starts_what_the_readme_does():
     steps = [SimpleNamespace(word=line.split()[0], rest=line.partition(" ")[2]) for line in lines.splitlines() if line]
     assert f"pip install --no-deps recbole=={version('recbole')}" in lines
     users = [step.rest for step in steps if step.word == "USER"]
-    assert users == ["sear"] and lines.index("USER sear") < lines.index("ENTRYPOINT")
+    assert users == ["1000"] and lines.index("USER 1000") < lines.index("ENTRYPOINT")
     assert steps[-1].word == "ENTRYPOINT" and yaml.safe_load(steps[-1].rest) == ["python", "custom_trainer.py"]
     ignored = [line for line in page_text(ROOT / ".dockerignore").splitlines()]
     assert not {"sear", "config", "dataset", "custom_trainer.py", "requirements.txt"} & set(ignored)

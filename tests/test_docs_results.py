@@ -73,7 +73,7 @@ def test_the_provenance_is_that_of_the_kept_runs():
         cells = [
             folder.relative_to(RESULTS),
             joined(run["seed"] for run in runs),
-            joined(f"{run['epochs']} ({run['best_epoch']})" for run in runs),
+            joined(f"{run['epochs']}\N{NO-BREAK SPACE}({run['best_epoch']})" for run in runs),
             joined(dict.fromkeys(run["environment"]["threads"] for run in runs)),
             joined(dict.fromkeys(commit for run in runs for commit in commits_of(run))),
         ]
