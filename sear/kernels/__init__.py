@@ -1,1 +1,1 @@
-"""Compiled code for the CPU (numba) and the GPU (Triton); each kernel computes what a plain function of ops does."""
+"""Compiled code; nothing else imports numba, llvmlite or triton."""
