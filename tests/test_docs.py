@@ -8,8 +8,8 @@ from pkgutil import resolve_name
 
 import pytest
 import yaml
-
 from sear.atomic_files.catalogue import DATA_SETS
+
 from tests.doc_pages import PAGES, ROOT, blocks, inline_code, is_shell, page_name, page_text
 
 README = page_text(ROOT / "README.md")

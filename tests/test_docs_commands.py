@@ -7,14 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from sear.experiment import grid_cells
+from sear.request import FLAGS, LISTS, PLACE, RUNS, is_sear, parse
+from sear.setting_checks import check_settings
 
 from sear import settings
 from sear.atomic_files.__main__ import parser as converter_parser
 from sear.errors import InputError
-from sear.experiment import grid_cells
 from sear.report import __main__ as report
-from sear.request import FLAGS, LISTS, PLACE, RUNS, is_sear, parse
-from sear.setting_checks import check_settings
 from sear.settings import find_data, gather_settings, own_files, rules_of
 from tests.config_folder import copy_config
 from tests.doc_pages import PAGES, ROOT, blocks, inline_code, page_text, shell_commands

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from sear.selective_scan import selective_scan_reference
 
 NAMES = ("u", "delta", "A", "B", "C", "D", "z", "bias")
