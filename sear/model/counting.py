@@ -13,8 +13,6 @@ from recbole.utils import InputType
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from sear.data.history import is_training
-
 
 class CountingModel(SequentialRecommender):
     """Scores from counts, which are buffers: a checkpoint holds them."""
@@ -61,8 +59,8 @@ class Pop(CountingModel):
 
 def training_matrix(dataset) -> csr_matrix:
     """float32 (users, items): how often each user met each item in training; row and column 0 are padding."""
-    training = is_training(dataset.offsets)
-    user, item = (dataset.inter_feat[field].numpy()[training] for field in (dataset.uid_field, dataset.iid_field))
+    events = dataset.events
+    user, item = events.user[events.training], events.item[events.training]
     return csr_matrix((np.ones(len(user), np.float32), (user, item)), (dataset.user_num, dataset.item_num))
 
 

@@ -49,7 +49,7 @@ class SEAR(SequentialRecommender):
     def _build_streams(self, config, dataset) -> None:
         hidden = self.hidden_size
         if "semantic" in self.stream_names or config["text_init"]:
-            text_VE = torch.from_numpy(dataset.item_text_embedding()).clone()  # aligned alike in every run
+            text_VE = torch.from_numpy(dataset.texts.embedding).clone()  # aligned alike in every run
             self.register_buffer("item_text_VE", text_VE, persistent=False)  # frozen: the dataset's cache keeps it
         if "semantic" in self.stream_names:
             self.adapter = nn.Linear(self.item_text_VE.shape[1], hidden)

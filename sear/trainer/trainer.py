@@ -31,7 +31,7 @@ def describe_epoch(row: dict, best: bool) -> str:
     return f"{line}, valid {metrics}{' *' if best else ''}" if metrics else line
 
 
-class SEARTrainer(Checkpoints, Trainer):
+class SEARTrainer(Trainer):
     """Trains any RecBole sequential model on a SEARDataset.
 
     After each epoch the best and the last checkpoint are written aside and renamed; `resume_checkpoint` goes on from
@@ -59,11 +59,38 @@ class SEARTrainer(Checkpoints, Trainer):
         self.optimizer = self._build_optimizer()
         decay = config["learning_rate_decay"] or 1.0
         self.scheduler = torch.optim.lr_scheduler.ExponentialLR(self.optimizer, decay)
-        self.catalogue: str | None = None
         self.fit_seconds = 0.0  # over all sessions of a resumed run
         self.on_epoch_end = None  # called after the checkpoints of an epoch are written
         name = str(Path(config["checkpoint_dir"]) / f"{config['model']}-{get_local_time()}")
-        self.set_checkpoints(Path(f"{name}.pth"), Path(f"{name}{LAST}"))
+        files = Path(f"{name}.pth"), Path(f"{name}{LAST}")
+        self.checkpoints = Checkpoints(config["model"], config["dataset"], *files, self.device)
+
+    @property
+    def saved_model_file(self) -> str:
+        """RecBole's name for the best checkpoint's path."""
+        return str(self.checkpoints.best)
+
+    def resume_checkpoint(self, resume_file) -> None:
+        """Go on after the epoch of a last checkpoint. Raises InputError where the file is not one."""
+        state = self.checkpoints.load_last(resume_file, self.model, self.optimizer, self.scheduler)
+        self.start_epoch, self.cur_step, self.finished = state["epoch"] + 1, state["cur_step"], state["finished"]
+        self.best_valid_score, self.best_epoch = state["best_valid_score"], state["best_epoch"]
+        result = state["best_valid_result"]
+        self.best_valid_result = OrderedDict(result) if result else None
+        self.history, self.fit_seconds = state["history"], state["fit_seconds"]
+
+    def _save(self, epoch: int, improved: bool) -> None:
+        progress = {
+            "epoch": epoch,
+            "cur_step": self.cur_step,
+            "finished": self.finished,
+            "best_epoch": self.best_epoch,
+            "best_valid_score": float(self.best_valid_score),
+            "best_valid_result": dict(self.best_valid_result) if self.best_valid_result else None,
+            "history": self.history,
+            "fit_seconds": self.fit_seconds,
+        }
+        self.checkpoints.save(self.model, progress, self.optimizer, self.scheduler, improved)
 
     def _build_optimizer(self, **kwargs) -> torch.optim.Optimizer:
         optimizer = super()._build_optimizer(**kwargs)
@@ -75,7 +102,7 @@ class SEARTrainer(Checkpoints, Trainer):
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         """Train until `epochs` or early stopping; returns (best validation score, best validation metrics)."""
         require_sear_dataset(train_data._dataset, "SEARTrainer")
-        self.catalogue = train_data._dataset.catalogue_hash
+        self.checkpoints.catalogue = train_data._dataset.catalogue_hash
         if hasattr(train_data, "get_model"):
             train_data.get_model(self.model)
         for epoch in range(self.start_epoch, self.epochs):
@@ -168,12 +195,12 @@ class SEARTrainer(Checkpoints, Trainer):
         """Mean metrics over the cases of `eval_data`, e.g. {"hit@10": …}, in one pass over them."""
         require_sear_dataset(eval_data._dataset, "SEARTrainer")
         if load_best_model:
-            self.catalogue = eval_data._dataset.catalogue_hash
-            self.load_best(model_file)
-        ranks, _ = self.target_ranks(eval_data, show_progress, mask_history=False)  # nobody asks for the others
+            self.checkpoints.catalogue = eval_data._dataset.catalogue_hash
+            self.checkpoints.load_best(self.model, model_file)
+        ranks, _ = self.rank_cases(eval_data, show_progress, mask_history=False)  # nobody asks for the others
         return OrderedDict(summarise(metrics_by_row(ranks, self.metrics, self.topk)))
 
-    def target_ranks(
+    def rank_cases(
         self, eval_data, show_progress=False, mask_history: bool | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """The ranks of all cases, see sear.case_ranks; `mask_history` None is as configured."""
