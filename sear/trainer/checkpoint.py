@@ -70,10 +70,10 @@ def load_checkpoint(path: Path | str, device: torch.device | str) -> State:
         raise InputError(
             f"{path} cannot be read ({reason}) - it is truncated or no checkpoint of SEAR; train anew"
         ) from None
-    known = FORMAT if checked else EARLIER_FORMAT
-    if not isinstance(state, dict) or state.get("format") != known or "state_dict" not in state:
-        if isinstance(state, dict) and state.get("format") == FORMAT:
-            raise InputError(f"{path} is damaged: it has lost its checksum - restore it, or train anew")
+    told = state.get("format") if isinstance(state, dict) else None
+    if told == FORMAT and not checked:
+        raise InputError(f"{path} is damaged: it has lost its checksum - restore it, or train anew")
+    if told not in (FORMAT, EARLIER_FORMAT) or "state_dict" not in state:
         raise InputError(f"{path} is not a checkpoint of SEAR ({FORMAT}) - name one that SEAR wrote")
     return state if checked else MISSING_BEFORE | state
 

@@ -35,7 +35,7 @@ def test_one_flipped_bit_anywhere_in_a_file_is_noticed(tmp_path):
 def stopped(here, monkeypatch):
     """The folder of a run that was stopped in its second epoch."""
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        interrupt_at_step(7, patch)
+        interrupt_at_step(11, patch)
         run(here)
     (config,) = (here / "results").rglob("config.yaml")
     return config.parent
@@ -96,7 +96,7 @@ def test_a_field_that_is_missing_or_of_the_wrong_type_is_named(stopped, monkeypa
         save_checkpoint(last, whole | {key: 1j})
         refused(stopped, monkeypatch, f"last.pth is no whole checkpoint .{key} is of type complex")
         save_checkpoint(last, {name: value for name, value in whole.items() if name != key})
-        refused(stopped, monkeypatch, f"not a checkpoint of SEAR|has no {key}|holds no optimizer state")
+        refused(stopped, monkeypatch, f"is not a checkpoint of SEAR|has no {key}|holds no optimizer state")
     for part in ("optimizer", "state_dict"):
         save_checkpoint(last, whole | {part: {"param_groups": 5}})
         with pytest.raises(InputError, match="last.pth does not fit this (model|optimizer)") as error:
