@@ -5,6 +5,16 @@ import triton.language as tl
 from torch import Tensor
 
 
+def prepare_launch() -> None:
+    """Build or load Triton's own launcher for the CUDA devices here.
+
+    The first time it takes a C compiler and Python's headers, though neither a CUDA toolkit nor a source of ours; then it
+    lies in Triton's cache. Raises RuntimeError, OSError or CalledProcessError where that fails.
+    """
+    if not triton.knobs.runtime.interpret:
+        assert triton.runtime.driver.active.utils
+
+
 @triton.jit
 def sigmoid(x):
     return 1.0 / (1.0 + tl.exp(-x))

@@ -1,7 +1,7 @@
 """The setting mamba_kernel: what computes Mamba's scan and convolution, and where.
 
-auto        Triton on CUDA where it is there, as with torch's CUDA wheels; on the CPU the compiled kernels; else plain
-triton      Triton's kernels
+auto        Triton on CUDA where it works; on the CPU the compiled kernels; else plain
+triton      Triton's kernels. torch's CUDA wheels bring Triton; it wants a C compiler once, for a launcher of its own
 mamba_ssm   the fused block of mamba-ssm and causal-conv1d, on CUDA
 plain       torch operations, on every device: the definition
 
@@ -9,6 +9,8 @@ float64 is never given to Triton or mamba-ssm: on CUDA it is plain.
 """
 
 from functools import cache
+from logging import getLogger
+from subprocess import CalledProcessError
 
 import torch
 from torch import Tensor
@@ -29,26 +31,31 @@ def chosen_kernel(kernel: str, tensor: Tensor) -> str:
 
 
 def require_kernel(kernel: str, device: torch.device | str, taps: int) -> None:
-    """Raises InputError where the kernel that the setting names cannot run on the device."""
+    """Raises InputError where the kernel that the setting names cannot run on the device; warns where auto is slow."""
+    on_cuda = torch.device(device).type == "cuda"
+    if kernel == "auto" and on_cuda and triton_fault():
+        getLogger().warning("Mamba runs in plain torch, which is slow, as Triton does not work (%s)", triton_fault())
     if kernel not in ("triton", "mamba_ssm"):
         return
     remedy = "write mamba_kernel: auto"
-    if torch.device(device).type != "cuda":
+    if not on_cuda:
         raise InputError(f"mamba_kernel is {kernel}, which needs a CUDA device, but this run is on {device} - {remedy}")
     if kernel == "mamba_ssm" and taps not in TAPS_OF_MAMBA_SSM:
         raise InputError(f"mamba_kernel is mamba_ssm, which has no convolution of d_conv {taps} - {remedy}")
     fault = triton_fault() if kernel == "triton" else mamba_ssm_fault()
     if fault:
-        package = "pip install triton" if kernel == "triton" else "see requirements-cuda.txt"
+        package = "it takes Triton and a C compiler" if kernel == "triton" else "see requirements-cuda.txt"
         raise InputError(f"mamba_kernel is {kernel}, which does not work here ({fault}) - {package}, or {remedy}")
 
 
 @cache  # a failed import is slow, and a step asks once for each layer
 def triton_fault() -> str | None:
-    """Why Triton's kernels cannot be had; None if they can."""
+    """Why Triton's kernels cannot run on CUDA here; None if they can."""
     try:
-        import sear.kernels.triton_scan  # noqa: F401
-    except ImportError as error:
+        from sear.kernels.triton_tiles import prepare_launch
+
+        prepare_launch()
+    except (ImportError, RuntimeError, OSError, CalledProcessError) as error:
         return _first_line(error)
     return None
 

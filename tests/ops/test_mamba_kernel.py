@@ -13,11 +13,12 @@ from sear.ops.mamba_kernel import chosen_kernel, require_kernel
 
 @pytest.fixture(autouse=True)
 def nothing_remembered():
-    for function in (mamba_kernel.triton_fault, mamba_kernel.mamba_ssm_fault):
-        function.cache_clear()
+    faults = (mamba_kernel.triton_fault, mamba_kernel.mamba_ssm_fault)
+    for fault in faults:
+        fault.cache_clear()
     yield
-    for function in (mamba_kernel.triton_fault, mamba_kernel.mamba_ssm_fault):
-        function.cache_clear()
+    for fault in faults:
+        fault.cache_clear()
 
 
 def tensor_on(device, dtype=torch.float32, numbers=3):
@@ -47,9 +48,23 @@ def test_the_setting_and_the_tensor_choose_the_kernel(monkeypatch, kernel, tenso
 
 def test_without_triton_auto_is_plain_on_cuda(monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", None)
-    monkeypatch.delitem(sys.modules, "sear.kernels.triton_scan", raising=False)
+    monkeypatch.delitem(sys.modules, "sear.kernels.triton_tiles", raising=False)
     assert chosen_kernel("auto", tensor_on("cuda")) == "plain"
     with pytest.raises(InputError, match="mamba_kernel is triton, which does not work here .*triton.* or write"):
+        require_kernel("triton", "cuda", 4)
+
+
+def test_without_a_compiler_for_tritons_launcher_auto_is_plain_and_says_so(monkeypatch, caplog):
+    tiles = pytest.importorskip("sear.kernels.triton_tiles", reason="triton is not installed")
+
+    def fail():
+        raise RuntimeError("Failed to find C compiler.\nMore lines")
+
+    monkeypatch.setattr(tiles, "prepare_launch", fail)
+    require_kernel("auto", "cuda", 4)
+    assert "plain torch, which is slow, as Triton does not work (Failed to find C compiler.)" in caplog.text
+    assert chosen_kernel("auto", tensor_on("cuda")) == "plain"
+    with pytest.raises(InputError, match="Failed to find C compiler"):
         require_kernel("triton", "cuda", 4)
 
 
@@ -63,7 +78,8 @@ def test_kernels_of_a_gpu_are_refused_on_the_cpu(kernel):
 
 @pytest.mark.parametrize("kernel", ["auto", "plain"])
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_auto_and_plain_run_everywhere(kernel, device):
+def test_auto_and_plain_run_everywhere(monkeypatch, kernel, device):
+    monkeypatch.setattr(mamba_kernel, "triton_fault", lambda: None)
     require_kernel(kernel, device, 9)
 
 
