@@ -11,7 +11,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from sear.kernels.triton_tiles import load_tile, store_tile
+from sear.kernels.triton_tiles import FUSED, load_tile, store_tile
 
 ELEMENTS = 2048  # of a tile
 MOST_PROGRAMS = 512  # backward, each with its share in the gradients of the weights: some four for a multiprocessor
@@ -153,4 +153,4 @@ class _DropoutAddLayerNorm(torch.autograd.Function):
 def _options(residual, output, bias, p: float) -> dict:
     M = triton.next_power_of_2(output.shape[-1])
     given = {"RESIDUAL": residual is not None, "BIAS": bias is not None, "DROP": p > 0}
-    return {"T": max(1, ELEMENTS // M), "M": M, "num_warps": 4} | given
+    return {"T": max(1, ELEMENTS // M), "M": M, "num_warps": 4} | FUSED | given

@@ -5,6 +5,10 @@ import triton.language as tl
 from torch import Tensor
 
 
+# Products and sums become one instruction, whatever Triton's default is: it is about to change.
+FUSED = {"enable_fp_fusion": True}
+
+
 def prepare_launch() -> None:
     """Build or load Triton's own launcher for the CUDA devices here.
 

@@ -28,7 +28,9 @@ def compiled(kernel, arguments, options, capability):
             signature[name] = TYPES[value.dtype] if isinstance(value, torch.Tensor) else scalar
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
     target = GPUTarget("cuda", capability, 32)
-    return triton.compile(source, target=target, options={"num_warps": options["num_warps"]})
+    return triton.compile(
+        source, target=target, options={name: options[name] for name in ("num_warps", "enable_fp_fusion")}
+    )
 
 
 def scan_kernels(dtype):
