@@ -43,7 +43,7 @@ def main():
     if problem:
         sys.stderr.write(problem + "\n")
         return 2
-    from sear.command_line import main as obey
+    from sear.cli.main import main as obey
 
     return obey(sys.argv[1:])
 

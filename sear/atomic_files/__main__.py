@@ -5,11 +5,11 @@ import math
 import sys
 from pathlib import Path
 
-from sear.atomic_files.catalogue import DATA_SETS
 from sear.atomic_files.convert import FORMATS, Options, convert
 from sear.atomic_files.csv_table import Columns
 from sear.atomic_files.outcome import outcome
 from sear.errors import InputError
+from sear.settings.published import DATA_SETS
 
 
 def parser() -> argparse.ArgumentParser:

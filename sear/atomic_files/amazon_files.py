@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sear.atomic_files import amazon
-from sear.atomic_files.catalogue import asked_for, plain_name
 from sear.atomic_files.raw_lines import decode, raw_lines
 from sear.atomic_files.source import Source, require_text_file
 from sear.errors import InputError
+from sear.settings.published import asked_for, plain_name
 
 META = re.compile(r"meta_(?P<category>.+)\.(?P<suffix>jsonl?)(?P<gzip>\.gz)?")
 REVIEWS = re.compile(

@@ -10,16 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from sear.atomic_files import amazon_files, csv_table, movielens
-from sear.atomic_files.catalogue import asked_for
 from sear.atomic_files.event_columns import EventColumns, EventTable
 from sear.atomic_files.notices import event_notices, text_notices
 from sear.atomic_files.raw_lines import BadLine, BadLines
 from sear.atomic_files.source import Source
 from sear.atomic_files.write import write_events, write_items
-from sear.atomic_table import write_aside
+from sear.data.events import core_mask
 from sear.errors import InputError
-from sear.k_core import core_mask
-from sear.settings import PROJECT_ROOT, shown
+from sear.files import PROJECT_ROOT, shown, write_aside
+from sear.settings.published import asked_for
 
 FORMATS = ("amazon-2014", "amazon-2018", "amazon-2023", "movielens", "csv")
 NO_LIMITS = (-np.inf, np.inf)

@@ -5,10 +5,10 @@ import shlex
 import yaml
 from tabulate import tabulate
 
-from sear.atomic_files.catalogue import DataSet, asked_for
 from sear.atomic_files.convert import Options, Report
-from sear.events import day
-from sear.settings import shown
+from sear.data.events import day
+from sear.files import shown
+from sear.settings.published import DataSet, asked_for
 
 
 def outcome(name: str, report: Report) -> str:

@@ -38,7 +38,7 @@ def _done(options: argparse.Namespace, command: str) -> str:
     if not options.freeze:
         return f"report: {make_report(options.paths, options.out, options.reference, command)}"
     from sear.report.freeze import freeze
-    from sear.report.runs import read_runs
+    from sear.report.read_runs import read_runs
 
     cells = freeze(read_runs(options.paths), options.freeze)
     return f"{len(cells)} cells frozen - report on them with: python -m sear.report {shlex.quote(options.freeze)}"

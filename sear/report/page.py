@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from sear.environment import commit
+from sear.files import PROJECT_ROOT
 from sear.report.figure_style import css_variables
-from sear.report.runs import Run
+from sear.report.run import Run
 from sear.report.sections import Section
 from sear.report.tables import Entry, Table
-from sear.settings import PROJECT_ROOT
+from sear.runs.machine import commit
 
 HERE = Path(__file__).parent
 MADE_WITH = ("matplotlib", "numpy", "pandas", "scipy")

@@ -1,0 +1,194 @@
+"""SEARTrainer: RecBole's Trainer with exact resume, one evaluation pass, and all randomness a function of the seed."""
+
+import random
+from collections import OrderedDict
+from logging import getLogger
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from recbole.trainer import Trainer
+from recbole.trainer.trainer import AbstractTrainer
+from recbole.utils import WandbLogger, calculate_valid_score, get_local_time
+from torch.nn.utils import clip_grad_norm_
+from tqdm import tqdm
+
+from sear.data.dataset import require_sear_dataset
+from sear.errors import InputError
+from sear.evaluation.metrics import metrics_by_row, summarise
+from sear.evaluation.ranks import case_ranks
+from sear.model.loss import loss_targets
+from sear.trainer.checkpoint import LAST, Checkpoints
+
+
+def describe_epoch(row: dict, best: bool) -> str:
+    """One line on an epoch of `history`."""
+    metrics = ", ".join(f"{name[6:]} {value:.4f}" for name, value in row.items() if name.startswith("valid_"))
+    loss = "" if row["loss"] is None else f"loss {row['loss']:.4f}, "
+    line = f"epoch {row['epoch']:3d}: {loss}{row['seconds']:.1f} s"
+    return f"{line}, valid {metrics}{' *' if best else ''}" if metrics else line
+
+
+class SEARTrainer(Checkpoints, Trainer):
+    """Trains any RecBole sequential model on a SEARDataset.
+
+    After each epoch the best and the last checkpoint are written aside and renamed; `resume_checkpoint` goes on from
+    the last one as if nothing had happened. `history` holds one dict per epoch: epoch, lr, loss, seconds and the
+    validation metrics.
+    """
+
+    def __init__(self, config, model):
+        AbstractTrainer.__init__(self, config, model)  # Trainer's own opens ./log_tensorboard and two evaluators
+        self.logger = getLogger()
+        self.wandblogger = WandbLogger(config)
+        self.seed, self.device = config["seed"], config["device"]
+        self.learner, self.learning_rate = config["learner"], config["learning_rate"]
+        self.weight_decay, self.clip_grad_norm = config["weight_decay"], config["clip_grad_norm"]
+        self.epochs, self.stopping_step = config["epochs"], config["stopping_step"]
+        self.eval_step = min(config["eval_step"], self.epochs)
+        self.valid_metric, self.valid_metric_bigger = config["valid_metric"].lower(), config["valid_metric_bigger"]
+        self.metrics, self.topk = config["metrics"], config["topk"]
+        self.enable_amp = config["enable_amp"]
+        self.start_epoch = self.cur_step = 0
+        self.finished = False
+        self.best_valid_score = -np.inf if self.valid_metric_bigger else np.inf
+        self.best_epoch, self.best_valid_result = None, None
+        self.history: list[dict] = []
+        self.optimizer = self._build_optimizer()
+        decay = config["learning_rate_decay"] or 1.0
+        self.scheduler = torch.optim.lr_scheduler.ExponentialLR(self.optimizer, decay)
+        self.catalogue: str | None = None
+        self.fit_seconds = 0.0  # over all sessions of a resumed run
+        self.on_epoch_end = None  # called after the checkpoints of an epoch are written
+        name = str(Path(config["checkpoint_dir"]) / f"{config['model']}-{get_local_time()}")
+        self.set_checkpoints(Path(f"{name}.pth"), Path(f"{name}{LAST}"))
+
+    def _build_optimizer(self, **kwargs) -> torch.optim.Optimizer:
+        optimizer = super()._build_optimizer(**kwargs)
+        if isinstance(optimizer, (torch.optim.Adam, torch.optim.AdamW)):
+            for group in optimizer.param_groups:
+                group["fused"] = True  # one pass over the parameters; the same update
+        return optimizer
+
+    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+        """Train until `epochs` or early stopping; returns (best validation score, best validation metrics)."""
+        require_sear_dataset(train_data._dataset, "SEARTrainer")
+        self.catalogue = train_data._dataset.catalogue_hash
+        if hasattr(train_data, "get_model"):
+            train_data.get_model(self.model)
+        for epoch in range(self.start_epoch, self.epochs):
+            if self.finished:
+                break
+            started = perf_counter()
+            lr = self.optimizer.param_groups[0]["lr"]
+            loss = self._train_epoch(train_data, epoch, show_progress=show_progress)
+            self.scheduler.step()
+            row = {"epoch": epoch, "lr": lr, "loss": loss, "seconds": perf_counter() - started}
+            validates = bool(valid_data) and self.eval_step > 0
+            improved = not validates  # without validation the newest epoch is the best known
+            if validates and (epoch + 1) % self.eval_step == 0:
+                improved = self._validate(epoch, valid_data, row, callback_fn)
+            self.history.append(row)
+            self.wandblogger.log_metrics({**row, "train_step": epoch}, head="train")
+            if verbose:
+                self.logger.info(describe_epoch(row, self.best_epoch == epoch))
+            self.fit_seconds += perf_counter() - started
+            if saved:
+                self._save(epoch, improved)
+            if self.on_epoch_end:
+                self.on_epoch_end()
+        return self.best_valid_score, self.best_valid_result
+
+    def _validate(self, epoch: int, valid_data, row: dict, callback_fn) -> bool:
+        score, result = self._valid_epoch(valid_data)
+        row.update({f"valid_{name}": value for name, value in result.items()})
+        improved = score > self.best_valid_score if self.valid_metric_bigger else score < self.best_valid_score
+        if improved:  # a tie does not count, unlike in RecBole's early_stopping
+            self.best_valid_score, self.best_epoch, self.best_valid_result = score, epoch, result
+        self.cur_step = 0 if improved else self.cur_step + 1
+        self.finished = self.cur_step > self.stopping_step
+        if callback_fn:
+            callback_fn(epoch, score)
+        return improved
+
+    def _valid_epoch(self, valid_data, show_progress=False):
+        result = self.evaluate(valid_data, load_best_model=False, show_progress=show_progress)
+        return calculate_valid_score(result, self.valid_metric), result
+
+    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False) -> float:
+        """One pass over the training rows; returns the mean loss per loss position."""
+        self.model.train()
+        loss_func = loss_func or self.model.calculate_loss
+        batches = train_data._dataset.epoch_batches(self.seed, epoch_idx)
+        loss_count = train_data._dataset.rows.loss_count
+        total, targets = torch.zeros((), dtype=torch.float64, device=self.device), 0
+        bar = tqdm(
+            batches, desc=f"epoch {epoch_idx}", unit="batch", disable=None if show_progress else True, leave=False
+        )
+        started, shown = perf_counter(), 0.0
+        for step, index in enumerate(bar):
+            seed_all(step_seed(self.seed, epoch_idx, step))
+            loss = self._train_step(self._to_device(train_data.collate_fn(index)), loss_func)
+            count = int(loss_count[index].sum())
+            total += loss.detach().squeeze() * count  # a few of RecBole's models give a loss of shape (1,)
+            targets += count
+            if show_progress and perf_counter() - shown > 0.5:  # looking at the loss waits for the device
+                shown = perf_counter()
+                rate = targets / (shown - started)
+                bar.set_postfix_str(f"loss {total.item() / targets:.4f}, {rate:,.0f} targets/s", refresh=False)
+        mean = total.item() / targets
+        if not np.isfinite(mean):
+            remedy = "lower learning_rate or set clip_grad_norm"
+            raise InputError(f"epoch {epoch_idx}: the training loss is {mean} - {remedy}")
+        return mean
+
+    def _train_step(self, interaction: Interaction, loss_func) -> torch.Tensor:
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.enable_amp):
+            losses = loss_func(interaction)
+        loss = sum(losses) if isinstance(losses, tuple) else losses
+        loss.backward()
+        if self.clip_grad_norm:
+            clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
+        self.optimizer.step()
+        return loss
+
+    def _to_device(self, interaction: Interaction) -> Interaction:
+        if self.device.type == "cpu":
+            return interaction
+        fields = dict(interaction.interaction)
+        if "target_id_list" in fields:
+            fields["loss_position"], _ = loss_targets(fields["target_id_list"])
+        pinned = {name: value.pin_memory() for name, value in fields.items()}
+        return Interaction({name: value.to(self.device, non_blocking=True) for name, value in pinned.items()})
+
+    def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False) -> OrderedDict:
+        """Mean metrics over the cases of `eval_data`, e.g. {"hit@10": …}, in one pass over them."""
+        require_sear_dataset(eval_data._dataset, "SEARTrainer")
+        if load_best_model:
+            self.catalogue = eval_data._dataset.catalogue_hash
+            self.load_best(model_file)
+        ranks, _ = self.target_ranks(eval_data, show_progress, mask_history=False)  # nobody asks for the others
+        return OrderedDict(summarise(metrics_by_row(ranks, self.metrics, self.topk)))
+
+    def target_ranks(
+        self, eval_data, show_progress=False, mask_history: bool | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """The ranks of all cases, see sear.case_ranks; `mask_history` None is as configured."""
+        asked = self.config["mask_history"] if mask_history is None else mask_history
+        batch = self.config["eval_batch_size"]
+        return case_ranks(self.model, eval_data, self._to_device, batch, asked, show_progress)
+
+
+def step_seed(seed: int, epoch: int, step: int) -> int:
+    """The seed of one training step's dropout: a stop between two steps changes nothing that comes after."""
+    return int(np.random.SeedSequence([seed, epoch, step]).generate_state(1, np.uint64)[0]) >> 1
+
+
+def seed_all(seed: int) -> None:
+    """Every generator that a step may draw from: dropout torch's, RecBole's negative sampling NumPy's and Python's."""
+    torch.manual_seed(seed)
+    np.random.seed(seed & 0xFFFFFFFF)
+    random.seed(seed)
