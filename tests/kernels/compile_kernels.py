@@ -4,13 +4,14 @@ Prints a line for each: name, capability:type, bytes of shared memory, bytes of 
 """
 
 import sys
+from itertools import chain
 
 import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from sear.kernels import triton_scan
+from sear.kernels import triton_convolution, triton_scan
 
 TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
 
@@ -44,11 +45,19 @@ def scan_kernels(dtype):
     yield "scan_backward", triton_scan._backward_kernel, arguments, backward
 
 
+def convolution_kernels(dtype):
+    x, weight, bias = torch.empty(2, 100, 128, dtype=dtype), torch.empty(128, 4), torch.empty(128)
+    tensors, sizes, _, options = triton_convolution._call(x, weight, bias)
+    yield "convolution_forward", triton_convolution._forward_kernel, (*tensors, x, *x.stride()[:2], *sizes), options
+    arguments = (*tensors, x, x, weight, *x.stride()[:2], *x.stride()[:2], *sizes)
+    yield "convolution_backward", triton_convolution._backward_kernel, arguments, options | {"PARTS": 8}
+
+
 def main(wanted):
     for pair in wanted:
         capability, type_name = pair.split(":")
         dtype = next(dtype for dtype, pointer in TYPES.items() if pointer == f"*{type_name}")
-        for name, kernel, arguments, options in scan_kernels(dtype):
+        for name, kernel, arguments, options in chain(scan_kernels(dtype), convolution_kernels(dtype)):
             code = compiled(kernel, arguments, options, int(capability))
             print(name, pair, code.metadata.shared, len(code.asm["cubin"]))
 
