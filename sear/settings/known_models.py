@@ -13,6 +13,8 @@ OWN_MODELS = {  # class name -> the room it lives in; a name that RecBole has to
     "SASRec": "sear.model.causal",
     "GRU4Rec": "sear.model.causal",
     "Mamba4Rec": "sear.model.causal",
+    "eSASRec": "sear.model.esasrec",
+    "BSARec": "sear.model.bsarec",
     "BERT4Rec": "sear.model.bert4rec",
     "ItemKNN": "sear.model.counting",
     "Pop": "sear.model.counting",
