@@ -14,7 +14,14 @@ from sear.trainer.trainer import SEARTrainer
 from tests.conftest import random_histories, write_atomic_files
 
 on_gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
-MODELS = ["SEAR", "GRU4Rec", "SASRec", "Mamba4Rec"]  # BERT4Rec masks as many events as chance says, and waits for that
+MODELS = [
+    "SEAR",
+    "GRU4Rec",
+    "SASRec",
+    "Mamba4Rec",
+    "eSASRec",
+    "BSARec",
+]  # BERT4Rec masks as many events as chance says, and waits for that
 
 
 @pytest.fixture
