@@ -54,8 +54,8 @@ class EASE(CountingModel):
         needed, there = self.n_items**2 * BYTES_PER_WEIGHT, machine_memory()
         if needed > MOST_OF_MEMORY * there:
             raise InputError(
-                f"EASE needs {needed / 1e9:.1f} GB of memory for {self.n_items:,} x {self.n_items:,} weights, but "
-                f"this machine has {there / 1e9:.1f} GB - choose ItemKNN or SequentialRules, or raise item_inter_num_interval"
+                f"EASE needs {needed / 1e9:.1f} GB of memory for {self.n_items:,} x {self.n_items:,} weights, but this "
+                f"machine has {there / 1e9:.1f} GB - choose ItemKNN or SequentialRules, or keep fewer items"
             )
         self.register_buffer("weight_VV", torch.zeros(self.n_items, self.n_items))
 
