@@ -4,7 +4,6 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-
 # Products and sums become one instruction, whatever Triton's default is: it is about to change.
 FUSED = {"enable_fp_fusion": True}
 
