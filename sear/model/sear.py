@@ -7,19 +7,17 @@ V items incl. padding id 0, E text width, P positions that carry loss, K soft-la
 
 import numpy as np
 import torch
-from recbole.model.abstract_recommender import SequentialRecommender
-from recbole.utils import InputType
 from torch import Tensor, nn
 
 from sear.data.dataset import require_sear_dataset
 from sear.errors import InputError
 from sear.model.layers import MambaLayer, StreamFusion, fuse_streams, residual_norm
-from sear.model.loss import loss_targets, soft_label_loss
+from sear.model.next_item import CausalLoss
 from sear.model.rating_encoding import AffineRating, rating_encoder
 from sear.settings.known_models import STREAMS
 
 
-class SEAR(SequentialRecommender):
+class SEAR(CausalLoss):
     """Next-item scores from item ids, frozen text embeddings and ratings.
 
     Training and prediction share one path: streams -> encode -> scores. Nothing looks ahead, so one pass gives the user
@@ -30,14 +28,11 @@ class SEAR(SequentialRecommender):
             different ratings for a vector each.
     """
 
-    input_type = InputType.POINTWISE
-
     def __init__(self, config, dataset):
         require_sear_dataset(dataset, "SEAR")
         super().__init__(config, dataset)
         self.stream_names = [name for name in STREAMS if name in config["streams"]]
         self.hidden_size, self.dropout_prob = config["hidden_size"], config["dropout_prob"]
-        self.soft_label_decay = config["soft_label_decay"]
         self.initializer_range = config["initializer_range"]
         self.RATING_SEQ = config["RATING_FIELD"] + config["LIST_SUFFIX"]
         self._build_streams(config, dataset)
@@ -157,35 +152,14 @@ class SEAR(SequentialRecommender):
             ]
         return stream_BLd
 
-    def scores(self, user_BD: Tensor) -> Tensor:
-        """(B, V): every item's score, padding id 0 included."""
-        return user_BD @ self.item_decoder.weight.T
-
     def forward(self, item_BL: Tensor, rating_BL: Tensor, wanted_P: Tensor) -> Tensor:
         """User vectors (P, D) at the positions with the numbers wanted_P, counted over B·L."""
         return torch.cat(self.encode(self.streams(item_BL, rating_BL), wanted_P), dim=-1)
 
-    def calculate_loss(self, interaction) -> Tensor:
-        """Mean soft-label loss over the batch's positions whose `target_id_list` begins with an item."""
-        at = interaction.interaction.get("loss_position")
-        position_P, target_PK = loss_targets(interaction["target_id_list"], at)
-        user_PD = self.forward(interaction[self.ITEM_SEQ], interaction[self.RATING_SEQ], position_P)
-        return soft_label_loss(user_PD, self.item_decoder.weight, target_PK, self.soft_label_decay)
-
-    def user_vectors(self, interaction) -> Tensor:
-        """(B, D): the user after the last event of each history, which has one at least."""
-        item_BL, length_B = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
-        row_B = torch.arange(len(item_BL), device=item_BL.device)
-        return self.forward(item_BL, interaction[self.RATING_SEQ], row_B * item_BL.shape[1] + length_B - 1)
-
-    def full_sort_predict(self, interaction) -> Tensor:
-        """(B, V): every item's score for the next event of each history."""
-        return self.scores(self.user_vectors(interaction))
+    def users_at(self, interaction, position_P: Tensor) -> Tensor:
+        """(P, D): the users after the events with the numbers position_P, counted over B·L."""
+        return self.forward(interaction[self.ITEM_SEQ], interaction[self.RATING_SEQ], position_P)
 
     def item_table(self) -> Tensor:
         """(V, D): what user vectors are multiplied with."""
         return self.item_decoder.weight
-
-    def predict(self, interaction) -> Tensor:
-        """(B,): the score of each row's own `item_id`."""
-        return (self.user_vectors(interaction) * self.item_decoder(interaction[self.ITEM_ID])).sum(-1)

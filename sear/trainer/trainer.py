@@ -66,6 +66,11 @@ class SEARTrainer(Checkpoints, Trainer):
         self.set_checkpoints(Path(f"{name}.pth"), Path(f"{name}{LAST}"))
 
     def _build_optimizer(self, **kwargs) -> torch.optim.Optimizer:
+        bias = getattr(self.model, "repeat_bias", None)
+        if bias is not None:  # one number has its own way to go: without weight decay, and in larger steps
+            others = [parameter for parameter in self.model.parameters() if parameter is not bias]
+            own = {"params": [bias], "lr": self.config["repeat_bias_lr"], "weight_decay": 0.0}
+            kwargs["params"] = [{"params": others}, own]
         optimizer = super()._build_optimizer(**kwargs)
         if isinstance(optimizer, (torch.optim.Adam, torch.optim.AdamW)):
             for group in optimizer.param_groups:
@@ -86,6 +91,8 @@ class SEARTrainer(Checkpoints, Trainer):
             loss = self._train_epoch(train_data, epoch, show_progress=show_progress)
             self.scheduler.step()
             row = {"epoch": epoch, "lr": lr, "loss": loss, "seconds": perf_counter() - started}
+            if getattr(self.model, "repeat_bias", None) is not None:
+                row["repeat_bias"] = self.model.repeat_bias.item()
             validates = bool(valid_data) and self.eval_step > 0
             improved = not validates  # without validation the newest epoch is the best known
             if validates and (epoch + 1) % self.eval_step == 0:
