@@ -75,9 +75,13 @@ class CausalLoss(NextItemModel):
         """Mean soft-label loss over the batch's positions whose `target_id_list` begins with an item."""
         at = interaction.interaction.get("loss_position")
         position_P, target_PK = loss_targets(interaction["target_id_list"], at)
-        user_PD = self.users_at(interaction, position_P)
+        user_PD, item_VD = self.users_and_items(interaction, position_P)
         earlier = self._items_up_to(interaction, position_P)
-        return soft_label_loss(user_PD, self.item_table(), target_PK, self.soft_label_decay, self.repeat_bias, earlier)
+        return soft_label_loss(user_PD, item_VD, target_PK, self.soft_label_decay, self.repeat_bias, earlier)
+
+    def users_and_items(self, interaction, position_P: Tensor) -> tuple[Tensor, Tensor]:
+        """(P, D) and (V, D) of a training step; overridden where both are made of the same."""
+        return self.users_at(interaction, position_P), self.item_table()
 
     def _items_up_to(self, interaction, position_P: Tensor) -> EarlierItems | None:
         if self.repeat_bias is None:
