@@ -1,25 +1,24 @@
 """SEAR: three streams of a history, fused by attention and encoded by Mamba, scored against every item.
 
 Source: "SEAR: LLM-Powered Sequential Recommendation via Fusion of Collaborative, Semantic, and Rating Information"
-(WWW 2026, doi 10.1145/3774904.3792092). B batch, L history length, d hidden size, S streams in use, D = S·d,
-V items incl. padding id 0, E text width, P positions that carry loss, K soft-label length.
+(WWW 2026, doi 10.1145/3774904.3792092). B batch, L history length, d hidden size, S streams in use, D = S·d, or with a
+tied item table d for each stream that has a vector per item, V items incl. padding id 0, E text width, P positions that
+carry loss, K soft-label length.
 """
 
 import numpy as np
 import torch
-from recbole.model.abstract_recommender import SequentialRecommender
-from recbole.utils import InputType
 from torch import Tensor, nn
 
 from sear.data.dataset import require_sear_dataset
 from sear.errors import InputError
 from sear.model.layers import MambaLayer, StreamFusion, fuse_streams, mamba_options, residual_norm
-from sear.model.loss import loss_targets, soft_label_loss
+from sear.model.next_item import CausalLoss
 from sear.model.rating_encoding import AffineRating, rating_encoder
-from sear.settings.known_models import STREAMS
+from sear.settings.known_models import STREAMS, TIED_STREAMS
 
 
-class SEAR(SequentialRecommender):
+class SEAR(CausalLoss):
     """Next-item scores from item ids, frozen text embeddings and ratings.
 
     Training and prediction share one path: streams -> encode -> scores. Nothing looks ahead, so one pass gives the user
@@ -30,20 +29,16 @@ class SEAR(SequentialRecommender):
             different ratings for a vector each.
     """
 
-    input_type = InputType.POINTWISE
-
     def __init__(self, config, dataset):
         require_sear_dataset(dataset, "SEAR")
         super().__init__(config, dataset)
         self.stream_names = [name for name in STREAMS if name in config["streams"]]
         self.hidden_size, self.dropout_prob = config["hidden_size"], config["dropout_prob"]
-        self.soft_label_decay = config["soft_label_decay"]
         self.initializer_range = config["initializer_range"]
         self.RATING_SEQ = config["RATING_FIELD"] + config["LIST_SUFFIX"]
         self._build_streams(config, dataset)
         self._build_layers(config)
-        width = self.hidden_size * len(self.stream_names)
-        self.item_decoder = nn.Embedding(self.n_items, width)
+        self._build_item_table(config)
         self._initialise(config)
 
     def _build_streams(self, config, dataset) -> None:
@@ -74,6 +69,21 @@ class SEAR(SequentialRecommender):
                 for _ in range(streams)
             )
 
+    def _build_item_table(self, config) -> None:
+        """Without a table of its own, SEAR scores with the vectors that items have before the encoder.
+
+        Ratings belong to events, not to items: with that stream a linear map takes user vectors to the tied width.
+        """
+        self.tied_streams = [name for name in TIED_STREAMS if name in self.stream_names]
+        self.tied = config["item_table"] == "tied"
+        width, tied_width = (self.hidden_size * len(names) for names in (self.stream_names, self.tied_streams))
+        if not self.tied:
+            self.item_decoder = nn.Embedding(self.n_items, width)
+        elif not tied_width:
+            raise InputError("item_table is tied, but the rating stream has no items - add semantic or collaborative")
+        elif tied_width < width:
+            self.user_map = nn.Linear(width, tied_width, bias=False)
+
     def _initialise(self, config) -> None:
         self.apply(self._init_weights)
         if "rating" in self.stream_names:
@@ -83,9 +93,12 @@ class SEAR(SequentialRecommender):
         if config["keep_dt_init"]:
             for layer in (layer for stream in self.mamba_layers for layer in stream):
                 layer.mamba.reset_dt_proj()
-        if config["text_init"]:
-            component_VD = self._text_components(config, self.item_decoder.embedding_dim)
-            self.item_decoder.weight.data.copy_(component_VD)
+        if hasattr(self, "user_map"):
+            nn.init.eye_(self.user_map.weight)  # the tied streams' own parts, which come before that of the ratings
+        if config["text_init"] and (width := self._start_width(config)):
+            component_VD = self._text_components(config, width)
+            if not self.tied:
+                self.item_decoder.weight.data.copy_(component_VD)
             if "collaborative" in self.stream_names:
                 self.collaborative_emb.weight.data.copy_(component_VD[:, : self.hidden_size])
 
@@ -102,14 +115,21 @@ class SEAR(SequentialRecommender):
     @staticmethod
     def check_catalogue(config, item_num: int, text_width: int | None = None) -> None:
         """Raises InputError where item_num - 1 items, with texts so wide, are too few for the PCA start."""
-        streams = len(config["streams"])
-        width, limit = streams * config["hidden_size"], min(item_num - 1, text_width or item_num)
+        width, limit = SEAR._start_width(config), min(item_num - 1, text_width or item_num)
         if config["text_init"] and width > limit:
             texts = f" with {text_width}-wide texts" if text_width else ""
+            streams = width // config["hidden_size"]
             raise InputError(
                 f"hidden_size is {config['hidden_size']}: {streams} streams need {width} PCA components, but "
                 f"{item_num - 1} items{texts} have only {limit} - lower hidden_size or set text_init to False"
             )
+
+    @staticmethod
+    def _start_width(config) -> int:
+        """How many PCA components the item tables start from: those of the output table, or of the input alone."""
+        streams = config["streams"]
+        tables = len(streams) if config["item_table"] == "free" else int("collaborative" in streams)
+        return tables * config["hidden_size"]
 
     def _text_components(self, config, width: int) -> Tensor:
         """PCA of the real items' text embeddings to (V, width), centred, unscaled; row 0 is 0."""
@@ -121,24 +141,30 @@ class SEAR(SequentialRecommender):
         component_VD[1:] = PCA(width, svd_solver="full").fit_transform(text_VE[1:].astype(np.float64))
         return torch.from_numpy(component_VD)
 
-    def streams(self, item_BL: Tensor, rating_BL: Tensor) -> list[Tensor]:
-        """The streams in use, each (B, L, d), after dropout and LayerNorm."""
-        embedders = {"semantic": self._semantic, "collaborative": self._collaborative, "rating": self._rating}
-        embedded = [embedders[name](item_BL, rating_BL) for name in self.stream_names]
+    def streams(self, item_BL: Tensor, rating_BL: Tensor, text_Vd: Tensor | None = None) -> list[Tensor]:
+        """The streams in use, each (B, L, d), after dropout and LayerNorm; text_Vd as `projected_texts` gives it."""
+        embedders = {
+            "semantic": lambda: self._semantic(item_BL, text_Vd),
+            "collaborative": lambda: self.collaborative_emb(item_BL),
+            "rating": lambda: self._rating(rating_BL),
+        }
+        embedded = [embedders[name]() for name in self.stream_names]
         return [
             residual_norm(norm, self.dropout_prob, None, x_BLd)
             for x_BLd, norm in zip(embedded, self.item_emb_LayerNorms, strict=True)
         ]
 
-    def _semantic(self, item_BL: Tensor, _) -> Tensor:
-        if item_BL.numel() < self.n_items:
+    def projected_texts(self) -> Tensor:
+        """(V, d): every item's text embedding as the semantic stream takes it."""
+        return self.adapter(self.item_text_VE)
+
+    def _semantic(self, item_BL: Tensor, text_Vd: Tensor | None) -> Tensor:
+        if text_Vd is None and item_BL.numel() < self.n_items:
             return self.adapter(self.item_text_VE[item_BL])
-        return nn.functional.embedding(item_BL, self.adapter(self.item_text_VE))  # each item is projected once
+        # each item is projected once
+        return nn.functional.embedding(item_BL, self.projected_texts() if text_Vd is None else text_Vd)
 
-    def _collaborative(self, item_BL: Tensor, _) -> Tensor:
-        return self.collaborative_emb(item_BL)
-
-    def _rating(self, _, rating_BL: Tensor) -> Tensor:
+    def _rating(self, rating_BL: Tensor) -> Tensor:
         known_BLd, missing_BL1 = self.rating_emb(rating_BL), torch.isnan(rating_BL)[..., None]
         return torch.where(missing_BL1, self.no_rating_emb.to(known_BLd.dtype), known_BLd)
 
@@ -157,35 +183,26 @@ class SEAR(SequentialRecommender):
             ]
         return stream_BLd
 
-    def scores(self, user_BD: Tensor) -> Tensor:
-        """(B, V): every item's score, padding id 0 included."""
-        return user_BD @ self.item_decoder.weight.T
-
-    def forward(self, item_BL: Tensor, rating_BL: Tensor, wanted_P: Tensor) -> Tensor:
+    def forward(self, item_BL: Tensor, rating_BL: Tensor, wanted_P: Tensor, text_Vd: Tensor | None = None) -> Tensor:
         """User vectors (P, D) at the positions with the numbers wanted_P, counted over B·L."""
-        return torch.cat(self.encode(self.streams(item_BL, rating_BL), wanted_P), dim=-1)
+        user_PD = torch.cat(self.encode(self.streams(item_BL, rating_BL, text_Vd), wanted_P), dim=-1)
+        return self.user_map(user_PD) if hasattr(self, "user_map") else user_PD
 
-    def calculate_loss(self, interaction) -> Tensor:
-        """Mean soft-label loss over the batch's positions whose `target_id_list` begins with an item."""
-        at = interaction.interaction.get("loss_position")
-        position_P, target_PK = loss_targets(interaction["target_id_list"], at)
-        user_PD = self.forward(interaction[self.ITEM_SEQ], interaction[self.RATING_SEQ], position_P)
-        return soft_label_loss(user_PD, self.item_decoder.weight, target_PK, self.soft_label_decay)
+    def users_at(self, interaction, position_P: Tensor, text_Vd: Tensor | None = None) -> Tensor:
+        """(P, D): the users after the events with the numbers position_P, counted over B·L."""
+        return self.forward(interaction[self.ITEM_SEQ], interaction[self.RATING_SEQ], position_P, text_Vd)
 
-    def user_vectors(self, interaction) -> Tensor:
-        """(B, D): the user after the last event of each history, which has one at least."""
-        item_BL, length_B = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
-        row_B = torch.arange(len(item_BL), device=item_BL.device)
-        return self.forward(item_BL, interaction[self.RATING_SEQ], row_B * item_BL.shape[1] + length_B - 1)
+    def users_and_items(self, interaction, position_P: Tensor) -> tuple[Tensor, Tensor]:
+        """(P, D) and (V, D) of a training step; with a tied table the texts are projected once for both."""
+        text_Vd = self.projected_texts() if self.tied and "semantic" in self.tied_streams else None
+        return self.users_at(interaction, position_P, text_Vd), self.item_table(text_Vd)
 
-    def full_sort_predict(self, interaction) -> Tensor:
-        """(B, V): every item's score for the next event of each history."""
-        return self.scores(self.user_vectors(interaction))
-
-    def item_table(self) -> Tensor:
+    def item_table(self, text_Vd: Tensor | None = None) -> Tensor:
         """(V, D): what user vectors are multiplied with."""
-        return self.item_decoder.weight
-
-    def predict(self, interaction) -> Tensor:
-        """(B,): the score of each row's own `item_id`."""
-        return (self.user_vectors(interaction) * self.item_decoder(interaction[self.ITEM_ID])).sum(-1)
+        if not self.tied:
+            return self.item_decoder.weight
+        parts = {
+            "semantic": lambda: self.projected_texts() if text_Vd is None else text_Vd,
+            "collaborative": lambda: self.collaborative_emb.weight,
+        }
+        return torch.cat([parts[name]() for name in self.tied_streams], dim=1)
