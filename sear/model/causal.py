@@ -13,7 +13,7 @@ history has, and the windows' stride makes them as frequent as the first ones.
 from recbole.model.sequential_recommender import gru4rec, sasrec
 from torch import Tensor, nn
 
-from sear.model.layers import MambaLayer, residual_norm
+from sear.model.layers import MambaLayer, mamba_options, residual_norm
 from sear.model.next_item import CausalLoss
 
 
@@ -49,7 +49,7 @@ class Mamba4Rec(CausalModel):
         super().__init__(config, dataset)
         hidden, self.dropout_prob = config["hidden_size"], config["dropout_prob"]
         self.initializer_range = config["initializer_range"]
-        mamba = {key: config[key] for key in ("d_state", "d_conv", "expand")}
+        mamba = mamba_options(config)
         self.item_embedding = nn.Embedding(self.n_items, hidden, padding_idx=0)
         self.LayerNorm = nn.LayerNorm(hidden, eps=1e-12)
         self.mamba_layers = nn.ModuleList(

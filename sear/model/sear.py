@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sear.data.dataset import require_sear_dataset
 from sear.errors import InputError
-from sear.model.layers import MambaLayer, StreamFusion, fuse_streams, residual_norm
+from sear.model.layers import MambaLayer, StreamFusion, fuse_streams, mamba_options, residual_norm
 from sear.model.next_item import CausalLoss
 from sear.model.rating_encoding import AffineRating, rating_encoder
 from sear.settings.known_models import STREAMS, TIED_STREAMS
@@ -58,7 +58,7 @@ class SEAR(CausalLoss):
     def _build_layers(self, config) -> None:
         hidden, layers, dropout = self.hidden_size, config["num_layers"], self.dropout_prob
         streams = len(self.stream_names)
-        mamba = {key: config[key] for key in ("d_state", "d_conv", "expand")}
+        mamba = mamba_options(config)
         self.mamba_layers = nn.ModuleList(
             nn.ModuleList(MambaLayer(hidden, dropout=dropout, **mamba) for _ in range(layers)) for _ in range(streams)
         )
@@ -128,7 +128,7 @@ class SEAR(CausalLoss):
     def _start_width(config) -> int:
         """How many PCA components the item tables start from: those of the output table, or of the input alone."""
         streams = config["streams"]
-        tables = len(streams) if config["item_table"] == "free" else int("collaborative" in streams)
+        tables = len(streams) if config["item_table"] != "tied" else int("collaborative" in streams)
         return tables * config["hidden_size"]
 
     def _text_components(self, config, width: int) -> Tensor:
