@@ -128,7 +128,7 @@ class SEAR(CausalLoss):
     def _start_width(config) -> int:
         """How many PCA components the item tables start from: those of the output table, or of the input alone."""
         streams = config["streams"]
-        tables = len(streams) if config["item_table"] == "free" else int("collaborative" in streams)
+        tables = len(streams) if config["item_table"] != "tied" else int("collaborative" in streams)
         return tables * config["hidden_size"]
 
     def _text_components(self, config, width: int) -> Tensor:

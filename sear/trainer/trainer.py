@@ -131,7 +131,7 @@ class SEARTrainer(Checkpoints, Trainer):
         return improved
 
     def _valid_epoch(self, valid_data, show_progress=False):
-        """This epoch's own score, not smoothed, and its metrics: seen items kept, and `filtered_…` where asked for."""
+        """This epoch's own score, not smoothed, and its metrics; with seen items filtered they are `filtered_…`."""
         filters = self.valid_protocol != "kept"
         with self.averaged.in_use() if self.averaged else nullcontext():
             ranks = self.target_ranks(valid_data, show_progress, mask_history=filters)

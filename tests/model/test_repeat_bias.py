@@ -15,8 +15,8 @@ from sear.model.repeat_bias import EarlierItems
 from tests.conftest import random_histories
 from tests.helpers.killed_run import run
 
-CAUSAL = ("SEAR", "SASRec", "GRU4Rec", "Mamba4Rec")
-SCORED = (*CAUSAL, "BERT4Rec")
+CAUSAL = ("SEAR", "SASRec", "GRU4Rec", "Mamba4Rec", "eSASRec")
+SCORED = (*CAUSAL, "BERT4Rec", "BSARec")
 TARGETS = torch.tensor([[3, 3, 5, 1], [2, 4, 0, 0], [6, 0, 0, 0], [1, 2, 1, 2], [5, 4, 3, 0]])
 HISTORIES = torch.tensor([[3, 0, 5, 2], [6, 4, 0, 0]])  # the 0 in the middle: an item that came again
 ROWS, ENDS = torch.tensor([0, 0, 1, 1, 0]), torch.tensor([1, 4, 0, 2, 3])

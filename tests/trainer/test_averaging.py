@@ -64,10 +64,11 @@ def test_the_average_is_what_is_validated_and_tested(here, averaged_run):
 def test_a_stopped_run_ends_as_if_it_had_not_been(here, monkeypatch, name):
     options = {"model": name, "ema_decay": 0.95, "warmup_steps": 9, "repeat_bias": True}
     whole = run(here, threads=1, **options)
-    interrupt_at_step(7, monkeypatch)
+    interrupt_at_step(15, monkeypatch)  # in the second epoch
     with pytest.raises(KeyboardInterrupt):
         run(here, threads=1, **options)
     (stopped,) = {path.parent for path in here.glob("results/*/*/*/config.yaml")} - {Path(whole["run_folder"])}
+    assert torch.load(stopped / "last.pth")["averaged"]["steps"] > 6
     resumed = resume(stopped)
     assert without_clock(resumed) == without_clock(whole)
     ours, theirs = (everything_but_the_clock(Path(made["run_folder"])) for made in (resumed, whole))
