@@ -27,7 +27,9 @@ PACKAGES = {"recbole==1.2.1", "wandb", "pyarrow"}  # that a page may install by 
 def readers_files(tmp_path, monkeypatch):
     """A config folder that also has what the pages tell the reader to write, and a run folder; {word: path}."""
     config = copy_config(tmp_path, monkeypatch)
-    (config / "data" / "mydata.yaml").write_text("load_col: {inter: [user_id, item_id, timestamp], item: [item_id, title]}\n")
+    (config / "data" / "mydata.yaml").write_text(
+        "load_col: {inter: [user_id, item_id, timestamp], item: [item_id, title]}"
+    )
     (small,) = (block.text for block in blocks("yaml") if "model: SEAR\n" in block.text)
     (config / "model" / "SEAR-small.yaml").write_text(small)
     (tmp_path / "my.yaml").write_text("learning_rate: 0.002\n")
