@@ -11,6 +11,12 @@ import pytest
 
 import sear  # noqa: F401  (before torch, for its thread settings)
 
+# isort: split
+import torch
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when triton is imported first: its kernels then run on the CPU
+
 TITLES = ("Salt", "Pepper", "Thyme", "Rosemary", "Saffron", "Basil", "Cumin", "Dill")
 
 

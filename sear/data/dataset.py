@@ -17,6 +17,7 @@ from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
+import sear.recbole_compat  # noqa: F401
 from sear.data import history
 from sear.data.atomic_table import read_atomic, read_header
 from sear.data.events import core_events, count_interval, rating_column, read_event_table, sort_events

@@ -76,7 +76,8 @@ def read_event_table(path: Path | str, user: str, item: str, time: str, rating: 
 def _refuse(path: Path | str, name: str, bad: np.ndarray, values: pd.Series, wanted: str, remedy: str) -> None:
     if bad.any():
         row = int(np.argmax(bad))
-        raise InputError(f"{path}, line {row + 2}: {name} is {values.iloc[row]!r}, not {wanted} - {remedy}")
+        (value,) = values.iloc[[row]].tolist()  # a plain number: NumPy 2 writes its own as np.float64(1.0)
+        raise InputError(f"{path}, line {row + 2}: {name} is {value!r}, not {wanted} - {remedy}")
 
 
 def count_interval(text: str | None, key: str) -> tuple[float, float]:

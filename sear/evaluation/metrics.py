@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from sear.errors import InputError
+from sear.recbole_compat import restore_old_names
 
 
 def metrics_by_row(
@@ -43,15 +44,13 @@ def _values_by_rank(name: str, deepest: int) -> np.ndarray:
 
     With one target a case is its rank, so RecBole's metric need judge only these lists instead of one per case.
     """
-    from recbole.config import Config
     from recbole.evaluator import TopkMetric, metrics_dict
 
     judged = {key: kind for key, kind in metrics_dict.items() if issubclass(kind, TopkMetric)}
     judged = {key: kind for key, kind in judged.items() if kind.metric_need == ["rec.topk"]}
     if name not in judged:
         raise InputError(f"metrics: {name} is no metric of one ranked target - choose from {', '.join(judged)}")
-    if not hasattr(np, "float"):
-        Config.compatibility_settings(None)  # RecBole's metrics use names that NumPy dropped; its Config restores them
+    restore_old_names()
     metric = judged[name]({"metric_decimal_place": None, "topk": [deepest]})
     lists = {"pos_index": np.eye(deepest + 1, deepest, dtype=bool), "pos_len": np.ones(deepest + 1, dtype=np.int64)}
     asked = inspect.signature(metric.metric_info).parameters  # Hit, MRR and Precision do not ask for the positives

@@ -16,7 +16,7 @@ from recbole.model.sequential_recommender import gru4rec, sasrec
 from recbole.utils import InputType
 from torch import Tensor, nn
 
-from sear.model.layers import MambaLayer, residual_norm
+from sear.model.layers import MambaLayer, mamba_options, residual_norm
 from sear.model.loss import loss_targets, soft_label_loss
 
 
@@ -75,7 +75,7 @@ class Mamba4Rec(CausalModel):
         super().__init__(config, dataset)
         hidden, self.dropout_prob = config["hidden_size"], config["dropout_prob"]
         self.initializer_range = config["initializer_range"]
-        mamba = {key: config[key] for key in ("d_state", "d_conv", "expand")}
+        mamba = mamba_options(config)
         self.item_embedding = nn.Embedding(self.n_items, hidden, padding_idx=0)
         self.LayerNorm = nn.LayerNorm(hidden, eps=1e-12)
         self.mamba_layers = nn.ModuleList(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sear.data.dataset import require_sear_dataset
 from sear.errors import InputError
-from sear.model.layers import MambaLayer, StreamFusion, fuse_streams, residual_norm
+from sear.model.layers import MambaLayer, StreamFusion, fuse_streams, mamba_options, residual_norm
 from sear.model.loss import loss_targets, soft_label_loss
 from sear.model.rating_encoding import AffineRating, rating_encoder
 from sear.settings.known_models import STREAMS
@@ -63,7 +63,7 @@ class SEAR(SequentialRecommender):
     def _build_layers(self, config) -> None:
         hidden, layers, dropout = self.hidden_size, config["num_layers"], self.dropout_prob
         streams = len(self.stream_names)
-        mamba = {key: config[key] for key in ("d_state", "d_conv", "expand")}
+        mamba = mamba_options(config)
         self.mamba_layers = nn.ModuleList(
             nn.ModuleList(MambaLayer(hidden, dropout=dropout, **mamba) for _ in range(layers)) for _ in range(streams)
         )

@@ -131,7 +131,15 @@ def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         if not data.endswith(b"\n"):
             raise EOFError("its last line has no end")
-        table = pd.read_csv(io.BytesIO(data), converters=as_text, float_precision="round_trip", encoding="utf-8")
+        numbers = [name for name in data.partition(b"\n")[0].decode().split(",") if name not in as_text]
+        table = pd.read_csv(
+            io.BytesIO(data),
+            dtype=as_text,
+            keep_default_na=False,
+            na_values=dict.fromkeys(numbers, ["", "nan"]),
+            float_precision="round_trip",
+            encoding="utf-8",
+        )
     except FileNotFoundError:
         raise InputError(f"{path} is missing - restore it, or run again") from None
     except (EOFError, OSError, ValueError, zlib.error) as error:

@@ -15,8 +15,8 @@ CONFIG_ROOT = PROJECT_ROOT / "config"
 # Keys of SEAR.yaml that are SEAR's own; the rest (protocol, training, report) hold for every model.
 SEAR_KEYS = (
     "hidden_size num_layers num_heads dropout_prob d_state d_conv expand streams aggregation text_init ablate "
-    "initializer_range keep_dt_init rating_encoding loss_type soft_label_length soft_label_decay trim_padding "
-    "train_neg_sample_args"
+    "mamba_kernel initializer_range keep_dt_init rating_encoding loss_type soft_label_length soft_label_decay "
+    "trim_padding train_neg_sample_args"
 ).split()
 # RecBole's comments say less than RecBole accepts
 RECBOLE_RULES = {

@@ -6,11 +6,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sear.errors import InputError
+
 OWN_MODELS = {  # class name -> the room it lives in; a name that RecBole has too means ours
     "SEAR": "sear.model.sear",
     "SASRec": "sear.model.causal",
     "GRU4Rec": "sear.model.causal",
     "Mamba4Rec": "sear.model.causal",
+    "eSASRec": "sear.model.esasrec",
+    "BSARec": "sear.model.bsarec",
     "BERT4Rec": "sear.model.bert4rec",
     "ItemKNN": "sear.model.counting",
     "Pop": "sear.model.counting",
@@ -41,8 +45,11 @@ def recbole_models() -> tuple[str, ...]:
 
 
 def recbole_root() -> Path:
-    """RecBole's folder, found without importing it."""
-    return Path(importlib.util.find_spec("recbole").submodule_search_locations[0])
+    """RecBole's folder, found without importing it. Raises InputError where it is not installed."""
+    found = importlib.util.find_spec("recbole")
+    if found is None:
+        raise InputError("RecBole is not installed - run: pip install --no-deps recbole==1.2.1")
+    return Path(found.submodule_search_locations[0])
 
 
 STREAMS = ("semantic", "collaborative", "rating")

@@ -15,6 +15,7 @@ import torch
 from recbole.config import Config
 from recbole.utils import InputType, ModelType, get_model
 
+import sear.recbole_compat  # noqa: F401
 from sear.errors import InputError
 from sear.files import PROJECT_ROOT
 from sear.settings.checks import check_settings, require_data_files

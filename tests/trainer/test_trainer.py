@@ -8,13 +8,20 @@ import torch
 from recbole.data import data_preparation
 
 from sear.data.dataset import SEARDataset
-from sear.model.mamba import _fused_kernels_installed
+from sear.ops.mamba_kernel import mamba_ssm_fault
 from sear.settings.recbole_config import model_class
 from sear.trainer.trainer import SEARTrainer
 from tests.conftest import random_histories, write_atomic_files
 
 on_gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
-MODELS = ["SEAR", "GRU4Rec", "SASRec", "Mamba4Rec"]  # BERT4Rec masks as many events as chance says, and waits for that
+MODELS = [
+    "SEAR",
+    "GRU4Rec",
+    "SASRec",
+    "Mamba4Rec",
+    "eSASRec",
+    "BSARec",
+]  # BERT4Rec masks as many events as chance says, and waits for that
 
 
 @pytest.fixture
@@ -127,12 +134,13 @@ class TestOnCuda:
         assert len(losses[0]) == 2
         np.testing.assert_allclose(*losses, rtol=1e-3)
 
-    @pytest.mark.skipif(not _fused_kernels_installed(), reason="needs mamba-ssm and causal-conv1d")
-    def test_the_fused_kernels_compute_what_plain_torch_does(self, make, monkeypatch):
+    @pytest.mark.parametrize("kernel", ["triton", "mamba_ssm"])
+    def test_the_fused_kernels_compute_what_plain_torch_does(self, make, kernel):
+        if kernel == "mamba_ssm" and mamba_ssm_fault():
+            pytest.skip(f"needs mamba-ssm and causal-conv1d: {mamba_ssm_fault()}")
         found = []
-        for installed in (True, False):
-            monkeypatch.setattr("sear.model.mamba._fused_kernels_installed", lambda installed=installed: installed)
-            trainer, loaders = make("SEAR", "cuda")
+        for name in (kernel, "plain"):
+            trainer, loaders = make("SEAR", "cuda", mamba_kernel=name)
             loss = step(trainer, loaders).detach()
             found.append(torch.cat([loss[None], *(p.grad.flatten() for p in trainer.model.parameters())]))
         assert (found[0] - found[1]).norm() <= 1e-3 * found[1].norm()
