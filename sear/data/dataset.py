@@ -246,11 +246,11 @@ def train_rows(config) -> str:
     Raises:
         InputError: windows for a model that would learn from one position in a hundred.
     """
-    everywhere = any(kind.__module__.startswith("sear.") for kind in config.model_class.__mro__)
-    asked = config["train_rows"] or ("windows" if everywhere else "prefixes")
+    learns_from = getattr(config.model_class, "train_rows", "prefixes")  # RecBole's own models have no such attribute
+    asked = config["train_rows"] or learns_from
     if asked not in ("windows", "prefixes"):
         raise InputError(f"train_rows is {asked!r} - write windows or prefixes")
-    if asked == "windows" and not everywhere:
+    if asked == "windows" and learns_from != "windows":
         raise InputError(f"train_rows is windows, but {config['model']} {LAST_EVENT_ONLY} - write prefixes")
     return asked
 

@@ -71,6 +71,6 @@ class BERT4Rec(NextItemModel, bert4rec.BERT4Rec):
     def _with_one(self, hidden_PD: Tensor) -> Tensor:
         return nn.functional.pad(hidden_PD, (0, 1), value=1.0)
 
-    def item_table(self) -> Tensor:
+    def item_vectors(self) -> Tensor:
         """(V, D): item vectors, without that of the mask, and each item's bias."""
         return torch.cat([self.item_embedding.weight[: self.n_items], self.output_bias[:, None]], dim=1)

@@ -24,8 +24,8 @@ class CausalModel(CausalLoss):
         """All positions: RecBole's models end with this call, and would keep only the last."""
         return output
 
-    def item_table(self) -> Tensor:
-        """(V, D): what user vectors are multiplied with."""
+    def item_vectors(self) -> Tensor:
+        """(V, D): a vector for each item."""
         return self.item_embedding.weight
 
     def users_at(self, interaction, position_P: Tensor) -> Tensor:

@@ -1,57 +1,53 @@
-"""What every model with user vectors shares: loss, scores and prediction are defined here and nowhere else.
+"""RecBole's interface to models with user vectors: from a batch to loss and scores, the same for each of them.
 
-score(user, item) = user vector · row of the item table, plus the repeat bias for items that the user has met before.
 B batch, L length of its rows, D width of a user vector, V items incl. padding id 0, P positions that carry loss,
-K soft-label length.
+H longest whole history, K soft-label length.
 """
 
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
-from torch import Tensor, nn
+from torch import Tensor
 
 from sear.model.loss import loss_targets, soft_label_loss
-from sear.model.repeat_bias import EarlierItems, add_bias_, items_before
+from sear.model.repeat_bias import EarlierItems, items_before
+from sear.model.scoring import ScoringModule
 
 
-class NextItemModel(SequentialRecommender):
-    """A model that says a user's vector after an event; a subclass gives `user_vectors` and `item_table`."""
+class NextItemModel(SequentialRecommender, ScoringModule):
+    """A model that says a user's vector after an event; a subclass gives `user_vectors` and `item_vectors`.
+
+    Attributes:
+        train_rows: the training rows it learns from, unless its config asks for others.
+    """
 
     input_type = InputType.POINTWISE
+    train_rows = "windows"
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        bias = nn.Parameter(torch.zeros(())) if config["repeat_bias"] else None
-        self.register_parameter("repeat_bias", bias)
+        self.start_scoring(config)
 
     def user_vectors(self, interaction) -> Tensor:
         """(B, D): the user after the last event of each history, which has one at least."""
         raise NotImplementedError
 
-    def item_table(self) -> Tensor:
-        """(V, D): what user vectors are multiplied with."""
-        raise NotImplementedError
-
-    def _whole_histories(self, interaction) -> Tensor:
-        """int64 (B, H): the distinct items of each case's whole history, 0 = none."""
-        length_B = interaction[self.ITEM_SEQ_LEN]
-        row_B = torch.arange(len(length_B), device=length_B.device)
-        return items_before(interaction, row_B, length_B).of(slice(None))
-
     def full_sort_predict(self, interaction) -> Tensor:
-        """(B, V): every item's score for the next event of each history, padding id 0 included."""
-        score_BV = self.user_vectors(interaction) @ self.item_table().T
-        if self.repeat_bias is not None:
-            add_bias_(score_BV, self._whole_histories(interaction), self.repeat_bias)
-        return score_BV
+        """(B, V): every item's score for the next event of each history."""
+        return self.all_scores(self.user_vectors(interaction), self._whole_histories(interaction))
 
     def predict(self, interaction) -> Tensor:
         """(B,): the score of each row's own `item_id`."""
-        item_B = interaction[self.ITEM_ID]
-        score_B = (self.user_vectors(interaction) * self.item_table()[item_B]).sum(-1)
-        if self.repeat_bias is not None:
-            score_B = score_B + self.repeat_bias * (self._whole_histories(interaction) == item_B[:, None]).any(1)
-        return score_B
+        users, histories = self.user_vectors(interaction), self._whole_histories(interaction)
+        return self.scores_of(users, interaction[self.ITEM_ID], histories)
+
+    def _whole_histories(self, interaction) -> Tensor | None:
+        """int64 (B, H): the distinct items of each case's whole history, 0 = none."""
+        if self.repeat_bias is None:
+            return None
+        length_B = interaction[self.ITEM_SEQ_LEN]
+        row_B = torch.arange(len(length_B), device=length_B.device)
+        return items_before(interaction, row_B, length_B).of(slice(None))
 
 
 class CausalLoss(NextItemModel):
@@ -62,26 +58,27 @@ class CausalLoss(NextItemModel):
         self.soft_label_decay = config["soft_label_decay"]
 
     def users_at(self, interaction, position_P: Tensor) -> Tensor:
-        """(P, D): the users after the events with the numbers position_P, counted over B·L."""
+        """(P, D): the users after the events with the numbers position_P, counted over B·L, of any length."""
         raise NotImplementedError
+
+    def users_and_items(self, interaction, position_P: Tensor) -> tuple[Tensor, Tensor]:
+        """(P, D) and (V, D) of a training step, of any length; overridden where both are made of the same."""
+        return self.users_at(interaction, position_P), self.item_vectors()
 
     def user_vectors(self, interaction) -> Tensor:
         """(B, D): the user after the last event of each history, which has one at least."""
         item_BL, length_B = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
         row_B = torch.arange(len(item_BL), device=item_BL.device)
-        return self.users_at(interaction, row_B * item_BL.shape[1] + length_B - 1)
+        return self.scored_users(self.users_at(interaction, row_B * item_BL.shape[1] + length_B - 1))
 
     def calculate_loss(self, interaction) -> Tensor:
         """Mean soft-label loss over the batch's positions whose `target_id_list` begins with an item."""
         at = interaction.interaction.get("loss_position")
         position_P, target_PK = loss_targets(interaction["target_id_list"], at)
         user_PD, item_VD = self.users_and_items(interaction, position_P)
+        user_PD, item_VD = self.scored_users(user_PD), self.scored_items(item_VD)
         earlier = self._items_up_to(interaction, position_P)
         return soft_label_loss(user_PD, item_VD, target_PK, self.soft_label_decay, self.repeat_bias, earlier)
-
-    def users_and_items(self, interaction, position_P: Tensor) -> tuple[Tensor, Tensor]:
-        """(P, D) and (V, D) of a training step; overridden where both are made of the same."""
-        return self.users_at(interaction, position_P), self.item_table()
 
     def _items_up_to(self, interaction, position_P: Tensor) -> EarlierItems | None:
         if self.repeat_bias is None:
