@@ -10,7 +10,7 @@ import pandas as pd
 
 from sear.data.atomic_table import read_atomic, read_header
 from sear.errors import InputError
-from sear.files import PROJECT_ROOT
+from sear.files import BUNDLED, PROJECT_ROOT
 
 OPENING = "Here is what is known about this item: "
 MISSING = "N/A"
@@ -164,5 +164,6 @@ class DatasetText:
                 self.text_directory,
                 self.dataset_name,
                 device=str(self.config["device"]),
+                ready_in=BUNDLED / "dataset" / self.dataset_name,
             )
         return self._embedding

@@ -21,6 +21,7 @@ class CountingModel(SequentialRecommender):
     """Scores from counts, which are buffers: a checkpoint holds them."""
 
     input_type = InputType.POINTWISE
+    train_rows = "windows"  # it reads no rows, and these are the fewest
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

@@ -8,6 +8,7 @@ import shlex
 from recbole.config import Config
 
 from sear.errors import InputError
+from sear.files import COMMAND
 from sear.runs.find import NOT_OF_THE_RESULT
 from sear.settings.recbole_config import effective_settings, usual_settings
 from sear.settings.rules import dump_value
@@ -28,4 +29,4 @@ def command_of(config: Config) -> str | None:
     told = {"dataset": dataset, "model": model} | ablation | {"seed": settings["seed"]}
     left_out = {"dataset", "model", "model_name", "seed"} | NOT_OF_THE_RESULT
     told |= {key: settings[key] for key in sorted(set(settings) - left_out) if settings[key] != usual.get(key)}
-    return shlex.join(["python", "custom_trainer.py", *(f"--{key}={dump_value(value)}" for key, value in told.items())])
+    return shlex.join([*COMMAND, *(f"--{key}={dump_value(value)}" for key, value in told.items())])

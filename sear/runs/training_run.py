@@ -1,6 +1,7 @@
 """One run from its settings to the figures in its folder. The only room that knows every other one."""
 
 import logging
+import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from sear.data.item_texts import item_titles
 from sear.errors import HeldError
 from sear.evaluation.examples import run_examples
 from sear.evaluation.metrics import case_figures, case_rows, tables
-from sear.files import PROJECT_ROOT, shown
+from sear.files import COMMAND, PROJECT_ROOT, shown
 from sear.model.counting import CountingModel
 from sear.runs.command import command_of
 from sear.runs.folder import (
@@ -57,6 +58,8 @@ class TrainingRun:
     def train(self, log: RunLog) -> dict[str, Any]:
         self.environment = environment(self.config["device"])  # now: the commit may be another when the run ends
         config, kept = self.config, self.folder is not None
+        for line in self._places():
+            logger.info(line)
         if not kept:
             root = PROJECT_ROOT / config["results_path"]
             if (root / "summary.csv").exists():
@@ -79,11 +82,20 @@ class TrainingRun:
         except KeyboardInterrupt:
             if kept:
                 folder = shlex.quote(shown(self.folder))
-                logger.warning(f"stopped; go on with: python custom_trainer.py --resume={folder}")
+                logger.warning(f"stopped; go on with: {shlex.join(COMMAND)} --resume={folder}")
             raise
         finally:
             if not kept:
                 discard_run_folder(self.folder, there)
+
+    def _places(self) -> list[str]:
+        """Where the run reads, writes and computes, in full: these follow from the settings and the working folder."""
+        results = self.folder or PROJECT_ROOT / self.config["results_path"]
+        return [
+            f"data folder: {os.path.abspath(self.config['data_path'])}",
+            f"results folder: {os.path.abspath(results)}",
+            f"device: {self.environment['device']}",
+        ]
 
     def _train_in_folder(self) -> dict[str, Any]:
         for left in self.folder.glob(".*.tmp"):  # half-written when the run was killed

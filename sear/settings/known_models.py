@@ -55,6 +55,7 @@ def recbole_root() -> Path:
 
 
 STREAMS = ("semantic", "collaborative", "rating")
+TIED_STREAMS = STREAMS[:2]  # those that have a vector per item
 SETTINGS = {  # part -> the settings without it
     "aggregation": {"aggregation": False},
     "text_init": {"text_init": False},
