@@ -1,4 +1,9 @@
-"""Files: where the project lies, and writing aside so that a file that is there is whole."""
+"""Files: where the project's lie, and writing aside so that a file that is there is whole.
+
+Used from a checkout (also one installed with `pip install -e`), data, results and relative paths count from the
+checkout, wherever one stands. Used as an installed package, they count from the working directory, and the package
+brings config/ and the text embeddings of ml-100k along.
+"""
 
 import csv
 import io
@@ -10,7 +15,19 @@ from typing import Any
 
 import sear
 
-PROJECT_ROOT = Path(sear.__file__).resolve().parent.parent
+_PACKAGE = Path(sear.__file__).resolve().parent
+
+
+def find_checkout(package: Path) -> Path | None:
+    """The checkout that the package lies in; None for an installed one."""
+    root = package.parent
+    return root if (root / "custom_trainer.py").is_file() and (root / "config").is_dir() else None
+
+
+CHECKOUT = find_checkout(_PACKAGE)
+PROJECT_ROOT = CHECKOUT or Path.cwd()  # data, results and relative paths count from here
+BUNDLED = CHECKOUT or _PACKAGE / "bundled"  # where config/ and ready text embeddings lie
+COMMAND = ("python", "custom_trainer.py") if CHECKOUT else ("sear", "train")
 
 
 @contextmanager
@@ -41,6 +58,11 @@ def write_text(path: Path, text: str) -> None:
     """Written aside and renamed."""
     with write_aside(path) as aside:
         aside.write_text(text, encoding="utf-8", newline="\n")
+
+
+def from_here(path: Path | str) -> str:
+    """A path that counts from the working directory, as one that counts from PROJECT_ROOT or is absolute."""
+    return shown(os.path.abspath(Path(path).expanduser()))
 
 
 def shown(path: Path | str) -> str:

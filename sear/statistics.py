@@ -139,9 +139,9 @@ def _missing_text(tokens: np.ndarray, texts: pd.DataFrame | None, why_none: str)
     return shares | {"items without any text": f"{missing.all(axis=1).mean():.2%}"}
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = "python -m sear.statistics") -> int:
     """Print the table; 0 when done, 2 when the user has something to mend."""
-    parser = argparse.ArgumentParser(prog="python -m sear.statistics", description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("name", metavar="NAME", help="a data set of config/data")
     parser.add_argument(
         "--data_path",

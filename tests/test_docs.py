@@ -8,9 +8,10 @@ from pkgutil import resolve_name
 
 import pytest
 import yaml
-from sear.atomic_files.catalogue import DATA_SETS
 
-from tests.doc_pages import PAGES, ROOT, blocks, inline_code, is_shell, page_name, page_text
+from sear.settings.published import DATA_SETS
+from tests.helpers.doc_pages import PAGES, ROOT, blocks, inline_code, is_shell, page_name, page_text
+from tests.test_import_order import ORDER
 
 README = page_text(ROOT / "README.md")
 TOY = {
@@ -70,13 +71,20 @@ def test_the_architecture_names_every_module_in_its_folder():
         assert set(re.findall(r"^\| `(\w+\.py)` \|", section, re.M)) == modules, name
 
 
+def test_the_order_of_imports_is_the_one_that_is_tested():
+    (shown,) = (block.text for block in blocks("") if block.text.startswith("errors\n"))
+    there = {path.stem for path in (ROOT / "sear").iterdir()}
+    made = [[name for name in names if name in there] for names in ORDER]
+    assert [line.split(", ") for line in shown.splitlines()] == [names for names in made if names]
+
+
 def test_every_file_and_object_that_prose_names_is_there():
     for page, code in inline_code():
         path = re.fullmatch(r"(?:sear|tests|config|docs|benchmarks|dataset|\.github|\.ci)/[\w./*-]+", code)
         made_up = re.search(r"NAME|DATASET|MODEL", code) or any(name in code for name in MADE_BY_THE_READER)
         if path and not made_up:
             assert list(ROOT.glob(code.rstrip("/"))), f"{page}: {code}"
-        if dotted := re.match(r"(sear(?:\.[A-Za-z_]+)+)(?:\(|$)", code):
+        if dotted := re.match(r"(sear(?:\.(?!py$)[A-Za-z_]+)+)(?:\(|$)", code):
             resolve_name(dotted[1])
 
 

@@ -7,17 +7,16 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from sear.experiment import grid_cells
-from sear.request import FLAGS, LISTS, PLACE, RUNS, is_sear, parse
-from sear.setting_checks import check_settings
 
-from sear import settings
 from sear.atomic_files.__main__ import parser as converter_parser
+from sear.cli.arguments import FLAGS, LISTS, PLACE, RUNS, is_sear, parse
 from sear.errors import InputError
 from sear.report import __main__ as report
-from sear.settings import find_data, gather_settings, own_files, rules_of
-from tests.config_folder import copy_config
-from tests.doc_pages import PAGES, ROOT, blocks, inline_code, page_text, shell_commands
+from sear.runs.grid import grid_cells
+from sear.settings.checks import check_settings
+from sear.settings.gather import find_data, find_model, gather_settings, own_files, rules_of
+from tests.helpers.config_folder import copy_config
+from tests.helpers.doc_pages import PAGES, ROOT, blocks, inline_code, page_text, shell_commands
 
 README = page_text(ROOT / "README.md")
 SETUP = r"python3 -m venv \.venv"
@@ -28,7 +27,9 @@ PACKAGES = {"recbole==1.2.1", "wandb", "pyarrow"}  # that a page may install by 
 def readers_files(tmp_path, monkeypatch):
     """A config folder that also has what the pages tell the reader to write, and a run folder; {word: path}."""
     config = copy_config(tmp_path, monkeypatch)
-    (config / "data" / "mydata.yaml").write_text("load_col: {inter: [user_id, item_id, timestamp], item: [item_id]}\n")
+    (config / "data" / "mydata.yaml").write_text(
+        "load_col: {inter: [user_id, item_id, timestamp], item: [item_id, title]}"
+    )
     (small,) = (block.text for block in blocks("yaml") if "model: SEAR\n" in block.text)
     (config / "model" / "SEAR-small.yaml").write_text(small)
     (tmp_path / "my.yaml").write_text("learning_rate: 0.002\n")
@@ -148,7 +149,7 @@ def options_of(text):
 def test_every_option_in_prose_exists(readers_files):
     known = {*LISTS, *RUNS, *FLAGS, "no-deps"}
     for model in own_files("model"):
-        known |= set(rules_of(settings.find_model(model), model))
+        known |= set(rules_of(find_model(model), model))
     for path in ("sear/report/__main__.py", "sear/atomic_files/__main__.py", "benchmarks/run.py"):
         known |= options_of(page_text(ROOT / path))
     for page, code in inline_code():

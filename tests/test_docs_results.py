@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sear.report import figures, make_report
-from tests.doc_pages import PAGES, ROOT, page_name, page_text
+from tests.helpers.doc_pages import PAGES, ROOT, page_name, page_text
 
 RESULTS = ROOT / "docs" / "results"
 REPORT_NAMES = {"seen-filtered": "history-masked"}  # what the pages call a table -> what the report's file is called

@@ -12,14 +12,14 @@ from sear.errors import InputError
 from sear.settings.published import DATA_SETS
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(prog: str = "python -m sear.atomic_files") -> argparse.ArgumentParser:
     """The options, with their help."""
     names = ", ".join(data_set.name for data_set in DATA_SETS)
     made = argparse.ArgumentParser(
-        prog="python -m sear.atomic_files",
+        prog=prog,
         description="Convert a raw dump to RecBole's atomic files (.inter, .item) and compare it with the published "
         "statistics. Every event is written; 5-core is applied when training.",
-        epilog="Your own data: python -m sear.atomic_files mydata RAW_DIR --format=csv --user=USER --item=ITEM "
+        epilog=f"Your own data: {prog} mydata RAW_DIR --format=csv --user=USER --item=ITEM "
         "--time=TIME --rating=RATING --text=title,brand",
     )
     made.add_argument("name", metavar="NAME", help=f"{names}, an Amazon category, or a name of your own")
@@ -59,9 +59,9 @@ def _range(text: str) -> tuple[float, float]:
     return low, high
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = "python -m sear.atomic_files") -> int:
     """Convert, report; 0 when done, 2 when the user has something to mend."""
-    asked = parser().parse_args(arguments)
+    asked = parser(prog).parse_args(arguments)
     text = tuple(name.strip() for name in asked.text.split(",") if name.strip())
     options = Options(
         asked.out,

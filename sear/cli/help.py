@@ -4,18 +4,19 @@ import shutil
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from sear.files import shown
+from sear.files import COMMAND, shown
 from sear.settings.gather import find_model, own_files, rules_of
 from sear.settings.known_models import OWN_MODELS, PARTS, recbole_models, recbole_root
 from sear.settings.rules import Rule, dump_value, read_rules
 
-USAGE = """\
+PROGRAM = " ".join(COMMAND)
+USAGE = f"""\
 SEAR: sequential recommendation from collaborative, semantic and rating information.
 
-python custom_trainer.py                          trains, tests and reports SEAR on ml-100k
-python custom_trainer.py --key=value [...]        the same with other settings
-python custom_trainer.py --resume=RUN_FOLDER      goes on with a run that was stopped
-python custom_trainer.py --evaluate=RUN_FOLDER    tests a run's best checkpoint again
+{PROGRAM:<48}  trains, tests and reports SEAR on ml-100k
+{PROGRAM + " --key=value [...]":<48}  the same with other settings
+{PROGRAM + " --resume=RUN_FOLDER":<48}  goes on with a run that was stopped
+{PROGRAM + " --evaluate=RUN_FOLDER":<48}  tests a run's best checkpoint again
 
 A run leaves its folder in results/DATASET/MODEL/. Several data sets, models, seeds or ablations make a grid: each run
 in turn, an unfinished one resumed, a finished one left as it is (delete the folder to run it again), then a report.

@@ -11,7 +11,7 @@ from functools import cache
 
 from sear.cli.arguments import PLACE, Request, is_sear, parse
 from sear.errors import InputError
-from sear.files import shown
+from sear.files import COMMAND, shown
 from sear.runs.grid import Cell, GridOutcome, grid_cells, run_grid
 from sear.settings.checks import check_settings
 from sear.settings.gather import Settings, gather_settings
@@ -114,7 +114,7 @@ def _report(request: Request, outcome: GridOutcome) -> int:
     """One page on all finished cells; 1 where there is none to be made."""
     from sear.report import make_report
 
-    command = shlex.join(["python", "custom_trainer.py", *request.words])
+    command = shlex.join([*COMMAND, *request.words])
     try:
         _say(f"report: {shown(make_report(outcome.finished.values(), command=command))}")
     except InputError as error:

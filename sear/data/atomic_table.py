@@ -10,6 +10,7 @@ import mmap
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,9 @@ import pandas as pd
 from sear.errors import InputError
 
 FIELD_TYPES = ("token", "token_seq", "float", "float_seq")
+# for read_csv: the default parser may miss the last digit of a time; that of pandas 3.1 is exact, and knows no other
+_PANDAS = tuple(int(part) for part in pd.__version__.split(".")[:2])
+EXACT_FLOATS: dict[str, Any] = {"float_precision": "round_trip"} if _PANDAS < (3, 1) else {}
 
 
 def read_header(path: Path | str) -> dict[str, str]:
@@ -128,9 +132,9 @@ def _parse(source: Path | bytes, types: dict[str, str], dtypes: dict) -> pd.Data
         na_values={name: ["", "\r"] for name, kind in dtypes.items() if kind is np.float64},
         skip_blank_lines=False,
         encoding="utf-8",
-        float_precision="round_trip",  # the default parser may miss the last digit of a time
         low_memory=False,  # in one piece, so that a type holds for the whole column
         lineterminator="\n",  # a stray carriage return inside a text is no line end, in no file
+        **EXACT_FLOATS,
     )[list(dtypes)]
     if last in dtypes and dtypes[last] is not np.float64:
         if table[last].str.endswith("\r").any():

@@ -11,7 +11,7 @@ import pandas as pd
 
 from sear.data.atomic_table import read_atomic, read_header
 from sear.errors import InputError
-from sear.files import PROJECT_ROOT
+from sear.files import BUNDLED, PROJECT_ROOT
 
 OPENING = "Here is what is known about this item: "
 MISSING = "N/A"
@@ -170,7 +170,9 @@ class ItemTexts:
         """float32 (V, E): the frozen vectors of the items' sentences, from the cache where there is one."""
         from sear.data.text_cache import sentence_vectors
 
-        return sentence_vectors(self.sentences, self.encoder, self.cache_folder, self.path.stem, device=self.device)
+        ready = BUNDLED / "dataset" / self.path.stem
+        name, folder = self.path.stem, self.cache_folder
+        return sentence_vectors(self.sentences, self.encoder, folder, name, device=self.device, ready_in=ready)
 
     @property
     def cache_folder(self) -> Path:

@@ -36,6 +36,7 @@ def sentence_vectors(
     dataset_name: str,
     batch_tokens: int | None = None,
     device: str | None = None,
+    ready_in: Path | None = None,
 ) -> np.ndarray:
     """float32 (V, E): the sentences' vectors, in their order, from the cache where there is one.
 
@@ -44,15 +45,17 @@ def sentence_vectors(
         cache_directory: where `<dataset_name>-<hash>.safetensors` is looked for and written.
         batch_tokens: tokens encoded at a time, padding included; None: what suits the device.
         device: the encoder's; None leaves the choice to sentence-transformers.
+        ready_in: a second folder to look in, which is not written to.
 
     Raises:
         InputError: a cache file is damaged or not ours, or there is neither a cache nor an encoder.
     """
     keys = [_sentence_key(sentence) for sentence in sentences]
     encoder = find_encoder(str(model_path))
-    vectors = _from_caches(keys, encoder, Path(cache_directory), dataset_name)
-    if vectors is not None:
-        return vectors
+    for folder in dict.fromkeys((Path(cache_directory), ready_in or Path(cache_directory))):
+        vectors = _from_caches(keys, encoder, folder, dataset_name)
+        if vectors is not None:
+            return vectors
     if not (encoder.filled or encoder.hub_name):
         raise InputError(_missing(encoder, Path(cache_directory), len(set(keys))))
     encoder = download(encoder)

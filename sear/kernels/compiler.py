@@ -5,6 +5,7 @@ Imported only when a kernel is first needed, because importing numba takes a sec
 
 import ctypes
 import hashlib
+import logging
 import math
 import os
 import tempfile
@@ -21,8 +22,23 @@ import torch
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.event import Event, Listener, register
 from numba.extending import intrinsic
 from numpy.polynomial import Chebyshev, Polynomial
+
+
+class _CompilingNotice(Listener):
+    """Says once per process that kernels are being compiled; what is read from the cache is not compiled."""
+
+    told = False
+
+    def on_start(self, event: Event) -> None:
+        if not self.told and event.data["dispatcher"].py_func.__module__.startswith("sear."):
+            self.told = True
+            logger.info("compiling kernels for this CPU: once per machine and version, up to a minute")
+
+    def on_end(self, event: Event) -> None:
+        """numba asks for this method too; the end of a compilation is not news."""
 
 
 def _cache_folder() -> Path:
@@ -60,6 +76,8 @@ def compiled(function: Callable | None = None, *, reorder_sums: bool = False) ->
 
 
 CACHE_FOLDER = _cache_folder()
+logger = logging.getLogger("sear")
+register("numba:compile", _CompilingNotice())
 _parallel_body = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 

@@ -20,6 +20,8 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from sear.kernels.triton_tiles import FUSED, load_tile, rows_of, sigmoid, store_tile
+
 
 class Tiling(NamedTuple):
     """How a kernel cuts its work.
@@ -48,24 +50,6 @@ def _softplus(x):
     q = s * s
     series = 1.0 + q * (1 / 3 + q * (1 / 5 + q * (1 / 7 + q * (1 / 9 + q * (1 / 11 + q * (1 / 13 + q * (1 / 15)))))))
     return tl.maximum(x, 0.0) + 2.0 * s * series
-
-
-@triton.jit
-def _sigmoid(x):
-    return 1.0 / (1.0 + tl.exp(-x))
-
-
-@triton.jit
-def _load_tile(pointer, stride, step_T, column, length, width):
-    """float32 (T, columns); 0 outside."""
-    inside = (step_T < length)[:, None] & (column < width)[None, :]
-    return tl.load(pointer + step_T[:, None] * stride + column[None, :], mask=inside, other=0.0).to(tl.float32)
-
-
-@triton.jit
-def _store_tile(pointer, stride, step_T, column, length, width, tile):
-    inside = (step_T < length)[:, None] & (column < width)[None, :]
-    tl.store(pointer + step_T[:, None] * stride + column[None, :], tile.to(pointer.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -122,23 +106,23 @@ def _forward_kernel(
     kept += row * (tl.cdiv(length, S * T) - 1) * channels * states
     h_KDJ = tl.zeros((K, BLOCK, J), dtype=tl.float32)
     next_u, next_delta = (
-        _load_tile(u, u_step, step, d, length, channels),
-        _load_tile(delta, delta_step, step, d, length, channels),
+        load_tile(u, u_step, step, d, length, channels),
+        load_tile(delta, delta_step, step, d, length, channels),
     )
-    next_z = _load_tile(z, z_step, step, d, length, channels)
-    next_B, next_C = _load_tile(B, B_step, step, n, length, states), _load_tile(C, C_step, step, n, length, states)
+    next_z = load_tile(z, z_step, step, d, length, channels)
+    next_B, next_C = load_tile(B, B_step, step, n, length, states), load_tile(C, C_step, step, n, length, states)
     for start in range(0, length, T):
         u_TD, raw_TD, z_TD = next_u, next_delta + bias_D[None, :], next_z
         B_TKJ, C_TKJ = _spread(next_B, T, K, J), _spread(next_C, T, K, J)
         t = start + step
         next_u, next_delta = (
-            _load_tile(u, u_step, t + T, d, length, channels),
-            _load_tile(delta, delta_step, t + T, d, length, channels),
+            load_tile(u, u_step, t + T, d, length, channels),
+            load_tile(delta, delta_step, t + T, d, length, channels),
         )
-        next_z = _load_tile(z, z_step, t + T, d, length, channels)
+        next_z = load_tile(z, z_step, t + T, d, length, channels)
         next_B, next_C = (
-            _load_tile(B, B_step, t + T, n, length, states),
-            _load_tile(C, C_step, t + T, n, length, states),
+            load_tile(B, B_step, t + T, n, length, states),
+            load_tile(C, C_step, t + T, n, length, states),
         )
         if KEEP:
             if (start % (S * T) == 0) & (start > 0):
@@ -151,7 +135,7 @@ def _forward_kernel(
             h_KDJ = _pick(e_TKDJ, step, k) * h_KDJ + _pick(x_TKDJ, step, k)
             h_TKDJ = _put(h_TKDJ, step, k, h_KDJ)
         y_TD = _sum_states(h_TKDJ * C_TKJ[:, :, None, :]) + skip_D[None, :] * u_TD
-        _store_tile(y, channels, t, d, length, channels, y_TD * z_TD * _sigmoid(z_TD))
+        store_tile(y, channels, t, d, length, channels, y_TD * z_TD * sigmoid(z_TD))
 
 
 @triton.jit(do_not_specialize=["B_row", "C_row", "length"])
@@ -190,9 +174,9 @@ def _backward_kernel(
         for s in range(S - 1):
             h_SKDJ = _put(h_SKDJ, tile, s, h_KDJ)
             t = (chunk * S + s) * T + step
-            dl_TD = _softplus(_load_tile(delta, delta_step, t, d, length, channels) + bias_D[None, :])
-            x_TD = dl_TD * _load_tile(u, u_step, t, d, length, channels)
-            B_TKJ = _spread(_load_tile(B, B_step, t, n, length, states), T, K, J)
+            dl_TD = _softplus(load_tile(delta, delta_step, t, d, length, channels) + bias_D[None, :])
+            x_TD = dl_TD * load_tile(u, u_step, t, d, length, channels)
+            B_TKJ = _spread(load_tile(B, B_step, t, n, length, states), T, K, J)
             e_TKDJ = tl.exp2(dl_TD[:, None, :, None] * a_KDJ[None, :, :, :])
             x_TKDJ = x_TD[:, None, :, None] * B_TKJ[:, :, None, :]
             for k in tl.static_range(T):
@@ -201,13 +185,13 @@ def _backward_kernel(
         for s_back in range(S):
             s = S - 1 - s_back
             t = (chunk * S + s) * T + step
-            u_TD = _load_tile(u, u_step, t, d, length, channels)
-            raw_TD = _load_tile(delta, delta_step, t, d, length, channels) + bias_D[None, :]
-            z_TD, dy_TD = _load_tile(z, z_step, t, d, length, channels), _load_tile(dy, dy_step, t, d, length, channels)
-            B_TKJ = _spread(_load_tile(B, B_step, t, n, length, states), T, K, J)
-            C_TKJ = _spread(_load_tile(C, C_step, t, n, length, states), T, K, J)
+            u_TD = load_tile(u, u_step, t, d, length, channels)
+            raw_TD = load_tile(delta, delta_step, t, d, length, channels) + bias_D[None, :]
+            z_TD, dy_TD = load_tile(z, z_step, t, d, length, channels), load_tile(dy, dy_step, t, d, length, channels)
+            B_TKJ = _spread(load_tile(B, B_step, t, n, length, states), T, K, J)
+            C_TKJ = _spread(load_tile(C, C_step, t, n, length, states), T, K, J)
             dl_TD = tl.where((t < length)[:, None], _softplus(raw_TD), 0.0)
-            gate_TD = _sigmoid(z_TD)
+            gate_TD = sigmoid(z_TD)
             q_TD = dy_TD * z_TD * gate_TD
             e_TKDJ = tl.exp2(dl_TD[:, None, :, None] * a_KDJ[None, :, :, :])
             x_TKDJ = (dl_TD * u_TD)[:, None, :, None] * B_TKJ[:, :, None, :]
@@ -230,14 +214,14 @@ def _backward_kernel(
             along_B_TD = _sum_states(g_TKDJ * B_TKJ[:, :, None, :])
             along_A_TD = _sum_states(w_TKDJ * a_KDJ[None, :, :, :]) * 0.6931471805599453
             dB_TKJ = tl.sum(g_TKDJ * (dl_TD * u_TD)[:, None, :, None], axis=2)
-            draw_TD = (along_A_TD + along_B_TD * u_TD) * _sigmoid(raw_TD)
+            draw_TD = (along_A_TD + along_B_TD * u_TD) * sigmoid(raw_TD)
             draw_TD = tl.where((t < length)[:, None], draw_TD, 0.0)
             dbias_D += tl.sum(draw_TD, axis=0)
             dD_D += tl.sum(q_TD * u_TD, axis=0)
-            _store_tile(du, channels, t, d, length, channels, along_B_TD * dl_TD + q_TD * skip_D[None, :])
-            _store_tile(ddelta, channels, t, d, length, channels, draw_TD)
+            store_tile(du, channels, t, d, length, channels, along_B_TD * dl_TD + q_TD * skip_D[None, :])
+            store_tile(ddelta, channels, t, d, length, channels, draw_TD)
             dz_TD = dy_TD * y_TD * gate_TD * (1.0 + z_TD * (1.0 - gate_TD))
-            _store_tile(dz, channels, t, d, length, channels, dz_TD)
+            store_tile(dz, channels, t, d, length, channels, dz_TD)
             _store_states(dBC, 2 * states, t, n_KJ, length, states, dB_TKJ)
             _store_states(dBC + states, 2 * states, t, n_KJ, length, states, dC_TKJ)
     sums += row * channels * (states + 2)
@@ -276,7 +260,7 @@ class _Scan(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, dy):
         *tensors, kept = ctx.saved_tensors
-        call, dy_rows = _Call(*tensors), _rows(dy)
+        call, dy_rows = _Call(*tensors), rows_of(dy)
         du, ddelta, dz = (torch.empty(dy.shape, dtype=tensors[i].dtype, device=dy.device) for i in (0, 1, 6))
         programs, options = call.launch(BACKWARD)
         rows, channels, states = call.rows, call.channels, call.states
@@ -300,7 +284,7 @@ class _Call:
     """What both kernels need to know of a call."""
 
     def __init__(self, u, delta, A, B, C, D, z, bias):
-        moving = [_rows(tensor) for tensor in (u, delta, B, C, z)]
+        moving = [rows_of(tensor) for tensor in (u, delta, B, C, z)]
         fixed = [tensor.float().contiguous() for tensor in (A, D, bias)]
         (u_rows, delta_rows, B_rows, C_rows, z_rows), (self.A, D, bias) = moving, fixed
         self.tensors = (u_rows, delta_rows, self.A, B_rows, C_rows, D, z_rows, bias)
@@ -317,10 +301,4 @@ class _Call:
         warps = min(16, max(1, channels * N // (32 * tiling.pairs)))
         J = min(tiling.lanes, N)
         sizes = {"T": tiling.steps, "S": KEPT // tiling.steps, "BLOCK": channels, "K": N // J, "J": J}
-        return self.rows * triton.cdiv(self.channels, channels), sizes | {"num_warps": warps}
-
-
-def _rows(tensor: Tensor) -> Tensor:
-    """(rows, L, width), neighbours in the last dimension side by side in memory: a view where that can be."""
-    tensor = tensor.flatten(0, -3)
-    return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
+        return self.rows * triton.cdiv(self.channels, channels), sizes | {"num_warps": warps} | FUSED

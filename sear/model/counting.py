@@ -1,4 +1,4 @@
-"""Peers that count instead of learning: Pop and ItemKNN, fitted on all training events and scored like every model.
+"""Baselines that count instead of learning: Pop and ItemKNN, fitted on all training events and scored like every model.
 
 RecBole's own classes count the targets of training rows, or know users only by their training events. These count every
 training event once and score the history of the case at hand. B batch, V items incl. padding id 0, N neighbours.
@@ -13,11 +13,14 @@ from recbole.utils import InputType
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
+from sear.model.transitions import history_matrix
+
 
 class CountingModel(SequentialRecommender):
     """Scores from counts, which are buffers: a checkpoint holds them."""
 
     input_type = InputType.POINTWISE
+    train_rows = "windows"  # it reads no rows, and these are the fewest
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -57,19 +60,28 @@ class Pop(CountingModel):
         return self.count_V.expand(len(item_BL), -1)
 
 
+def training_events(dataset) -> tuple[np.ndarray, np.ndarray]:
+    """int64 (events,) each: items and users of the training events, user after user in time order."""
+    events = dataset.events
+    return events.item[events.training], events.user[events.training]
+
+
 def training_matrix(dataset) -> csr_matrix:
     """float32 (users, items): how often each user met each item in training; row and column 0 are padding."""
-    events = dataset.events
-    user, item = events.user[events.training], events.item[events.training]
+    item, user = training_events(dataset)
     return csr_matrix((np.ones(len(user), np.float32), (user, item)), (dataset.user_num, dataset.item_num))
 
 
 class ItemKNN(CountingModel):
-    """Every item by its cosine similarity to the history's items, of which only its nearest k count (RecBole's own)."""
+    """Every item by its cosine similarity to the history's items, of which only its nearest k count (RecBole's own).
+
+    With a half-life the last events of the history count most.
+    """
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.k, self.shrink = min(config["k"], self.n_items), config["shrink"]
+        self.half_life = config["recency_half_life"]
         self.register_buffer("neighbour_VN", torch.zeros(self.n_items, self.k, dtype=torch.int32))
         self.register_buffer("similarity_VN", torch.zeros(self.n_items, self.k))
         self._weights = None
@@ -96,8 +108,5 @@ class ItemKNN(CountingModel):
             similarity, neighbour = self.similarity_VN.cpu().numpy(), self.neighbour_VN.cpu().numpy()
             item, place = np.nonzero(similarity)
             self._weights = csr_matrix((similarity[item, place], (neighbour[item, place], item)), shape)
-        items = item_BL.cpu().numpy()
-        row, place = np.nonzero(items)
-        ones = np.ones(len(row), np.float32)
-        met = csr_matrix((ones, (row, items[row, place])), (len(items), self.n_items))
+        met = history_matrix(item_BL, self.n_items, self.half_life)
         return torch.from_numpy((met @ self._weights).toarray()).to(item_BL.device)

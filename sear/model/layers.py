@@ -4,11 +4,13 @@ B batch, L history length, M hidden size, S streams, T = B·L tokens. Module nam
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sear.model.mamba import Mamba
+from sear.ops.mamba_kernel import require_kernel
 from sear.ops.sublayers import dropout_add_layer_norm, feed_forward, stream_attention
 
 
@@ -90,12 +92,19 @@ def fuse_streams(fusions: Sequence[StreamFusion], streams: Sequence[Tensor]) -> 
     ]
 
 
+def mamba_options(config) -> dict[str, Any]:
+    """Sizes and kernel of MambaLayer from a model's config. Raises InputError where mamba_kernel cannot run."""
+    kernel = config["mamba_kernel"] or "auto"
+    require_kernel(kernel, config["device"], config["d_conv"])
+    return {key: config[key] for key in ("d_state", "d_conv", "expand")} | {"kernel": kernel}
+
+
 class MambaLayer(nn.Module):
     """Mamba along time and a feed-forward, each with its residual, dropout and LayerNorm: (B, L, M) -> (B, L, M)."""
 
-    def __init__(self, hidden_size: int, d_state: int, d_conv: int, expand: int, dropout: float):
+    def __init__(self, hidden_size: int, d_state: int, d_conv: int, expand: int, dropout: float, kernel: str = "auto"):
         super().__init__()
-        self.mamba = Mamba(hidden_size, d_state, d_conv, expand)
+        self.mamba = Mamba(hidden_size, d_state, d_conv, expand, kernel)
         self.LayerNorm1 = nn.LayerNorm(hidden_size, eps=1e-12)
         self.ffn = FeedForward(hidden_size, dropout)
         self.LayerNorm2 = nn.LayerNorm(hidden_size, eps=1e-12)

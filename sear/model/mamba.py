@@ -4,8 +4,6 @@ B batch, L length, M model width, D = expand * M channels, N states per channel,
 """
 
 import math
-from functools import cache
-from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +19,10 @@ class Mamba(nn.Module):
     Names, shapes and starting values of the parameters are mamba_ssm.Mamba's, so weights move between the two.
     """
 
-    def __init__(self, d_model: int, d_state: int = 16, d_conv: int = 4, expand: int = 2):
+    def __init__(self, d_model: int, d_state: int = 16, d_conv: int = 4, expand: int = 2, kernel: str = "auto"):
+        """kernel: auto, triton, mamba_ssm or plain (sear/ops/mamba_kernel.py)."""
         super().__init__()
+        self.kernel = kernel
         d_inner = expand * d_model
         dt_rank = math.ceil(d_model / 16)
         self.split_sizes = [dt_rank, d_state, d_state]
@@ -47,24 +47,17 @@ class Mamba(nn.Module):
     def forward(self, hidden_BLM: Tensor, wanted_P: Tensor | None = None) -> Tensor:
         """(B, L, M), or (P, M) at the tokens with the numbers wanted_P, counted over B·L."""
         A_DN = -torch.exp(self.A_log.float())  # in float32 even where the rest is float64 (mamba_ssm)
-        if self._has_cuda_kernel(hidden_BLM):
-            return _select(self._forward_cuda(hidden_BLM, A_DN), wanted_P)
+        if self.kernel == "mamba_ssm" and hidden_BLM.is_cuda and hidden_BLM.dtype != torch.float64:
+            return _select(self._forward_mamba_ssm(hidden_BLM, A_DN), wanted_P)
+        kernel = "auto" if self.kernel == "mamba_ssm" else self.kernel
         x_BLD, z_BLD = self.in_proj(hidden_BLM).chunk(2, dim=-1)
-        u_BLD = causal_conv(x_BLD, self.conv1d.weight.squeeze(1), self.conv1d.bias)
+        u_BLD = causal_conv(x_BLD, self.conv1d.weight.squeeze(1), self.conv1d.bias, kernel)
         delta_BLR, B_BLN, C_BLN = self.x_proj(u_BLD).split(self.split_sizes, dim=-1)
         delta_BLD = F.linear(delta_BLR, self.dt_proj.weight)  # its bias is added inside the scan
-        y_BLD = selective_scan(u_BLD, delta_BLD, A_DN, B_BLN, C_BLN, self.D, z_BLD, self.dt_proj.bias)
+        y_BLD = selective_scan(u_BLD, delta_BLD, A_DN, B_BLN, C_BLN, self.D, z_BLD, self.dt_proj.bias, kernel)
         return self.out_proj(_select(y_BLD, wanted_P))
 
-    def _has_cuda_kernel(self, hidden_BLM: Tensor) -> bool:
-        return (
-            hidden_BLM.is_cuda
-            and hidden_BLM.dtype != torch.float64  # mamba-ssm's kernel has no float64
-            and 2 <= self.conv1d.kernel_size[0] <= 4  # nor causal-conv1d's another width
-            and _fused_kernels_installed()
-        )
-
-    def _forward_cuda(self, hidden_BLM: Tensor, A_DN: Tensor) -> Tensor:
+    def _forward_mamba_ssm(self, hidden_BLM: Tensor, A_DN: Tensor) -> Tensor:
         from mamba_ssm.ops.selective_scan_interface import mamba_inner_fn
 
         return mamba_inner_fn(
@@ -80,11 +73,6 @@ class Mamba(nn.Module):
             delta_bias=self.dt_proj.bias.float(),
             delta_softplus=True,
         )
-
-
-@cache  # looking through the path for packages is slow, and a step asks once for each layer
-def _fused_kernels_installed() -> bool:
-    return find_spec("mamba_ssm") is not None and find_spec("causal_conv1d") is not None
 
 
 def _select(hidden_BLM: Tensor, wanted_P: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Mamba's depthwise causal convolution with its SiLU: a plain torch form and, on CPU, a compiled one.
+"""Mamba's depthwise causal convolution with its SiLU: a plain torch form, and kernels for CPU and CUDA.
 
 B batch, L length, D channels, K taps.
 """
@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from sear.ops.mamba_kernel import chosen_kernel
 from sear.ops.selective_scan import flat, with_strides
 
 
@@ -18,16 +19,21 @@ def causal_conv_reference(x_BLD: Tensor, weight_DK: Tensor, bias_D: Tensor) -> T
     return F.silu(convolved_BDL[..., :length].mT)
 
 
-def causal_conv(x_BLD: Tensor, weight_DK: Tensor, bias_D: Tensor) -> Tensor:
-    """(B, L, D), as causal_conv_reference; on CPU sums run in a fixed order, whatever the number of threads.
+def causal_conv(x_BLD: Tensor, weight_DK: Tensor, bias_D: Tensor, kernel: str = "auto") -> Tensor:
+    """(B, L, D), as causal_conv_reference; in kernels sums run in a fixed order, whatever the number of threads.
 
-    Computes in float32, or in float64 if x is that, and returns x's type.
+    Computes in float32, or in float64 if x is that, and returns x's type. kernel: auto, triton or plain
+    (mamba_kernel.py).
     """
-    dtype = torch.float64 if x_BLD.dtype == torch.float64 else torch.float32
-    tensors = [tensor.to(dtype) for tensor in (x_BLD, weight_DK, bias_D)]
+    chosen = chosen_kernel(kernel, x_BLD)
     with torch.autocast(x_BLD.device.type, enabled=False):
-        convolve = _CompiledConv.apply if x_BLD.device.type == "cpu" and x_BLD.numel() else causal_conv_reference
-        return convolve(*tensors).to(x_BLD.dtype)
+        if chosen == "triton":
+            from sear.kernels import triton_convolution
+
+            return triton_convolution.causal_conv(x_BLD, weight_DK, bias_D)
+        dtype = torch.float64 if x_BLD.dtype == torch.float64 else torch.float32
+        convolve = _CompiledConv.apply if chosen == "compiled" else causal_conv_reference
+        return convolve(*(tensor.to(dtype) for tensor in (x_BLD, weight_DK, bias_D))).to(x_BLD.dtype)
 
 
 class _CompiledConv(torch.autograd.Function):

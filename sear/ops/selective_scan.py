@@ -1,4 +1,4 @@
-"""The selective scan of Mamba (SEAR's method: Sequence encoder): a plain torch form and, on CPU, a compiled one.
+"""The selective scan of Mamba (SEAR's method: Sequence encoder): a plain torch form, and kernels for CPU and CUDA.
 
 B batch, L length, D channels, N states per channel. The meaning is that of mamba_ssm's selective_scan_fn with
 delta_softplus=True; the layout is channel-last.
@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from sear.ops.mamba_kernel import chosen_kernel
 
 
 def selective_scan_reference(
@@ -30,18 +32,23 @@ def selective_scan_reference(
 
 def selective_scan(
     u_BLD: Tensor, delta_BLD: Tensor, A_DN: Tensor, B_BLN: Tensor, C_BLN: Tensor, D_D: Tensor, z_BLD: Tensor,
-    bias_D: Tensor,
+    bias_D: Tensor, kernel: str = "auto",
 ) -> Tensor:  # fmt: skip
     """y (B, L, D), gated by silu(z); `delta` comes before bias and softplus.
 
-    Computes in float32, or in float64 if u is that, and returns u's type. On CPU neither the result nor the gradients
-    depend on the number of threads: sums run in a fixed order.
+    Computes in float32, or in float64 if u is that, and returns u's type. Neither the result nor the gradients of the
+    kernels depend on the number of threads: sums run in a fixed order. kernel: auto, triton or plain (mamba_kernel.py).
     """
-    dtype = torch.float64 if u_BLD.dtype == torch.float64 else torch.float32
-    tensors = [tensor.to(dtype) for tensor in (u_BLD, delta_BLD, A_DN, B_BLN, C_BLN, D_D, z_BLD, bias_D)]
+    tensors = (u_BLD, delta_BLD, A_DN, B_BLN, C_BLN, D_D, z_BLD, bias_D)
+    chosen = chosen_kernel(kernel, u_BLD)
     with torch.autocast(u_BLD.device.type, enabled=False):
-        scan = _CompiledScan.apply if u_BLD.device.type == "cpu" and u_BLD.numel() else selective_scan_reference
-        return scan(*tensors).to(u_BLD.dtype)
+        if chosen == "triton":
+            from sear.kernels import triton_scan
+
+            return triton_scan.selective_scan(*tensors)
+        dtype = torch.float64 if u_BLD.dtype == torch.float64 else torch.float32
+        scan = _CompiledScan.apply if chosen == "compiled" else selective_scan_reference
+        return scan(*(tensor.to(dtype) for tensor in tensors)).to(u_BLD.dtype)
 
 
 def flat(tensor: Tensor):

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from sear.files import COMMAND
 from sear.settings.rules import dump_value
 
 
@@ -18,4 +19,4 @@ def command_of(
         return None
     told: dict[str, Any] = {"dataset": dataset, "model": model} | ({"ablate": ablate} if ablate else {})
     told |= {"seed": seed} | dict(overrides)
-    return shlex.join(["python", "custom_trainer.py", *(f"--{key}={dump_value(value)}" for key, value in told.items())])
+    return shlex.join([*COMMAND, *(f"--{key}={dump_value(value)}" for key, value in told.items())])

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sear.data.atomic_table import EXACT_FLOATS
 from sear.errors import HeldError, InputError
 from sear.files import csv_text, write_aside, write_text
 from sear.runs.record import RunRecord, read_metrics
@@ -110,8 +111,8 @@ def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
             dtype=as_text,
             keep_default_na=False,
             na_values=dict.fromkeys(numbers, ["", "nan"]),
-            float_precision="round_trip",
             encoding="utf-8",
+            **EXACT_FLOATS,
         )
     except FileNotFoundError:
         raise InputError(f"{path} is missing - restore it, or run again") from None

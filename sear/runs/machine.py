@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from sear.files import PROJECT_ROOT
+from sear.files import CHECKOUT
 
 VERSIONS = (
     "numpy",
@@ -35,7 +35,7 @@ def environment(device: torch.device | str) -> dict[str, str | int | None]:
         "cpu": cpu_name(),
         "threads": torch.get_num_threads(),
         "device": f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type,
-        "commit": commit(PROJECT_ROOT),
+        "commit": commit(CHECKOUT),
     }
 
 
@@ -56,8 +56,10 @@ def cpu_name() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def commit(root: Path) -> str | None:
+def commit(root: Path | None) -> str | None:
     """The commit that `root` stands at, with "+changes" where tracked files differ from it; None outside git."""
+    if root is None:
+        return None
     top = _git(root, "rev-parse", "--show-toplevel")
     head = _git(root, "rev-parse", "HEAD")
     if not top or not head or Path(top).resolve() != root.resolve():  # installed inside somebody else's repository

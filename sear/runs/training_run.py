@@ -1,6 +1,7 @@
 """One run from its settings to the metrics in its folder; the one module that knows all the others."""
 
 import logging
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from sear.data.dataset import SEARDataset, data_hashes
 from sear.errors import HeldError
 from sear.evaluation.examples import run_examples
 from sear.evaluation.metrics import case_rows, metric_tables, metrics_of_cases
-from sear.files import PROJECT_ROOT, shown
+from sear.files import COMMAND, PROJECT_ROOT, shown
 from sear.model.counting import CountingModel
 from sear.runs.command import command_of
 from sear.runs.find import deciding_settings
@@ -119,6 +120,8 @@ class TrainingRun:
 
     def train(self, log: RunLog) -> dict[str, Any]:
         """From the last epoch that is kept in the folder, or from the first, to the end."""
+        for line in self._places():
+            logger.info(line)
         try:
             with held(self.folder):
                 if (self.folder / "metrics.json").exists():  # since it was looked for
@@ -134,8 +137,17 @@ class TrainingRun:
         except KeyboardInterrupt:
             if self.begun:
                 folder = shlex.quote(shown(self.folder))
-                logger.warning(f"stopped; go on with: python custom_trainer.py --resume={folder}")
+                logger.warning(f"stopped; go on with: {shlex.join(COMMAND)} --resume={folder}")
             raise
+
+    def _places(self) -> list[str]:
+        """Where the run reads, writes and computes, in full: these follow from the settings and the working folder."""
+        results = self.folder if self.begun else PROJECT_ROOT / self.config["results_path"]
+        return [
+            f"data folder: {os.path.abspath(self.config['data_path'])}",
+            f"results folder: {os.path.abspath(results)}",
+            f"device: {self.environment['device']}",
+        ]
 
     def _fit(self, prepared: Prepared) -> None:
         trainer = prepared.trainer

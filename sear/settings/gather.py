@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from sear.errors import InputError
-from sear.files import PROJECT_ROOT, shown
+from sear.files import BUNDLED, CHECKOUT, PROJECT_ROOT, from_here, shown
 from sear.settings.keys import KEYS, Role, with_role
 from sear.settings.known_models import OWN_MODELS, UNFED_MODELS, recbole_models, recbole_root, settings_without
 from sear.settings.rules import Rule, make_rule, read_rules, read_settings
 
-CONFIG_ROOT = PROJECT_ROOT / "config"
+CONFIG_ROOT = BUNDLED / "config"
 SEAR_KEYS = with_role(Role.SEAR)
 
 
@@ -87,16 +87,20 @@ def gather_settings(
     data_file, folder = find_data(dataset)
     class_name = find_model(model)
     settings = Settings(folder, class_name, model)
-    settings.put_file(CONFIG_ROOT / "model" / "SEAR.yaml", () if class_name == "SEAR" else SEAR_KEYS)
+    settings.put_file(sear_yaml(), () if class_name == "SEAR" else SEAR_KEYS)
     if class_name not in OWN_MODELS:
         settings.put({"train_rows": "prefixes"}, "RecBole's models")
     for name in dict.fromkeys((class_name, model)):
-        if name in own_files("model") and name != "SEAR":
-            settings.put_file(own_files("model")[name])
+        path = own_files("model").get(name)
+        if path and path != sear_yaml():
+            settings.put_file(path)
     settings.put_file(data_file)
     for path in config_files:
         settings.put_file(path)
-    settings.put(overrides or {}, overrides_from)
+    overrides = dict(overrides or {})
+    if isinstance(overrides.get("results_path"), (str, Path)):
+        overrides["results_path"] = from_here(overrides["results_path"])
+    settings.put(overrides, overrides_from)
     part = settings.get("ablate")
     if class_name == "SEAR" and isinstance(part, str):
         settings.put(settings_without(part, settings.get("streams")), f"ablate: {part}")
@@ -142,9 +146,17 @@ def _name_inside(path: Path, key: str) -> str:
     return name
 
 
+def sear_yaml() -> Path:
+    """The file that explains and sets every key; a SEAR.yaml of the user's own is laid over it."""
+    return CONFIG_ROOT / "model" / "SEAR.yaml"
+
+
 def own_files(kind: str) -> dict[str, Path]:
-    """Name -> YAML file in config/model or config/data."""
-    return {path.stem: path for path in sorted((CONFIG_ROOT / kind).glob("*.yaml"))}
+    """Name -> YAML file in config/model or config/data; of an installed package, the user's own files come first."""
+    files = {path.stem: path for path in sorted((CONFIG_ROOT / kind).glob("*.yaml"))}
+    if CHECKOUT is None:
+        files |= {path.stem: path for path in sorted((PROJECT_ROOT / "config" / kind).glob("*.yaml"))}
+    return files
 
 
 def rules_of(model: str, model_name: str) -> dict[str, Rule]:
@@ -153,7 +165,7 @@ def rules_of(model: str, model_name: str) -> dict[str, Rule]:
     rules = read_rules(properties / "overall.yaml") | read_rules(properties / "dataset" / "sample.yaml")
     for key in (key for key in rules if key in KEYS and KEYS[key].allowed):
         rules[key] = make_rule(key, KEYS[key].allowed, rules[key].meaning, rules[key].default)
-    published = read_rules(CONFIG_ROOT / "model" / "SEAR.yaml")
+    published = read_rules(sear_yaml())
     for key in SEAR_KEYS if model != "SEAR" else ():  # known to every model, so that one command line serves several
         published[key] = rules.get(key) or make_rule(key, "anything", published[key].meaning)
     rules |= published

@@ -19,7 +19,7 @@ import sear.recbole_compat  # noqa: F401
 from sear.errors import InputError
 from sear.files import PROJECT_ROOT
 from sear.settings.checks import check_settings, require_data_files
-from sear.settings.gather import SEAR_KEYS, Settings, gather_settings, own_files
+from sear.settings.gather import SEAR_KEYS, Settings, gather_settings, sear_yaml
 from sear.settings.keys import Role, with_role
 from sear.settings.known_models import OWN_MODELS
 from sear.settings.rules import read_settings
@@ -85,7 +85,7 @@ def config_from_settings(settings: Mapping[str, Any], place: str = "config.yaml"
             raise InputError(f"{place}: has no {key}, so it is no whole config.yaml of a run - start that run anew")
     found = Settings(settings["dataset"], settings["model"], settings["model_name"])
     left_out = SEAR_KEYS if settings["model"] != "SEAR" else ()
-    wanted = [key for key in read_settings(own_files("model")["SEAR"])[0] if key not in left_out]
+    wanted = [key for key in read_settings(sear_yaml())[0] if key not in left_out]
     if missing := [key for key in wanted if key not in settings]:
         raise InputError(
             f"{place}: has no {missing[0]}, so it is cut short, or of an earlier SEAR - restore it, or train anew"

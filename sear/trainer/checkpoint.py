@@ -34,13 +34,14 @@ KINDS = {  # what a checkpoint holds
     "best_valid_result": dict | None,
     "history": list,
     "fit_seconds": float,
+    "steps": int,
     "commits": list,
     "state_dict": dict,
     "other_parameter": dict | None,
     "text_sums": torch.Tensor | None,
 }
 KINDS_OF_LAST = KINDS | {"optimizer": dict, "scheduler": dict}
-MISSING_BEFORE = {"settings": None, "commits": [], "text_sums": None}  # in files of EARLIER_FORMAT
+MISSING_BEFORE = {"settings": None, "commits": [], "text_sums": None, "steps": 0}  # in files of EARLIER_FORMAT
 
 
 def save_checkpoint(path: Path | str, state: State) -> None:
@@ -145,11 +146,13 @@ class Checkpoints:
         self.catalogue: str | None = None
         self.commits: list[str] = []
 
-    def save(self, model: torch.nn.Module, progress: State, optimizer, scheduler, improved: bool) -> None:
+    def save(self, model: torch.nn.Module, progress: State, learning: State, best_weights: State | None) -> None:
         """The best first: if the last is lost to a stop between the two, its epoch is run again, to the same end.
 
         Args:
             progress: what of KINDS the trainer knows.
+            learning: the states of what learns beside the model, such as its optimizer: for the last checkpoint.
+            best_weights: those of the best epoch; None where this epoch is not the best.
         """
         state = progress | {
             "model": self.model,
@@ -161,9 +164,8 @@ class Checkpoints:
             "other_parameter": model.other_parameter(),
             "text_sums": text_sums(model),
         }
-        if improved:
-            save_checkpoint(self.best, state)
-        learning = {"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict()}
+        if best_weights is not None:
+            save_checkpoint(self.best, state | {"state_dict": best_weights})
         save_checkpoint(self.last, state | learning)
 
     def check(self) -> None:
@@ -229,20 +231,19 @@ class Checkpoints:
         path = path or self.best
         self.load_weights(model, path, self.read(path))
 
-    def load_last(self, path: Path | str, model: torch.nn.Module, optimizer, scheduler) -> State:
-        """What a last checkpoint says of the training's progress, once its weights and its optimiser's state are set.
+    def load_last(self, path: Path | str, model: torch.nn.Module, learning: Mapping[str, Any]) -> State:
+        """What a last checkpoint says of the training's progress, once the model and what learns have their states.
 
         A file named as a plain script's trainer names it makes its pair of files that of the training that goes on.
         """
         state = self.read(path, KINDS_OF_LAST)
         self.load_weights(model, path, state)
-        try:
-            optimizer.load_state_dict(state["optimizer"])
-            scheduler.load_state_dict(state["scheduler"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"{path} does not fit this optimizer ({error}) - use the settings it was trained with"
-            ) from None
+        for name, learner in learning.items():
+            try:
+                learner.load_state_dict(state[name])
+            except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+                told = f"{path} does not fit this training's {name} ({error})"
+                raise InputError(f"{told} - use the settings it was trained with") from None
         self.commits = state["commits"]
         if (name := str(path)).endswith(LAST):
             self.best, self.last = Path(name.removesuffix(LAST) + ".pth"), Path(name)

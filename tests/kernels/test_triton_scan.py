@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from sear.selective_scan import selective_scan_reference
+
+from sear.ops.selective_scan import selective_scan_reference
 
 NAMES = ("u", "delta", "A", "B", "C", "D", "z", "bias")
 SHAPES = [  # batch, length, channels, states; the scan keeps states every 8 steps and cuts channels into blocks of 32
@@ -83,13 +84,14 @@ def test_types_may_be_mixed_as_autocast_mixes_them(device):
 
 def test_strided_inputs_are_taken_where_they_lie(device):
     """u, z are halves of a projection, B, C parts of another, delta has its channels apart, dy is one row for all."""
-    from sear.kernels.triton_scan import _rows, selective_scan
+    from sear.kernels.triton_scan import selective_scan
+    from sear.kernels.triton_tiles import rows_of
 
     u, delta, A, B, C, D, z, bias = (tensor.float() for tensor in scan_inputs(2, 6, 6, 3, device))
     u, z = torch.cat([u, z], dim=-1).chunk(2, dim=-1)
     _, B, C = torch.cat([B[..., :2], B, C], dim=-1).split([2, 3, 3], dim=-1)
     strided = [u, delta.permute(2, 1, 0).contiguous().permute(2, 1, 0), A.T.contiguous().T, B, C, D, z, bias]
-    assert _rows(u).data_ptr() == u.data_ptr() and _rows(C).data_ptr() == C.data_ptr()
+    assert rows_of(u).data_ptr() == u.data_ptr() and rows_of(C).data_ptr() == C.data_ptr()
     results = []
     for inputs in (strided, [tensor.contiguous() for tensor in strided]):
         leaves = [tensor.detach().requires_grad_() for tensor in inputs]

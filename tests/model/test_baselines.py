@@ -17,9 +17,9 @@ from sear.settings.recbole_config import build_config
 from tests.conftest import random_histories
 from tests.helpers.killed_run import interrupt_at_step, run
 
-CAUSAL = ("GRU4Rec", "SASRec", "Mamba4Rec")
-LEARNING = (*CAUSAL, "BERT4Rec")
-COUNTING = ("Pop", "ItemKNN")
+CAUSAL = ("GRU4Rec", "SASRec", "Mamba4Rec", "eSASRec")
+LEARNING = (*CAUSAL, "BERT4Rec", "BSARec")
+COUNTING = ("Pop", "ItemKNN", "EASE", "SequentialRules")
 
 
 def test_every_peer_has_a_settings_file():
@@ -58,7 +58,7 @@ def test_windows_and_prefixes_teach_a_causal_peer_the_same_on_short_histories(ti
     torch.testing.assert_close(windows, prefixes, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", CAUSAL)
+@pytest.mark.parametrize("name", (*CAUSAL, "BSARec"))
 def test_a_causal_peer_learns_by_plain_cross_entropy_over_all_items(tiny_model, name):
     model, train, _ = tiny_model(name, train_rows="prefixes")
     batch = train[np.arange(len(train))]

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sear.model.mamba import Mamba, _fused_kernels_installed
+from sear.model.mamba import Mamba
 from sear.ops.convolution import causal_conv_reference
 from sear.ops.selective_scan import selective_scan_reference
 
@@ -102,7 +102,7 @@ class PretendedCuda(torch.Tensor):
 
 @pytest.fixture
 def stub_kernel(monkeypatch):
-    """mamba_ssm and causal_conv1d, pretended: the list receives the arguments of every call of mamba_inner_fn."""
+    """mamba_ssm, pretended: the list receives the arguments of every call of mamba_inner_fn."""
     calls = []
 
     def mamba_inner_fn(
@@ -112,18 +112,15 @@ def stub_kernel(monkeypatch):
         calls.append(dict(locals()))
         return xz.mT[..., : out_proj_weight.shape[0]]
 
-    for name in ("mamba_ssm", "mamba_ssm.ops", "mamba_ssm.ops.selective_scan_interface", "causal_conv1d"):
+    for name in ("mamba_ssm", "mamba_ssm.ops", "mamba_ssm.ops.selective_scan_interface"):
         module = ModuleType(name)
         module.__path__, module.mamba_inner_fn = [], mamba_inner_fn
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setattr("sear.model.mamba.find_spec", lambda name: sys.modules.get(name))
-    _fused_kernels_installed.cache_clear()
-    yield calls
-    _fused_kernels_installed.cache_clear()
+    return calls
 
 
 def test_on_cuda_the_fused_kernel_gets_everything_it_needs(stub_kernel):
-    mamba = Mamba(16, 8, 4, 2)
+    mamba = Mamba(16, 8, 4, 2, "mamba_ssm")
     hidden = torch.randn(2, 5, 16).as_subclass(PretendedCuda)
     assert mamba(hidden).shape == (2, 5, 16)
     (call,) = stub_kernel
@@ -143,15 +140,27 @@ def test_on_cuda_the_fused_kernel_gets_everything_it_needs(stub_kernel):
     assert call["delta_softplus"]
 
 
-def test_the_fused_kernel_is_left_alone_where_it_cannot_serve(stub_kernel, monkeypatch):
+def test_the_fused_kernel_is_left_alone_where_it_cannot_serve_or_is_not_asked_for(stub_kernel):
     hidden = torch.randn(2, 5, 16)
-    Mamba(16, 8, 4, 2)(hidden)  # on CPU
-    assert not Mamba(16, 8, 5, 2)._has_cuda_kernel(hidden.as_subclass(PretendedCuda))  # five taps
-    assert not Mamba(16, 8, 4, 2)._has_cuda_kernel(hidden.double().as_subclass(PretendedCuda))
-    monkeypatch.delitem(sys.modules, "causal_conv1d")
-    _fused_kernels_installed.cache_clear()
-    assert not Mamba(16, 8, 4, 2)._has_cuda_kernel(hidden.as_subclass(PretendedCuda))
+    Mamba(16, 8, 4, 2, "mamba_ssm")(hidden)  # on CPU
+    Mamba(16, 8, 4, 2, "mamba_ssm").double()(hidden.double().as_subclass(PretendedCuda))
+    Mamba(16, 8, 4, 2)(hidden.as_subclass(PretendedCuda))
     assert not stub_kernel
+
+
+@pytest.mark.parametrize("kernel", ["plain", "triton"])
+def test_every_kernel_computes_the_same_block(kernel):
+    if kernel == "triton":
+        pytest.importorskip("triton", reason="triton is not installed: pip install -r requirements-dev.txt")
+    device = "cuda" if torch.cuda.is_available() and kernel == "triton" else "cpu"  # else in Triton's interpreter
+    torch.manual_seed(0)
+    mamba, hidden = Mamba(8, 4, 4, 2), torch.randn(2, 5, 8, requires_grad=True)
+    expected = torch.autograd.grad(mamba(hidden).square().sum(), [hidden, *mamba.parameters()])
+    mamba.to(device).kernel = kernel
+    on_device = hidden.detach().to(device).requires_grad_()
+    computed = torch.autograd.grad(mamba(on_device).square().sum(), [on_device, *mamba.parameters()])
+    for ours, theirs in zip(computed, expected, strict=True):
+        torch.testing.assert_close(ours.cpu(), theirs, rtol=1e-4, atol=1e-6 + 1e-5 * float(theirs.abs().max()))
 
 
 @pytest.mark.gpu

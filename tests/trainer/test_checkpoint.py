@@ -99,7 +99,7 @@ def test_a_field_that_is_missing_or_of_the_wrong_type_is_named(stopped, monkeypa
         refused(stopped, monkeypatch, f"is not a checkpoint of SEAR|has no {key}|holds no optimizer state")
     for part in ("optimizer", "state_dict"):
         save_checkpoint(last, whole | {part: {"param_groups": 5}})
-        with pytest.raises(InputError, match="last.pth does not fit this (model|optimizer)") as error:
+        with pytest.raises(InputError, match="last.pth does not fit this (model|training's optimizer)") as error:
             resume(stopped)
         assert "\n" not in str(error.value)
 
