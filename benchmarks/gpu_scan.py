@@ -4,7 +4,8 @@
     python -m benchmarks.gpu_scan --tune     # Triton's kernels alone, cut in other ways
 
 Times are medians of replays of a CUDA graph, so that they are the device's; `eager_ms` is both ways launched from
-Python, which is all there is of the plain loop. The bound is the time to read each input and write each output once. B batch, L length, D channels, N states.
+Python, which is all there is of the plain loop. The bound is the time to read each input and write each output once.
+B batch, L length, D channels, N states.
 """
 
 import argparse

@@ -83,7 +83,7 @@ class Experiment:
             self.settings["data_path"] = str(data_path)
         self.loader = self._loader()
         self.config = self.loader.config
-        model = SEAR(self.config, self.loader._dataset)
+        model = SEAR(self.config, self.loader._dataset).to(self.config["device"])
         self.trainer = SEARTrainer(self.config, model)
 
     def _loader(self, **settings):
@@ -114,7 +114,7 @@ class Experiment:
         config["checkpoint_dir"] = str(folder)
         with inside(folder):  # RecBole's trainer leaves its logs where it stands
             loader = data_preparation(config, SequentialDataset(config))[0]
-            trainer = Trainer(config, SASRec(config, loader._dataset))
+            trainer = Trainer(config, SASRec(config, loader._dataset).to(config["device"]))
         batches = len(loader)
         count = min(count, batches)
         return lambda: trainer._train_epoch(islice(loader, count), 0), batches / count, batches

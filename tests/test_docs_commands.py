@@ -28,7 +28,7 @@ def readers_files(tmp_path, monkeypatch):
     """A config folder that also has what the pages tell the reader to write, and a run folder; {word: path}."""
     config = copy_config(tmp_path, monkeypatch)
     (config / "data" / "mydata.yaml").write_text(
-        "load_col: {inter: [user_id, item_id, timestamp], item: [item_id, title]}\n"
+        "load_col: {inter: [user_id, item_id, timestamp], item: [item_id, title]}"
     )
     (small,) = (block.text for block in blocks("yaml") if "model: SEAR\n" in block.text)
     (config / "model" / "SEAR-small.yaml").write_text(small)

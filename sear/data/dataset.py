@@ -159,7 +159,9 @@ class SEARDataset(DatasetEvents, DatasetText, SequentialDataset):
 
         Returns:
             Interaction of user_id (B,), item_id (B,) the event after the last, item_id_list (B, L), rating_list
-            (B, L) NaN = none, item_length (B,) and, for training rows, target_id_list (B, L, soft_label_length).
+            (B, L) NaN = none, item_length (B,) and, for training rows, target_id_list (B, L, soft_label_length);
+            with `repeat_bias` also history_items (B, H), the distinct items from the user's first event to the row's
+            last, 0 where one comes again, and earlier_events (B,), how many of these events precede the row's own.
         """
         if self.rows is None:
             return super().__getitem__(index, join)
@@ -179,6 +181,11 @@ class SEARDataset(DatasetEvents, DatasetText, SequentialDataset):
             k = self.config["soft_label_length"]
             items = self.inter_feat[self.iid_field].numpy()
             batch["target_id_list"] = torch.from_numpy(history.future_targets(items, self.rows, index, width, k))
+        if self.config["repeat_bias"]:
+            first, start = self.offsets[self.rows.user[index]], self.rows.start[index]
+            items = history.whole_histories(self.first_meetings, first, start + length)
+            batch[history.HISTORY_ITEMS] = torch.from_numpy(items)
+            batch[history.EARLIER_EVENTS] = torch.from_numpy(start - first)
         return Interaction(batch)
 
     @property
@@ -199,6 +206,11 @@ class SEARDataset(DatasetEvents, DatasetText, SequentialDataset):
         """Every event before the rows' targets, uncapped: all items flat, and each row's begin and end (B,) in them."""
         first, end = self.offsets[self.rows.user[index]], self.rows.start[index] + self.rows.length[index]
         return self.inter_feat[self.iid_field], torch.from_numpy(first), torch.from_numpy(end)
+
+    @cached_property
+    def first_meetings(self) -> np.ndarray:
+        """int64 (events,): the items where their user meets them for the first time, else 0."""
+        return history.first_meetings(self.inter_feat[self.uid_field].numpy(), self.inter_feat[self.iid_field].numpy())
 
     @cached_property
     def training_item_counts(self) -> np.ndarray:
@@ -234,11 +246,11 @@ def train_rows(config) -> str:
     Raises:
         InputError: windows for a model that would learn from one position in a hundred.
     """
-    everywhere = any(kind.__module__.startswith("sear.") for kind in config.model_class.__mro__)
-    asked = config["train_rows"] or ("windows" if everywhere else "prefixes")
+    learns_from = getattr(config.model_class, "train_rows", "prefixes")  # RecBole's own models have no such attribute
+    asked = config["train_rows"] or learns_from
     if asked not in ("windows", "prefixes"):
         raise InputError(f"train_rows is {asked!r} - write windows or prefixes")
-    if asked == "windows" and not everywhere:
+    if asked == "windows" and learns_from != "windows":
         raise InputError(f"train_rows is windows, but {config['model']} {LAST_EVENT_ONLY} - write prefixes")
     return asked
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+HISTORY_ITEMS = "history_items"  # field of a batch: the items of each row's user up to the row's end
+EARLIER_EVENTS = "earlier_events"  # field of a batch: how many of them come before the row's own events
 MIN_EVENTS_TO_HOLD_OUT = 4  # users with fewer events only train (as RecBole's leave-one-out over prefixes)
 
 
@@ -122,3 +124,18 @@ def epoch_batches(rows: Rows, batch_targets: int, seed: int, epoch: int, by_leng
     cuts = np.searchsorted(middle, np.arange(1, batches) * (total / batches))
     parts = [part for part in np.split(order, cuts) if len(part)]
     return [parts[i] for i in random.permutation(len(parts))]
+
+
+def first_meetings(user: np.ndarray, item: np.ndarray) -> np.ndarray:
+    """The items (events,) where their user meets them for the first time, 0 where an item comes again."""
+    _, first = np.unique(user * (item.max(initial=0) + 1) + item, return_index=True)
+    met = np.zeros_like(item)
+    met[first] = item[first]
+    return met
+
+
+def whole_histories(events: np.ndarray, first: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Events first .. end-1 of each row, right-padded with 0: (B, H), H the longest."""
+    steps = np.arange((end - first).max(initial=0))
+    real = steps < (end - first)[:, None]
+    return np.where(real, events[np.where(real, first[:, None] + steps, 0)], 0)

@@ -17,17 +17,23 @@ TILE = (2048, 1024)  # cases x items: 8 MB of scores, counted before they leave 
 OWN = 256  # targets whose own scores are made at once: of a square of products only the diagonal is needed
 CHUNK_BYTES = 64 << 20  # enough rows for a full-speed matrix product, small beside a (B, V) block at V = 42 k (690 MB)
 History = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # items_H, start_B, end_B
+Pairs = tuple[torch.Tensor, torch.Tensor]  # row_P, item_P
 
 
 @torch.no_grad()
 def target_ranks(
-    user_BD: torch.Tensor, item_VD: torch.Tensor, target_B: torch.Tensor, history: History | None = None
+    user_BD: torch.Tensor,
+    item_VD: torch.Tensor,
+    target_B: torch.Tensor,
+    history: History | None = None,
+    repeat_bias: torch.Tensor | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Ranks under the scores `user_BD @ item_VD.T`, which are made and dropped piece by piece.
 
     With a history and on CUDA the pieces are whole rows, else tiles of cases and items.
-    Arguments and return as in `ranks_from_scores`.
+    Arguments and return as in `ranks_from_scores`; `repeat_bias` is added to the scores of each case's history items.
     """
+    assert repeat_bias is None or history is not None, "the bias is for the items of a history"
     target_B = target_B.to(user_BD.device, torch.int64)
     _check(target_B, len(user_BD), len(item_VD))
     if history is None and user_BD.device.type == "cpu" and user_BD.dtype in (torch.float32, torch.float64):
@@ -39,10 +45,12 @@ def target_ranks(
         chunk = slice(first, min(first + rows, len(user_BD)))
         # one buffer for all chunks: fresh pages would cost as much as a third of the product
         scores = torch.mm(user_BD[chunk], item_VD.T, out=scores_CV[: chunk.stop - first])
-        part = history and (history[0], history[1][chunk], history[2][chunk])
-        above, masked = ranks_from_scores(scores, target_B[chunk], part)
-        ranks.append(above)
-        masked_ranks.append(masked)
+        met = history and _met_pairs((history[0], history[1][chunk], history[2][chunk]), scores)
+        if repeat_bias is not None:
+            scores[met] += repeat_bias
+        rank_C, masked_C = _ranks_of_scores(scores, target_B[chunk], met)
+        ranks.append(rank_C)
+        masked_ranks.append(masked_C)
     if not ranks:
         return np.empty(0, np.int64), None if history is None else np.empty(0, np.int64)
     return np.concatenate(ranks), None if history is None else np.concatenate(masked_ranks)
@@ -125,11 +133,17 @@ def ranks_from_scores(
     """
     target_B = target_B.to(scores_BV.device, torch.int64)
     _check(target_B, *scores_BV.shape)
+    return _ranks_of_scores(scores_BV, target_B, history and _met_pairs(history, scores_BV))
+
+
+def _ranks_of_scores(
+    scores_BV: torch.Tensor, target_B: torch.Tensor, met: Pairs | None
+) -> tuple[np.ndarray, np.ndarray | None]:
     if scores_BV.dtype not in (torch.float32, torch.float64):
         scores_BV = scores_BV.float()
     count = _count_above_compiled if scores_BV.device.type == "cpu" else count_above
     rank_B = _ranks(count(scores_BV, target_B))
-    masked_B = None if history is None else rank_B - _history_above(scores_BV, target_B, history)
+    masked_B = None if met is None else rank_B - _history_above(scores_BV, target_B, met)
     return rank_B.cpu().numpy(), None if masked_B is None else masked_B.cpu().numpy()
 
 
@@ -161,20 +175,24 @@ def _count_above_compiled(scores_BV: torch.Tensor, target_B: torch.Tensor) -> to
     return above_B
 
 
-def _history_above(scores_BV: torch.Tensor, target_B: torch.Tensor, history: History) -> torch.Tensor:
-    """int64 (B,): how many distinct history items outrank the target."""
+def _met_pairs(history: History, scores_BV: torch.Tensor) -> Pairs:
+    """The distinct pairs of a case and an item of its history, without padding."""
     items_H, start_B, end_B = history
-    device, width = scores_BV.device, scores_BV.shape[1]
+    width = scores_BV.shape[1]
     length_B = end_B - start_B
     first_B = length_B.cumsum(0) - length_B
     row_P = torch.arange(len(length_B), device=length_B.device).repeat_interleave(length_B)
     event_P = torch.arange(len(row_P), device=length_B.device) + (start_B - first_B)[row_P]
     item_P = items_H[event_P.to(items_H.device)].to(row_P.device)
-    pair_P = torch.unique(row_P * width + item_P).to(device)  # a repeated item outranks the target once
-    row_P, item_P = pair_P // width, pair_P % width
-    score_P, limit_P, wanted_P = scores_BV[row_P, item_P], scores_BV[row_P, target_B[row_P]], target_B[row_P]
+    pair_P = torch.unique((row_P * width + item_P)[item_P != 0]).to(scores_BV.device)  # a repeated item counts once
+    return pair_P // width, pair_P % width
+
+
+def _history_above(scores_BV: torch.Tensor, target_B: torch.Tensor, met: Pairs) -> torch.Tensor:
+    """int64 (B,): how many distinct history items outrank the target."""
+    row_P, item_P = met
+    score_P, limit_P, wanted_P = scores_BV[met], scores_BV[row_P, target_B[row_P]], target_B[row_P]
     outranks_P = (score_P > limit_P) | ((score_P == limit_P) & (item_P < wanted_P))
-    outranks_P &= item_P != 0
     return torch.zeros_like(target_B).scatter_add_(0, row_P, outranks_P.long())
 
 
@@ -189,7 +207,8 @@ def case_ranks(
     """Each target's rank among all items and, with `mask_history`, among those not in the user's full earlier history.
 
     Args:
-        model: with `user_vectors` and `item_table` no score outlives its chunk; else `full_sort_predict` is asked.
+        model: with `user_vectors` and `item_table` (and its `repeat_bias`, a number or None) no score outlives its
+            chunk; else `full_sort_predict` is asked.
         eval_data: a RecBole loader over the validation or test part of a SEARDataset.
         to_device: brings a batch to where the model is.
         batch: cases at a time.
@@ -199,15 +218,17 @@ def case_ranks(
     """
     model.eval()
     dataset = eval_data._dataset
+    by_vectors = hasattr(model, "user_vectors")
+    item_VD, repeat_bias = (model.item_table(), getattr(model, "repeat_bias", None)) if by_vectors else (None, None)
     parts = []
     for start in tqdm(
         range(0, len(dataset), batch), desc="evaluate", disable=None if show_progress else True, leave=False
     ):
         index = np.arange(start, min(start + batch, len(dataset)))
-        history = dataset.full_history(index) if mask_history else None
-        if hasattr(model, "user_vectors"):
+        history = dataset.full_history(index) if mask_history or repeat_bias is not None else None
+        if by_vectors:
             users = _user_vectors(model, eval_data, index, to_device)
-            parts.append(target_ranks(users, model.item_table(), dataset.targets(index), history))
+            parts.append(target_ranks(users, item_VD, dataset.targets(index), history, repeat_bias))
         else:
             scores = model.full_sort_predict(to_device(eval_data.collate_fn(index)[0]))
             parts.append(ranks_from_scores(scores, dataset.targets(index), history))

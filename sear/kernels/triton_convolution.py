@@ -11,7 +11,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from sear.kernels.triton_tiles import load_tile, rows_of, sigmoid, store_tile
+from sear.kernels.triton_tiles import FUSED, load_tile, rows_of, sigmoid, store_tile
 
 STEPS = 16
 CHANNELS = 64
@@ -122,7 +122,7 @@ def _call(x, weight, bias):
     """What both kernels take: tensors, sizes, the number of programs, and the sizes that are compiled in."""
     rows = rows_of(x)
     channels = min(CHANNELS, triton.next_power_of_2(rows.shape[2]))
-    options = {"T": STEPS, "BLOCK": channels, "TAPS": weight.shape[-1], "num_warps": 4}
+    options = {"T": STEPS, "BLOCK": channels, "TAPS": weight.shape[-1], "num_warps": 4} | FUSED
     tensors = (rows, weight.float().contiguous(), bias.float().contiguous())
     sizes = (x.shape[-3], *rows.shape[1:])
     return tensors, sizes, len(rows) * triton.cdiv(rows.shape[2], channels), options

@@ -20,7 +20,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from sear.kernels.triton_tiles import load_tile, rows_of, sigmoid, store_tile
+from sear.kernels.triton_tiles import FUSED, load_tile, rows_of, sigmoid, store_tile
 
 
 class Tiling(NamedTuple):
@@ -301,4 +301,4 @@ class _Call:
         warps = min(16, max(1, channels * N // (32 * tiling.pairs)))
         J = min(tiling.lanes, N)
         sizes = {"T": tiling.steps, "S": KEPT // tiling.steps, "BLOCK": channels, "K": N // J, "J": J}
-        return self.rows * triton.cdiv(self.channels, channels), sizes | {"num_warps": warps}
+        return self.rows * triton.cdiv(self.channels, channels), sizes | {"num_warps": warps} | FUSED

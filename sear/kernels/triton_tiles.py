@@ -4,12 +4,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+# Products and sums become one instruction, whatever Triton's default is: it is about to change.
+FUSED = {"enable_fp_fusion": True}
+
 
 def prepare_launch() -> None:
     """Build or load Triton's own launcher for the CUDA devices here.
 
-    The first time it takes a C compiler and Python's headers, though neither a CUDA toolkit nor a source of ours; then it
-    lies in Triton's cache. Raises RuntimeError, OSError or CalledProcessError where that fails.
+    The first time it takes a C compiler and Python's headers, but no CUDA toolkit; then it lies in Triton's cache.
+    Raises RuntimeError, OSError or CalledProcessError where that fails.
     """
     if not triton.knobs.runtime.interpret:
         assert triton.runtime.driver.active.utils

@@ -7,19 +7,20 @@ incl. padding id 0, P masked positions.
 
 import torch
 from recbole.model.sequential_recommender import bert4rec
-from recbole.utils import InputType
 from torch import Tensor, nn
 
 from sear.model.loss import soft_label_loss
+from sear.model.next_item import NextItemModel
+from sear.model.repeat_bias import EarlierItems, items_before
 
 
-class BERT4Rec(bert4rec.BERT4Rec):
+class BERT4Rec(NextItemModel, bert4rec.BERT4Rec):
     """Predicts masked events from both sides; a test case is its history with a mask after it.
 
     The network has one position more than MAX_ITEM_LIST_LENGTH, so that it sees as many events as every other model.
+    With `repeat_bias` the items of the events before a masked one get the bias, masked ones among them too: as in
+    testing, the whole earlier history is known and nothing later is, although the network sees later events.
     """
-
-    input_type = InputType.POINTWISE
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -35,7 +36,14 @@ class BERT4Rec(bert4rec.BERT4Rec):
         masked_BL = self._masked(item_BL, length_B)
         hidden_BLD = self.forward(item_BL.masked_fill(masked_BL, self.mask_token))
         target_P1 = item_BL[masked_BL][:, None]
-        return soft_label_loss(self._with_one(hidden_BLD[masked_BL]), self.item_table(), target_P1, 0.0)
+        user_PD, earlier = self._with_one(hidden_BLD[masked_BL]), self._items_before_masked(interaction, masked_BL)
+        return soft_label_loss(user_PD, self.item_table(), target_P1, 0.0, self.repeat_bias, earlier)
+
+    def _items_before_masked(self, interaction, masked_BL: Tensor) -> EarlierItems | None:
+        if self.repeat_bias is None:
+            return None
+        row_P, step_P = masked_BL.nonzero(as_tuple=True)
+        return items_before(interaction, row_P % len(interaction[self.ITEM_SEQ]), step_P)  # the copies lie row by row
 
     def _append(self, item_BL: Tensor, length_B: Tensor, next_B: Tensor | int) -> Tensor:
         """The rows with an item after their last one, so one longer."""
@@ -63,14 +71,6 @@ class BERT4Rec(bert4rec.BERT4Rec):
     def _with_one(self, hidden_PD: Tensor) -> Tensor:
         return nn.functional.pad(hidden_PD, (0, 1), value=1.0)
 
-    def item_table(self) -> Tensor:
+    def item_vectors(self) -> Tensor:
         """(V, D): item vectors, without that of the mask, and each item's bias."""
         return torch.cat([self.item_embedding.weight[: self.n_items], self.output_bias[:, None]], dim=1)
-
-    def full_sort_predict(self, interaction) -> Tensor:
-        """(B, V): every item's score for the next event of each history."""
-        return self.user_vectors(interaction) @ self.item_table().T
-
-    def predict(self, interaction) -> Tensor:
-        """(B,): the score of each row's own `item_id`."""
-        return (self.user_vectors(interaction) * self.item_table()[interaction[self.ITEM_ID]]).sum(-1)

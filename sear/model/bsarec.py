@@ -56,6 +56,8 @@ class BSARecLayer(nn.Module):
 class BSARec(CausalModel):
     """Loss and scores are those of every model here; only the last event of a row says anything about the user."""
 
+    train_rows = "prefixes"
+
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         hidden, eps = config["hidden_size"], config["layer_norm_eps"]

@@ -3,61 +3,35 @@
 GRU4Rec and SASRec are RecBole's classes; Mamba4Rec (Liu et al. 2024, arXiv 2403.03900) is made of SEAR's Mamba layers.
 Like SEAR they get the user after every event from one pass and learn from all items, so that nobody is held back by
 fewer targets. B batch, L history length, D width of a user vector, V items incl. padding id 0, P positions that carry
-loss, K soft-label length (1 unless asked for).
+loss.
 
 SASRec numbers the positions of every row from 0, wherever the row lies in the history: so do RecBole's rows of one
 prefix each, and so do the cases it is tested on. A window's last positions are those that a test case of a long
 history has, and the windows' stride makes them as frequent as the first ones.
 """
 
-import torch
-from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.model.sequential_recommender import gru4rec, sasrec
-from recbole.utils import InputType
 from torch import Tensor, nn
 
 from sear.model.layers import MambaLayer, mamba_options, residual_norm
-from sear.model.loss import loss_targets, soft_label_loss
+from sear.model.next_item import CausalLoss
 
 
-class CausalModel(SequentialRecommender):
+class CausalModel(CausalLoss):
     """Loss and prediction out of `forward`, which gives (B, L, D): the user after each event of a row."""
-
-    input_type = InputType.POINTWISE
-
-    def __init__(self, config, dataset):
-        super().__init__(config, dataset)
-        self.soft_label_decay = config["soft_label_decay"]
 
     def gather_indexes(self, output: Tensor, gather_index: Tensor) -> Tensor:
         """All positions: RecBole's models end with this call, and would keep only the last."""
         return output
 
-    def item_table(self) -> Tensor:
-        """(V, D): what user vectors are multiplied with."""
+    def item_vectors(self) -> Tensor:
+        """(V, D): a vector for each item."""
         return self.item_embedding.weight
 
-    def calculate_loss(self, interaction) -> Tensor:
-        """Mean loss over the batch's positions whose `target_id_list` begins with an item."""
-        at = interaction.interaction.get("loss_position")
-        position_P, target_PK = loss_targets(interaction["target_id_list"], at)
+    def users_at(self, interaction, position_P: Tensor) -> Tensor:
+        """(P, D): the users after the events with the numbers position_P, counted over B·L."""
         user_BLD = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
-        user_PD = user_BLD.flatten(0, 1).index_select(0, position_P)
-        return soft_label_loss(user_PD, self.item_table(), target_PK, self.soft_label_decay)
-
-    def user_vectors(self, interaction) -> Tensor:
-        """(B, D): the user after the last event of each history."""
-        length_B = interaction[self.ITEM_SEQ_LEN]
-        user_BLD = self.forward(interaction[self.ITEM_SEQ], length_B)
-        return user_BLD[torch.arange(len(length_B), device=length_B.device), length_B - 1]
-
-    def full_sort_predict(self, interaction) -> Tensor:
-        """(B, V): every item's score for the next event of each history."""
-        return self.user_vectors(interaction) @ self.item_table().T
-
-    def predict(self, interaction) -> Tensor:
-        """(B,): the score of each row's own `item_id`."""
-        return (self.user_vectors(interaction) * self.item_table()[interaction[self.ITEM_ID]]).sum(-1)
+        return user_BLD.flatten(0, 1).index_select(0, position_P)
 
 
 class GRU4Rec(CausalModel, gru4rec.GRU4Rec):

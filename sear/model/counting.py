@@ -1,4 +1,4 @@
-"""Peers that count instead of learning: Pop and ItemKNN, fitted on all training events and scored like every model.
+"""Baselines that count instead of learning: Pop and ItemKNN, fitted on all training events and scored like every model.
 
 RecBole's own classes count the targets of training rows, or know users only by their training events. These count every
 training event once and score the history of the case at hand. B batch, V items incl. padding id 0, N neighbours.
@@ -14,12 +14,14 @@ from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
 from sear.data.history import is_training
+from sear.model.transitions import history_matrix
 
 
 class CountingModel(SequentialRecommender):
     """Scores from counts, which are buffers: a checkpoint holds them."""
 
     input_type = InputType.POINTWISE
+    train_rows = "windows"  # it reads no rows, and these are the fewest
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -59,19 +61,28 @@ class Pop(CountingModel):
         return self.count_V.expand(len(item_BL), -1)
 
 
+def training_events(dataset) -> tuple[np.ndarray, np.ndarray]:
+    """int64 (events,) each: items and users of the training events, user after user in time order."""
+    training = is_training(dataset.offsets)
+    return tuple(dataset.inter_feat[field].numpy()[training] for field in (dataset.iid_field, dataset.uid_field))
+
+
 def training_matrix(dataset) -> csr_matrix:
     """float32 (users, items): how often each user met each item in training; row and column 0 are padding."""
-    training = is_training(dataset.offsets)
-    user, item = (dataset.inter_feat[field].numpy()[training] for field in (dataset.uid_field, dataset.iid_field))
+    item, user = training_events(dataset)
     return csr_matrix((np.ones(len(user), np.float32), (user, item)), (dataset.user_num, dataset.item_num))
 
 
 class ItemKNN(CountingModel):
-    """Every item by its cosine similarity to the history's items, of which only its nearest k count (RecBole's own)."""
+    """Every item by its cosine similarity to the history's items, of which only its nearest k count (RecBole's own).
+
+    With a half-life the last events of the history count most.
+    """
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.k, self.shrink = min(config["k"], self.n_items), config["shrink"]
+        self.half_life = config["recency_half_life"]
         self.register_buffer("neighbour_VN", torch.zeros(self.n_items, self.k, dtype=torch.int32))
         self.register_buffer("similarity_VN", torch.zeros(self.n_items, self.k))
         self._weights = None
@@ -98,8 +109,5 @@ class ItemKNN(CountingModel):
             similarity, neighbour = self.similarity_VN.cpu().numpy(), self.neighbour_VN.cpu().numpy()
             item, place = np.nonzero(similarity)
             self._weights = csr_matrix((similarity[item, place], (neighbour[item, place], item)), shape)
-        items = item_BL.cpu().numpy()
-        row, place = np.nonzero(items)
-        ones = np.ones(len(row), np.float32)
-        met = csr_matrix((ones, (row, items[row, place])), (len(items), self.n_items))
+        met = history_matrix(item_BL, self.n_items, self.half_life)
         return torch.from_numpy((met @ self._weights).toarray()).to(item_BL.device)

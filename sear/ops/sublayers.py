@@ -1,8 +1,9 @@
 """What stands around the matrix products of a layer, plain or fused (SEAR's method: Sequence encoder).
 
 Each function has two forms that compute the same: plain torch operations, the definition, for any device and autocast;
-and, for float32 and float64 on the CPU, compiled kernels with a backward pass of their own. Dropout follows torch's
-default CPU generator in both, but the masks differ. T tokens, M hidden size, S streams, P = (1 + 2S)·M.
+and, for float32 and float64 on the CPU, compiled kernels with a backward pass of their own; dropout_add_layer_norm has
+one for CUDA, too. Dropout follows torch's default generator of the device in all, but the masks differ. T tokens,
+M hidden size, S streams, P = (1 + 2S)·M.
 """
 
 from collections.abc import Sequence
@@ -11,10 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sear.ops.mamba_kernel import triton_fault
+
 
 def _has_kernel(tensor: Tensor) -> bool:
     in_kernel_type = tensor.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled("cpu")
     return tensor.device.type == "cpu" and in_kernel_type
+
+
+def _has_triton_kernel(tensor: Tensor) -> bool:
+    wanted = tensor.device.type == "cuda" and tensor.dtype != torch.float64 and 0 < tensor.numel() < 2**31
+    return wanted and triton_fault() is None
 
 
 def dropout_add_layer_norm(
@@ -26,6 +34,10 @@ def dropout_add_layer_norm(
     training: bool,
 ) -> Tensor:
     """norm(residual + dropout(output + output_bias)); residual and output_bias may be None, meaning 0."""
+    if _has_triton_kernel(output):
+        from sear.kernels import triton_layer_norm
+
+        return triton_layer_norm.dropout_add_layer_norm(residual, output, output_bias, norm, p, training)
     if not _has_kernel(output):
         return dropout_add_layer_norm_plain(residual, output, output_bias, norm, p, training)
     from sear.kernels.dropout_layer_norm import DropoutAddLayerNorm  # here, because it imports numba

@@ -8,7 +8,7 @@ from typing import Any
 from sear.errors import InputError
 from sear.files import shown
 from sear.settings.gather import Settings, nearest
-from sear.settings.known_models import OWN_MODELS
+from sear.settings.known_models import OWN_MODELS, TIED_STREAMS
 from sear.settings.rules import dump_value
 
 MOST_PADDED = 100_000  # events; a batch of histories padded to more takes gigabytes
@@ -136,6 +136,9 @@ def _check_sear(settings: Settings) -> None:
     if hidden % heads:
         remedy = f"choose from {_divisors(hidden)}"
         raise settings.fault("num_heads", f"which does not divide hidden_size {hidden}", remedy)
+    if settings.get("item_table") == "tied" and not set(settings.get("streams")) & set(TIED_STREAMS):
+        remedy = f"add {' or '.join(TIED_STREAMS)} to streams"
+        raise settings.fault("item_table", "but no stream has a vector per item", remedy)
     negatives = settings.get("train_neg_sample_args")
     if negatives is not None and negatives.get("distribution", "uniform") not in ("none", "None", None):
         raise settings.fault(

@@ -16,7 +16,8 @@ CONFIG_ROOT = BUNDLED / "config"
 SEAR_KEYS = (
     "hidden_size num_layers num_heads dropout_prob d_state d_conv expand streams aggregation text_init ablate "
     "mamba_kernel initializer_range keep_dt_init rating_encoding loss_type soft_label_length soft_label_decay "
-    "trim_padding train_neg_sample_args"
+    "trim_padding train_neg_sample_args item_table text_whitening cosine_scale "
+    "repeat_bias repeat_bias_lr"
 ).split()
 # RecBole's comments say less than RecBole accepts
 RECBOLE_RULES = {

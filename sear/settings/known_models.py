@@ -16,8 +16,10 @@ OWN_MODELS = {  # class name -> the room it lives in; a name that RecBole has to
     "eSASRec": "sear.model.esasrec",
     "BSARec": "sear.model.bsarec",
     "BERT4Rec": "sear.model.bert4rec",
+    "EASE": "sear.model.ease",
     "ItemKNN": "sear.model.counting",
     "Pop": "sear.model.counting",
+    "SequentialRules": "sear.model.sequential_rules",
 }
 FEATURES = "learns from item features, which a SEARDataset gives as sentences only"
 GRAPH = "learns from a knowledge graph's embeddings, which a SEARDataset has not"
@@ -53,6 +55,7 @@ def recbole_root() -> Path:
 
 
 STREAMS = ("semantic", "collaborative", "rating")
+TIED_STREAMS = STREAMS[:2]  # those that have a vector per item
 SETTINGS = {  # part -> the settings without it
     "aggregation": {"aggregation": False},
     "text_init": {"text_init": False},

@@ -108,9 +108,13 @@ class Checkpoints:
         """The best first: if the last is lost to a stop between the two, its epoch is run again, to the same end."""
         state = self.state(epoch)
         if improved:
-            save_checkpoint(self.saved_model_file, state)
-        optimizer = {"optimizer": self.optimizer.state_dict(), "scheduler": self.scheduler.state_dict()}
-        save_checkpoint(self.last_model_file, state | optimizer)
+            weights = self.averaged.over(state["state_dict"]) if self.averaged else state["state_dict"]
+            save_checkpoint(self.saved_model_file, state | {"state_dict": weights})
+        going_on = {"optimizer": self.optimizer.state_dict(), "scheduler": self.scheduler.state_dict()}
+        going_on["steps"] = self.steps
+        if self.averaged:
+            going_on["averaged"] = self.averaged.state_dict()
+        save_checkpoint(self.last_model_file, state | going_on)
 
     def resume_checkpoint(self, resume_file) -> None:
         """Go on after the epoch of a last checkpoint. Raises InputError where the file is not one."""
@@ -120,6 +124,9 @@ class Checkpoints:
         self._load_weights(resume_file, state)
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
+        self.steps = state.get("steps", 0)  # missing in older checkpoints
+        if self.averaged:
+            self.averaged.load_state_dict(state["averaged"])
         self.start_epoch, self.cur_step, self.finished = state["epoch"] + 1, state["cur_step"], state["finished"]
         self.best_valid_score, self.best_epoch = state["best_valid_score"], state["best_epoch"]
         result = state["best_valid_result"]

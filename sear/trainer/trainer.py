@@ -2,6 +2,8 @@
 
 import random
 from collections import OrderedDict
+from collections.abc import Mapping
+from contextlib import nullcontext
 from logging import getLogger
 from pathlib import Path
 from time import perf_counter
@@ -11,7 +13,7 @@ import torch
 from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
 from recbole.trainer.trainer import AbstractTrainer
-from recbole.utils import WandbLogger, calculate_valid_score, get_local_time
+from recbole.utils import WandbLogger, get_local_time
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
@@ -20,6 +22,7 @@ from sear.errors import InputError
 from sear.evaluation.metrics import metrics_by_row, summarise
 from sear.evaluation.ranks import case_ranks
 from sear.model.loss import loss_targets
+from sear.trainer.averaging import AveragedWeights
 from sear.trainer.checkpoint import LAST, Checkpoints
 
 
@@ -49,6 +52,8 @@ class SEARTrainer(Checkpoints, Trainer):
         self.epochs, self.stopping_step = config["epochs"], config["stopping_step"]
         self.eval_step = min(config["eval_step"], self.epochs)
         self.valid_metric, self.valid_metric_bigger = config["valid_metric"].lower(), config["valid_metric_bigger"]
+        self.valid_protocol = config["valid_protocol"] or "kept"
+        self.valid_smoothing = config["valid_smoothing"] or 1
         self.metrics, self.topk = config["metrics"], config["topk"]
         self.enable_amp = config["enable_amp"]
         self.start_epoch = self.cur_step = 0
@@ -59,6 +64,8 @@ class SEARTrainer(Checkpoints, Trainer):
         self.optimizer = self._build_optimizer()
         decay = config["learning_rate_decay"] or 1.0
         self.scheduler = torch.optim.lr_scheduler.ExponentialLR(self.optimizer, decay)
+        self.warmup_steps, self.steps = config["warmup_steps"] or 0, 0  # steps so far, over all sessions
+        self.averaged = AveragedWeights(model, config["ema_decay"]) if config["ema_decay"] else None
         self.catalogue: str | None = None
         self.fit_seconds = 0.0  # over all sessions of a resumed run
         self.on_epoch_end = None  # called after the checkpoints of an epoch are written
@@ -66,6 +73,11 @@ class SEARTrainer(Checkpoints, Trainer):
         self.set_checkpoints(Path(f"{name}.pth"), Path(f"{name}{LAST}"))
 
     def _build_optimizer(self, **kwargs) -> torch.optim.Optimizer:
+        bias = getattr(self.model, "repeat_bias", None)
+        if bias is not None:  # one number has its own way to go: without weight decay, and in larger steps
+            others = [parameter for parameter in self.model.parameters() if parameter is not bias]
+            own = {"params": [bias], "lr": self.config["repeat_bias_lr"], "weight_decay": 0.0}
+            kwargs["params"] = [{"params": others}, own]
         optimizer = super()._build_optimizer(**kwargs)
         if isinstance(optimizer, (torch.optim.Adam, torch.optim.AdamW)):
             for group in optimizer.param_groups:
@@ -86,6 +98,8 @@ class SEARTrainer(Checkpoints, Trainer):
             loss = self._train_epoch(train_data, epoch, show_progress=show_progress)
             self.scheduler.step()
             row = {"epoch": epoch, "lr": lr, "loss": loss, "seconds": perf_counter() - started}
+            if getattr(self.model, "repeat_bias", None) is not None:
+                row["repeat_bias"] = self.model.repeat_bias.item()
             validates = bool(valid_data) and self.eval_step > 0
             improved = not validates  # without validation the newest epoch is the best known
             if validates and (epoch + 1) % self.eval_step == 0:
@@ -104,6 +118,9 @@ class SEARTrainer(Checkpoints, Trainer):
     def _validate(self, epoch: int, valid_data, row: dict, callback_fn) -> bool:
         score, result = self._valid_epoch(valid_data)
         row.update({f"valid_{name}": value for name, value in result.items()})
+        if self.valid_smoothing > 1:
+            earlier = [self._score(old, "valid_") for old in self.history if f"valid_{self.valid_metric}" in old]
+            score = row["valid_score"] = float(np.mean([*earlier, score][-self.valid_smoothing :]))
         improved = score > self.best_valid_score if self.valid_metric_bigger else score < self.best_valid_score
         if improved:  # a tie does not count, unlike in RecBole's early_stopping
             self.best_valid_score, self.best_epoch, self.best_valid_result = score, epoch, result
@@ -114,8 +131,21 @@ class SEARTrainer(Checkpoints, Trainer):
         return improved
 
     def _valid_epoch(self, valid_data, show_progress=False):
-        result = self.evaluate(valid_data, load_best_model=False, show_progress=show_progress)
-        return calculate_valid_score(result, self.valid_metric), result
+        """This epoch's own score, not smoothed, and its metrics; with seen items filtered they are `filtered_…`."""
+        filters = self.valid_protocol != "kept"
+        with self.averaged.in_use() if self.averaged else nullcontext():
+            ranks = self.target_ranks(valid_data, show_progress, mask_history=filters)
+        kept, filtered = (self._means(part) if part is not None else {} for part in ranks)
+        result = OrderedDict(kept | {f"filtered_{name}": value for name, value in filtered.items()})
+        return self._score(result), result
+
+    def _means(self, ranks: np.ndarray) -> dict[str, float]:
+        return summarise(metrics_by_row(ranks, self.metrics, self.topk))
+
+    def _score(self, result: Mapping[str, float], prefix: str = "") -> float:
+        """What `valid_protocol` makes of a validation's metrics."""
+        names = {"kept": [""], "filtered": ["filtered_"], "mean": ["", "filtered_"]}[self.valid_protocol]
+        return float(np.mean([result[f"{prefix}{name}{self.valid_metric}"] for name in names]))
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False) -> float:
         """One pass over the training rows; returns the mean loss per loss position."""
@@ -152,8 +182,22 @@ class SEARTrainer(Checkpoints, Trainer):
         loss.backward()
         if self.clip_grad_norm:
             clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
-        self.optimizer.step()
+        self._optimizer_step()
         return loss
+
+    def _optimizer_step(self) -> None:
+        """One step of the optimiser, at a lower rate during warm-up, and its share in the averaged weights."""
+        self.steps += 1
+        groups = self.optimizer.param_groups
+        rates = [group["lr"] for group in groups]
+        if self.steps < self.warmup_steps:
+            for group in groups:
+                group["lr"] *= self.steps / self.warmup_steps
+        self.optimizer.step()
+        for group, rate in zip(groups, rates, strict=True):  # the schedule of the epochs knows nothing of warm-up
+            group["lr"] = rate
+        if self.averaged:
+            self.averaged.update()
 
     def _to_device(self, interaction: Interaction) -> Interaction:
         if self.device.type == "cpu":
@@ -171,7 +215,7 @@ class SEARTrainer(Checkpoints, Trainer):
             self.catalogue = eval_data._dataset.catalogue_hash
             self.load_best(model_file)
         ranks, _ = self.target_ranks(eval_data, show_progress, mask_history=False)  # nobody asks for the others
-        return OrderedDict(summarise(metrics_by_row(ranks, self.metrics, self.topk)))
+        return OrderedDict(self._means(ranks))
 
     def target_ranks(
         self, eval_data, show_progress=False, mask_history: bool | None = None

@@ -11,9 +11,9 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from sear.kernels import triton_convolution, triton_scan
+from sear.kernels import triton_convolution, triton_layer_norm, triton_scan
 
-TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
+TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.int64: "*i64"}
 
 
 def compiled(kernel, arguments, options, capability):
@@ -24,10 +24,13 @@ def compiled(kernel, arguments, options, capability):
             signature[name], constants[(position,)] = "constexpr", options[name]
         else:
             value = arguments[position]
-            signature[name] = TYPES[value.dtype] if isinstance(value, torch.Tensor) else "i32"
+            scalar = "fp32" if isinstance(value, float) else "i32"
+            signature[name] = TYPES[value.dtype] if isinstance(value, torch.Tensor) else scalar
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
     target = GPUTarget("cuda", capability, 32)
-    return triton.compile(source, target=target, options={"num_warps": options["num_warps"]})
+    return triton.compile(
+        source, target=target, options={name: options[name] for name in ("num_warps", "enable_fp_fusion")}
+    )
 
 
 def scan_kernels(dtype):
@@ -53,11 +56,22 @@ def convolution_kernels(dtype):
     yield "convolution_backward", triton_convolution._backward_kernel, arguments, options | {"PARTS": 8}
 
 
+def layer_norm_kernels(dtype):
+    x, weight, seed = torch.empty(100, 64, dtype=dtype), torch.empty(64), torch.zeros(1, dtype=torch.int64)
+    options = triton_layer_norm._options(x, x, weight, 0.2)
+    arguments = (x, x, weight, weight, weight, seed, x, weight, weight, 100, 64, 1e-5, 0.2, 1.25)
+    yield "layer_norm_forward", triton_layer_norm._forward_kernel, arguments, options
+    arguments = (x, x, weight, weight, seed, weight, weight, x, x, x, weight, 100, 1, 64, 0.2, 1.25)
+    yield "layer_norm_backward", triton_layer_norm._backward_kernel, arguments, options
+
+
 def main(wanted):
     for pair in wanted:
         capability, type_name = pair.split(":")
         dtype = next(dtype for dtype, pointer in TYPES.items() if pointer == f"*{type_name}")
-        for name, kernel, arguments, options in chain(scan_kernels(dtype), convolution_kernels(dtype)):
+        for name, kernel, arguments, options in chain(
+            scan_kernels(dtype), convolution_kernels(dtype), layer_norm_kernels(dtype)
+        ):
             code = compiled(kernel, arguments, options, int(capability))
             print(name, pair, code.metadata.shared, len(code.asm["cubin"]))
 

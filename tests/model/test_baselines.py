@@ -19,7 +19,7 @@ from tests.helpers.killed_run import interrupt_at_step, run
 
 CAUSAL = ("GRU4Rec", "SASRec", "Mamba4Rec", "eSASRec")
 LEARNING = (*CAUSAL, "BERT4Rec", "BSARec")
-COUNTING = ("Pop", "ItemKNN")
+COUNTING = ("Pop", "ItemKNN", "EASE", "SequentialRules")
 
 
 def test_every_peer_has_a_settings_file():

@@ -1,4 +1,4 @@
-"""Pop and ItemKNN: what they count, what they may recommend, and that they are tested like any other model."""
+"""Pop, ItemKNN, EASE and SequentialRules: what they count and recommend, and that they are tested like all."""
 
 from collections import Counter
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from sear.errors import InputError
 from sear.model.counting import training_matrix
@@ -14,7 +15,7 @@ from sear.settings.recbole_config import build_config
 from tests.conftest import TOY, random_histories, write_atomic_files
 from tests.helpers.killed_run import run
 
-COUNTING = ("Pop", "ItemKNN")
+COUNTING = ("Pop", "ItemKNN", "EASE", "SequentialRules")
 
 
 @pytest.mark.parametrize(("again", "length"), [(True, 10), (False, 10), (False, None)])
@@ -71,6 +72,68 @@ def test_itemknn_adds_up_the_cosines_of_the_nearest_items(tiny_model):
     history[:, 0] = 0
     scores = model.full_sort_predict(batch).numpy()
     np.testing.assert_allclose(scores[:, sure], (history @ nearest)[:, sure], atol=1e-5)
+
+
+def scores_by_hand(batch, weights: np.ndarray, half_life: float | None) -> np.ndarray:
+    """Every event of a history adds its item's row of weights, halved each half_life events."""
+    scores = np.zeros((len(batch), weights.shape[1]))
+    for row, (history, length) in enumerate(
+        zip(batch["item_id_list"].tolist(), batch["item_length"].tolist(), strict=True)
+    ):
+        for place, item in enumerate(history[:length]):
+            scores[row] += weights[item] * (1 if half_life is None else 0.5 ** ((length - 1 - place) / half_life))
+    return scores
+
+
+@pytest.mark.parametrize("half_life", [None, 2.0])
+def test_ease_solves_its_regression_and_adds_up_its_weights(tiny_model, half_life):
+    model, train, test = tiny_model("EASE", reg_weight=3.0, recency_half_life=half_life)
+    model.count(train)
+    met = training_matrix(train).toarray().astype(np.float64)
+    weights = np.zeros((model.n_items, model.n_items))
+    for item in range(1, model.n_items):  # each column is a ridge regression on the other items
+        others = np.delete(np.arange(1, model.n_items), item - 1)
+        gram = met[:, others].T @ met[:, others] + 3 * np.eye(len(others))
+        weights[others, item] = np.linalg.solve(gram, met[:, others].T @ met[:, item])
+    np.testing.assert_allclose(model.weight_VV[1:, 1:].numpy(), weights[1:, 1:], atol=1e-9)
+    batch = test[np.arange(len(test))]
+    expected = scores_by_hand(batch, weights, half_life)
+    np.testing.assert_allclose(model.full_sort_predict(batch)[:, 1:].numpy(), expected[:, 1:], atol=1e-6)
+
+
+def test_ease_tells_in_one_line_that_a_catalogue_is_too_large(tiny_model, monkeypatch):
+    monkeypatch.setattr("sear.model.ease.machine_memory", lambda: 10_000)
+    with pytest.raises(InputError, match="EASE needs 0.0 GB of memory for 31 x 31 weights, but .* - choose ItemKNN"):
+        tiny_model("EASE")
+
+
+def test_sequential_rules_add_up_what_followed_each_event(tiny_model):
+    model, train, test = tiny_model("SequentialRules", steps=4, recency_half_life=2.0, popularity_power=0.5)
+    model.count(train)
+    counts = np.zeros((model.n_items, model.n_items))
+    items = train.inter_feat["item_id"].tolist()
+    for first, end in zip(train.offsets[:-1], train.offsets[1:] - 2, strict=True):
+        for before in range(first, end):
+            for after in range(before + 1, min(end, before + 5)):
+                counts[items[before], items[after]] += 1 / (after - before)
+    rules = counts / np.maximum(counts.sum(0), 1) ** 0.5
+    batch = test[np.arange(len(test))]
+    expected = scores_by_hand(batch, rules, 2.0)
+    np.testing.assert_allclose(model.full_sort_predict(batch).numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "base"), [("ItemKNN-recency", "ItemKNN"), ("EASE-recency", "EASE")])
+def test_a_faded_history_is_the_whole_one_where_it_has_one_event(tiny_model, name, base):
+    found = []
+    for asked in (name, base):
+        model, train, test = tiny_model(base, **({"recency_half_life": 1.0} if asked == name else {}))
+        model.count(train)
+        batch = test[np.arange(len(test))]
+        one = batch["item_id_list"].clone()
+        one[:, 1:] = 0
+        found.append((model.full_sort_predict(batch), model.scores(one)))
+    torch.testing.assert_close(found[0][1], found[1][1])
+    assert (found[0][0] - found[1][0]).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("name", COUNTING)

@@ -47,12 +47,13 @@ def step(trainer, loaders, rows=8):
     return trainer._train_step(batch, trainer.model.calculate_loss)
 
 
+@pytest.mark.parametrize("repeat_bias", [False, True])
 @pytest.mark.parametrize("name", MODELS)
-def test_no_size_in_a_step_depends_on_what_the_device_holds(make, name, monkeypatch):
+def test_no_size_in_a_step_depends_on_what_the_device_holds(make, name, repeat_bias, monkeypatch):
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # knows no tensors without numbers
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda _: False)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
-    trainer, loaders = make(name, "meta")  # tensors with a shape and no numbers
+    trainer, loaders = make(name, "meta", repeat_bias=repeat_bias)  # tensors with a shape and no numbers
     batch = trainer._to_device(loaders[0].collate_fn(np.arange(8)))
     loss = trainer.model.calculate_loss(batch)
     loss.backward()
@@ -89,10 +90,12 @@ def test_a_validation_does_not_rank_without_the_history_whoever_asked_for_it_in_
 class TestOnCuda:
     pytestmark = on_gpu
 
+    @pytest.mark.parametrize("more", [{}, {"repeat_bias": True, "ema_decay": 0.99, "warmup_steps": 9}])
     @pytest.mark.parametrize("amp", [False, True])
     @pytest.mark.parametrize("name", MODELS)
-    def test_a_step_never_waits_for_the_device(self, make, name, amp):
-        changes = {"dropout_prob": 0.2} if name == "SEAR" else {}
+    def test_a_step_never_waits_for_the_device(self, make, name, amp, more):
+        tied = {"item_table": "tied"} if more else {}
+        changes = more | ({"dropout_prob": 0.2} | tied if name == "SEAR" else {})
         trainer, loaders = make(name, "cuda", users=600, enable_amp=amp, clip_grad_norm={"max_norm": 5.0}, **changes)
         step(trainer, loaders, 500)  # thousands of events, as in a real batch; libraries may wait once, at the start
         torch.cuda.synchronize()
@@ -102,11 +105,12 @@ class TestOnCuda:
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
+    @pytest.mark.parametrize("more", [{}, {"repeat_bias": True, "item_table": "tied"}])
     @pytest.mark.parametrize(("amp", "relative"), [(False, 1e-3), (True, 0.1)])
-    def test_a_step_has_the_loss_and_the_gradients_of_the_cpu(self, make, amp, relative):
+    def test_a_step_has_the_loss_and_the_gradients_of_the_cpu(self, make, amp, relative, more):
         found = []
         for device in ("cpu", "cuda"):
-            trainer, loaders = make("SEAR", device, enable_amp=amp and device == "cuda")
+            trainer, loaders = make("SEAR", device, enable_amp=amp and device == "cuda", **more)
             loss = step(trainer, loaders).detach().cpu()
             gradient = torch.cat([parameter.grad.flatten().cpu() for parameter in trainer.model.parameters()])
             found.append((loss, gradient))
@@ -114,10 +118,13 @@ class TestOnCuda:
         assert abs(ours - theirs) <= relative * theirs
         assert (our_gradient - their_gradient).norm() <= relative * their_gradient.norm()
 
-    def test_an_evaluation_finds_the_ranks_of_the_cpu(self, make):
+    @pytest.mark.parametrize("repeat_bias", [False, True])
+    def test_an_evaluation_finds_the_ranks_of_the_cpu(self, make, repeat_bias):
         ranks = []
         for device in ("cpu", "cuda"):
-            trainer, loaders = make("SEAR", device, mask_history=True)
+            trainer, loaders = make("SEAR", device, mask_history=True, repeat_bias=repeat_bias)
+            if repeat_bias:
+                trainer.model.repeat_bias.data.fill_(0.01)  # as large as the scores of a model without training
             ranks.append(np.stack(trainer.target_ranks(loaders[2])))
         assert np.abs(ranks[0] - ranks[1]).max() <= 1  # two scores may lie closer than their rounding
 
