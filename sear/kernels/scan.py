@@ -1,48 +1,36 @@
-"""The compiled selective scan, for CPU (selective_scan.py has the plain form and the legend).
+"""The compiled selective scan and its gradient, for CPU (sear/ops/selective_scan.py has the plain form and the legend).
 
-A unit of work is some rows of the batch and a share of their channels. SIMD lanes are neighbouring channels (a block).
-The states of a channel are taken GROUP at a time, each group running through a chunk of time in registers.
+A unit of work is a block of neighbouring channels of one row of the batch, or, on the way back, of a run of rows. It
+goes through time in chunks, and through each chunk with two states at a time, so that what it works on stays in the
+nearest caches. The innermost loops run along the channels, over arrays that do not overlap: they become SIMD code.
 """
 
 import math
 from typing import Any, NamedTuple
 
-from sear.kernels.compiler import compiled
-from sear.kernels.simd import (
-    VECTOR_BYTES,
-    add_sums,
-    add_up_rows,
-    aligned_scratch,
-    exp2,
-    fill,
-    inlined,
-    load,
-    load_first,
-    sigmoid,
-    softplus_and_slope,
-    spread,
-    store,
-    store_first,
-)
+import numpy as np
+
+from sear.kernels.compiler import compiled, exp, exp2, log1p
 from sear.kernels.threads import fork_join
 
-GROUP = 4  # states of a channel that are worked on together
-CHUNK = 128  # steps whose states the backward pass holds at once, in the cache; those between chunks are kept in memory
+inner = compiled(inner=True)
+loops = compiled(inner=True, disjoint=True)
+
+WIDEST = 128  # channels of a block, at most
+CHUNK = 16  # steps whose states the backward pass holds at once; those between chunks are kept in memory
 
 
 class Scan(NamedTuple):
-    """One call: sizes, then flat arrays. A strided input comes with (row stride, step stride).
+    """One call. Arrays are flat unless a shape is given; a strided input comes with (row stride, step stride).
 
-    `row_size` and `padded_states` are the numbers of channels and states, filled up to whole blocks and groups.
+    `pairs` is half the number of states, rounded up: a state that only fills up a pair has zeros in A2, B and C.
     """
 
     batch: int
     length: int
     channels: int
     states: int
-    row_size: int
-    padded_states: int
-    splits: int  # shares into which the channels are cut, so that a small batch keeps all threads busy
+    width: int  # channels of a block
     u: Any
     u_strides: tuple[int, int]
     delta: Any
@@ -53,271 +41,264 @@ class Scan(NamedTuple):
     C_strides: tuple[int, int]
     z: Any
     z_strides: tuple[int, int]
-    A2: Any  # (padded_states, row_size), times log2(e)
-    D: Any  # (row_size,)
-    bias: Any  # (row_size,)
-    saved: (
-        Any  # (batch, chunks - 1, padded_states, row_size): states before each chunk but the first; empty: not wanted
-    )
-
-
-class Scratch(NamedTuple):
-    """A thread's own memory: for one block and chunk, (steps, lanes), unless said otherwise."""
-
-    delta: Any
-    du: Any  # delta * u
-    y: Any
-    BC: Any  # (steps, 2 * padded_states): GROUP B's, their C's, the next GROUP B's, …
-    state: Any  # (padded_states, row_size): the states between chunks, or their gradients on the way back
-    # backward only
-    slope: Any  # of softplus
-    dy: Any  # gradient of y before the gate
-    dgate: Any  # gradient of z over y
-    from_B: Any  # gradient of delta * u
-    from_decay: Any  # gradient of delta by way of the decays, times log2(e)
-    decay: Any  # (steps, GROUP, lanes)
-    before: Any  # (steps, GROUP, lanes): the states before each step
-    dBC: Any  # laid out as BC
-
-
-@inlined
-def scratch_for(scan, backward):
-    array = scan.u
-    size = CHUNK * (VECTOR_BYTES // array.itemsize)
-    more = size * backward
-    BC_size = 2 * CHUNK * scan.padded_states
-    scratch = Scratch(
-        aligned_scratch(array, size),
-        aligned_scratch(array, size),
-        aligned_scratch(array, size),
-        aligned_scratch(array, BC_size),
-        aligned_scratch(array, scan.padded_states * scan.row_size),
-        aligned_scratch(array, more),
-        aligned_scratch(array, more),
-        aligned_scratch(array, more),
-        aligned_scratch(array, more),
-        aligned_scratch(array, more),
-        aligned_scratch(array, more * GROUP),
-        aligned_scratch(array, more * GROUP),
-        aligned_scratch(array, BC_size * backward),
-    )
-    scratch.BC[:] = 0  # states that only fill up a group stay 0
-    return scratch
-
-
-@inlined
-def place_in_BC(scan, t, n):
-    return t * 2 * scan.padded_states + n // GROUP * 2 * GROUP + n % GROUP
-
-
-@inlined
-def pack_BC(scan, scratch, b, t0, steps):
-    for t in range(steps):
-        B_at = b * scan.B_strides[0] + (t0 + t) * scan.B_strides[1]
-        C_at = b * scan.C_strides[0] + (t0 + t) * scan.C_strides[1]
-        for n in range(scan.states):
-            place = place_in_BC(scan, t, n)
-            scratch.BC[place] = scan.B[B_at + n]
-            scratch.BC[place + GROUP] = scan.C[C_at + n]
-
-
-@inlined
-def read(array, strides, b, t, channel, channels):
-    return load_first(array, b * strides[0] + t * strides[1] + channel, channels - channel)
-
-
-@inlined
-def prepare(scan, scratch, b, t0, steps, channel):
-    """Fill the scratch of one block with delta, delta * u and the start of y."""
-    width = VECTOR_BYTES // scan.u.itemsize
-    bias, D, one = load(scan.bias, channel, 0, 1), load(scan.D, channel, 0, 1), fill(scan.u, 1)
-    for t in range(steps):
-        u = read(scan.u, scan.u_strides, b, t0 + t, channel, scan.channels)
-        raw = read(scan.delta, scan.delta_strides, b, t0 + t, channel, scan.channels)
-        delta, slope = softplus_and_slope(raw + bias, one)
-        store(scratch.delta, t * width, 0, delta)
-        store(scratch.du, t * width, 0, delta * u)
-        store(scratch.y, t * width, 0, D * u)
-        if scratch.slope.size > 0:
-            store(scratch.slope, t * width, 0, slope)
-
-
-@inlined
-def run_states(scan, scratch, state, A2, n, steps, keep):
-    """The states n … n + GROUP - 1 through the steps of a chunk, adding to y; `keep` notes what backward needs."""
-    width = VECTOR_BYTES // scan.u.itemsize
-    for t in range(steps):
-        BC_at = t * 2 * scan.padded_states + 2 * n
-        decay = exp2(load(scratch.delta, t * width, 0, 1) * A2)
-        if keep:
-            store(scratch.decay, t * GROUP * width, width, decay)
-            store(scratch.before, t * GROUP * width, width, state)
-        state = decay * state + load(scratch.du, t * width, 0, 1) * spread(scratch.BC, BC_at, GROUP)
-        y = add_up_rows(load(scratch.y, t * width, 0, 1), state * spread(scratch.BC, BC_at + GROUP, GROUP))
-        store(scratch.y, t * width, 0, y)
-    return state
-
-
-@inlined
-def forward_units(start, stop, scan, y):
-    """Units start … stop - 1 of scan_forward; a unit is a row and a split."""
-    width = VECTOR_BYTES // scan.u.itemsize
-    blocks, chunks = scan.row_size // width, -(-scan.length // CHUNK)
-    scratch = scratch_for(scan, 0)
-    one = fill(scan.u, 1)
-    for unit in range(start, stop):
-        b, split = unit // scan.splits, unit % scan.splits
-        scratch.state[:] = 0
-        for chunk in range(chunks):
-            t0 = chunk * CHUNK
-            steps = min(CHUNK, scan.length - t0)
-            pack_BC(scan, scratch, b, t0, steps)
-            for block in range(blocks * split // scan.splits, blocks * (split + 1) // scan.splits):
-                channel = block * width
-                prepare(scan, scratch, b, t0, steps, channel)
-                for n in range(0, scan.padded_states, GROUP):
-                    place = n * scan.row_size + channel
-                    state = load(scratch.state, place, scan.row_size, GROUP)
-                    if chunk > 0 and scan.saved.size > 0:
-                        saved_at = (b * (chunks - 1) + chunk - 1) * scan.padded_states * scan.row_size
-                        store(scan.saved, saved_at + place, scan.row_size, state)
-                    A2 = load(scan.A2, place, scan.row_size, GROUP)
-                    state = run_states(scan, scratch, state, A2, n, steps, False)
-                    store(scratch.state, place, scan.row_size, state)
-                for t in range(steps):
-                    z = read(scan.z, scan.z_strides, b, t0 + t, channel, scan.channels)
-                    gated = load(scratch.y, t * width, 0, 1) * z * sigmoid(z, one)
-                    store_first(y, (b * scan.length + t0 + t) * scan.channels + channel, scan.channels - channel, gated)
-
-
-@compiled
-def scan_forward(threads, scan, y):
-    """y (B, L, D), and scan.saved unless it is empty."""
-    fork_join(forward_units, scan.batch * scan.splits, threads, (scan, y))
-
-
-LOG_2 = math.log(2)
+    A2: Any  # (blocks, pairs, 2, width): A times log2(e)
+    D: Any  # (D,)
+    bias: Any  # (D,)
+    y: Any  # (B, L, D): y before the gate, kept for the way back; empty: not wanted
+    saved: Any  # (batch, blocks, chunks - 1, pairs, 2, width): the states before each chunk but the first
 
 
 class Gradients(NamedTuple):
-    """Flat arrays. Sums over the batch come in parts, one for each run of `rows` rows, so that their order is fixed."""
+    """What scan_backward fills. Sums over the batch come in parts, one for each run of `rows` rows: a fixed order."""
 
     rows: int
-    du: Any  # (B, L, D), as ddelta and dz
+    du: Any  # flat (B, L, D), as ddelta and dz
     ddelta: Any
     dz: Any
-    dBC: Any  # (splits, B, L, 2 N): the share of each split, B's before C's
-    dA: Any  # (parts, padded_states, row_size), zeros on entry, as dD and dbias
-    dD: Any  # (parts, row_size)
+    dBC: Any  # (blocks, B, L, 2, pairs, 2): the share of each block, B's before C's
+    dA: Any  # (parts, blocks, pairs, 2, width), zeros on entry, as dD and dbias
+    dD: Any  # (parts, D)
     dbias: Any
 
 
-@inlined
-def prepare_back(scan, scratch, dy, b, t0, steps, channel):
-    """Fill the rest of the block's scratch from the gradient dy of the gated output."""
-    width = VECTOR_BYTES // scan.u.itemsize
-    one, zero = fill(scan.u, 1), fill(scan.u, 0)
+class Scratch(NamedTuple):
+    """A thread's own memory for one block in one chunk: (CHUNK, width) unless said otherwise."""
+
+    delta: Any
+    du: Any  # delta * u
+    B: Any  # (CHUNK, pairs, 2), as C
+    C: Any
+    state: Any  # (pairs, 2, width): the states between chunks, or their gradients on the way back
+    y: Any  # forward only
+    # backward only
+    slope: Any  # of softplus
+    dy: Any  # gradient of y before the gate
+    from_B: Any  # gradient of delta * u
+    from_decay: Any  # gradient of delta by way of the decays, times log2(e)
+    decay: Any  # (CHUNK, 2, width): of the pair at hand
+    before: Any  # (CHUNK + 1, 2, width): its states before each step, and at last after the chunk
+
+
+@inner
+def _scratch_for(scan, backward):
+    real, pairs = scan.u.dtype, scan.A2.shape[1]
+    forward_steps, steps = CHUNK * (1 - backward), CHUNK * backward
+    return Scratch(
+        np.empty((CHUNK, scan.width), real),
+        np.empty((CHUNK, scan.width), real),
+        np.zeros((CHUNK, pairs, 2), real),
+        np.zeros((CHUNK, pairs, 2), real),
+        np.empty((pairs, 2, scan.width), real),
+        np.empty((forward_steps, scan.width), real),
+        np.empty((steps, scan.width), real),
+        np.empty((steps, scan.width), real),
+        np.empty((steps, scan.width), real),
+        np.empty((steps, scan.width), real),
+        np.empty((steps, 2, scan.width), real),
+        np.empty((steps + 1, 2, scan.width), real),
+    )
+
+
+@inner
+def _place(strides, b, t, first):
+    """Index of an element in a flat array: unsigned, because loops over indices that may be negative stay scalar."""
+    return np.uintp(b * strides[0] + t * strides[1] + first)
+
+
+@loops
+def _copy_states(source, target):
+    """target[:] = source, (pairs, 2, width): numba compiles seconds at the message of a misfit that cannot be."""
+    for pair in range(len(source)):
+        for k in range(2):
+            for d in range(source.shape[2]):
+                target[pair, k, d] = source[pair, k, d]
+
+
+@loops
+def _pack_BC(scan, scratch, b, t0, steps):
     for t in range(steps):
-        z = read(scan.z, scan.z_strides, b, t0 + t, channel, scan.channels)
-        d_gated = load_first(dy, (b * scan.length + t0 + t) * scan.channels + channel, scan.channels - channel)
-        share = sigmoid(z, one)
-        store(scratch.dy, t * width, 0, d_gated * z * share)
-        store(scratch.dgate, t * width, 0, d_gated * share * (one + z * (one - share)))
-        store(scratch.from_B, t * width, 0, zero)
-        store(scratch.from_decay, t * width, 0, zero)
+        B_at, C_at = _place(scan.B_strides, b, t0 + t, 0), _place(scan.C_strides, b, t0 + t, 0)
+        for n in range(np.uintp(scan.states)):
+            scratch.B[t, n // 2, n % 2] = scan.B[B_at + n]
+            scratch.C[t, n // 2, n % 2] = scan.C[C_at + n]
 
 
-@inlined
-def run_back(scan, scratch, state, carry, dA, A2, n, steps):
-    """Back through the chunk: `carry` is the gradient of the state before the step at hand. Returns carry and dA."""
-    width = VECTOR_BYTES // scan.u.itemsize
-    for t in range(steps - 1, -1, -1):
-        BC_at = t * 2 * scan.padded_states + 2 * n
-        dy = load(scratch.dy, t * width, 0, 1)
-        dstate = dy * spread(scratch.BC, BC_at + GROUP, GROUP) + carry
-        add_sums(scratch.dBC, BC_at, dstate * load(scratch.du, t * width, 0, 1), dy * state)
-        from_B = add_up_rows(load(scratch.from_B, t * width, 0, 1), dstate * spread(scratch.BC, BC_at, GROUP))
-        store(scratch.from_B, t * width, 0, from_B)
-        carry = dstate * load(scratch.decay, t * GROUP * width, width, GROUP)
-        state = load(scratch.before, t * GROUP * width, width, GROUP)
-        d_exponent = carry * state
-        from_decay = add_up_rows(load(scratch.from_decay, t * width, 0, 1), d_exponent * A2)
-        store(scratch.from_decay, t * width, 0, from_decay)
-        dA = dA + d_exponent * load(scratch.delta, t * width, 0, 1)
-    return carry, dA
-
-
-@inlined
-def finish_back(scan, scratch, out, part, b, t0, steps, channel):
-    """Write the gradients of the block's inputs and add to those of D and the bias."""
-    width = VECTOR_BYTES // scan.u.itemsize
-    sum_at = part * scan.row_size + channel
-    dD, dbias = load(out.dD, sum_at, 0, 1), load(out.dbias, sum_at, 0, 1)
-    D, log_2 = load(scan.D, channel, 0, 1), fill(scan.u, LOG_2)
+@loops
+def _prepare(scan, scratch, b, t0, steps, first, width):
+    """Fill the scratch of one block with delta, delta * u and the start of y."""
+    zero = scan.u.dtype.type(0)
     for t in range(steps):
-        at, left = (b * scan.length + t0 + t) * scan.channels + channel, scan.channels - channel
-        u = read(scan.u, scan.u_strides, b, t0 + t, channel, scan.channels)
-        dy, from_B = load(scratch.dy, t * width, 0, 1), load(scratch.from_B, t * width, 0, 1)
-        ddelta = from_B * u + load(scratch.from_decay, t * width, 0, 1) * log_2
-        ddelta = ddelta * load(scratch.slope, t * width, 0, 1)
-        store_first(out.ddelta, at, left, ddelta)
-        store_first(out.du, at, left, from_B * load(scratch.delta, t * width, 0, 1) + dy * D)
-        store_first(out.dz, at, left, load(scratch.y, t * width, 0, 1) * load(scratch.dgate, t * width, 0, 1))
-        dbias = dbias + ddelta
-        dD = dD + dy * u
-    store(out.dD, sum_at, 0, dD)
-    store(out.dbias, sum_at, 0, dbias)
+        u_at, delta_at = _place(scan.u_strides, b, t0 + t, first), _place(scan.delta_strides, b, t0 + t, first)
+        for d in range(width):
+            u, x = scan.u[u_at + d], scan.delta[delta_at + d] + scan.bias[first + d]
+            delta = max(x, zero) + log1p(exp(-abs(x)))
+            scratch.delta[t, d] = delta
+            scratch.du[t, d] = delta * u
+            scratch.y[t, d] = scan.D[first + d] * u
 
 
-@inlined
-def back_block(scan, scratch, out, dy, part, b, chunk, steps, channel):
-    """One block of channels in one chunk of one row, there and back."""
-    t0, chunks = chunk * CHUNK, -(-scan.length // CHUNK)
-    prepare(scan, scratch, b, t0, steps, channel)
-    prepare_back(scan, scratch, dy, b, t0, steps, channel)
-    for n in range(0, scan.padded_states, GROUP):
-        place = n * scan.row_size + channel
-        A2 = load(scan.A2, place, scan.row_size, GROUP)
-        if chunk > 0:
-            saved_at = (b * (chunks - 1) + chunk - 1) * scan.padded_states * scan.row_size
-            state = load(scan.saved, saved_at + place, scan.row_size, GROUP)
-        else:
-            state = A2 * fill(scan.u, 0)
-        state = run_states(scan, scratch, state, A2, n, steps, True)
-        carry = load(scratch.state, place, scan.row_size, GROUP)
-        sum_at = part * scan.padded_states * scan.row_size + place
-        carry, dA = run_back(scan, scratch, state, carry, load(out.dA, sum_at, scan.row_size, GROUP), A2, n, steps)
-        store(scratch.state, place, scan.row_size, carry)
-        store(out.dA, sum_at, scan.row_size, dA)
-    finish_back(scan, scratch, out, part, b, t0, steps, channel)
+@loops
+def _run_states(scratch, A2, steps, width):
+    """All states of the block through the steps of a chunk, adding to y."""
+    for pair in range(len(A2)):
+        for t in range(steps):
+            for d in range(width):
+                delta, du, y = scratch.delta[t, d], scratch.du[t, d], scratch.y[t, d]
+                for k in range(2):
+                    state = exp2(delta * A2[pair, k, d]) * scratch.state[pair, k, d] + du * scratch.B[t, pair, k]
+                    scratch.state[pair, k, d] = state
+                    y += state * scratch.C[t, pair, k]
+                scratch.y[t, d] = y
 
 
-@inlined
-def backward_units(start, stop, scan, dy, out):
-    """Units start … stop - 1 of scan_backward; a unit is a run of rows and a split."""
-    width = VECTOR_BYTES // scan.u.itemsize
-    blocks, chunks = scan.row_size // width, -(-scan.length // CHUNK)
-    scratch = scratch_for(scan, 1)
+@loops
+def _gate(scan, scratch, gated, b, t0, steps, first, width):
+    one = scan.u.dtype.type(1)
+    for t in range(steps):
+        z_at = _place(scan.z_strides, b, t0 + t, first)
+        at = _place((scan.length * scan.channels, scan.channels), b, t0 + t, first)
+        for d in range(width):
+            z = scan.z[z_at + d]
+            gated[at + d] = scratch.y[t, d] * z / (one + exp(-z))
+        if scan.y.size > 0:
+            for d in range(width):
+                scan.y[at + d] = scratch.y[t, d]
+
+
+@inner
+def _forward_units(start, stop, scan, gated):
+    """Units start … stop - 1 of scan_forward; a unit is a row and a block."""
+    blocks = len(scan.A2)
+    scratch = _scratch_for(scan, 0)
     for unit in range(start, stop):
-        part, split = unit // scan.splits, unit % scan.splits
-        for b in range(part * out.rows, min(scan.batch, (part + 1) * out.rows)):
-            scratch.state[:] = 0
-            for chunk in range(chunks - 1, -1, -1):
-                t0 = chunk * CHUNK
-                steps = min(CHUNK, scan.length - t0)
-                pack_BC(scan, scratch, b, t0, steps)
-                scratch.dBC[:] = 0
-                for block in range(blocks * split // scan.splits, blocks * (split + 1) // scan.splits):
-                    back_block(scan, scratch, out, dy, part, b, chunk, steps, block * width)
-                for t in range(steps):
-                    at = ((split * scan.batch + b) * scan.length + t0 + t) * 2 * scan.states
-                    for n in range(scan.states):
-                        place = place_in_BC(scan, t, n)
-                        out.dBC[at + n] = scratch.dBC[place]
-                        out.dBC[at + scan.states + n] = scratch.dBC[place + GROUP]
+        b, block = unit // blocks, unit % blocks
+        first = np.uintp(block * scan.width)
+        width = np.uintp(min(scan.width, scan.channels - block * scan.width))
+        scratch.state[:] = 0
+        for t0 in range(0, scan.length, CHUNK):
+            steps = min(CHUNK, scan.length - t0)
+            if t0 > 0 and scan.saved.size > 0:
+                _copy_states(scratch.state, scan.saved[b, block, t0 // CHUNK - 1])
+            _pack_BC(scan, scratch, b, t0, steps)
+            _prepare(scan, scratch, b, t0, steps, first, width)
+            _run_states(scratch, scan.A2[block], steps, width)
+            _gate(scan, scratch, gated, b, t0, steps, first, width)
 
 
 @compiled
-def scan_backward(threads, scan, dy, out):
-    """Every field of `out` from dy (B, L, D)."""
-    fork_join(backward_units, -(-scan.batch // out.rows) * scan.splits, threads, (scan, dy, out))
+def scan_forward(threads, scan, gated):
+    """gated: flat (B, L, D), the output; scan.y and scan.saved too, unless they are empty."""
+    fork_join(_forward_units, scan.batch * len(scan.A2), threads, (scan, gated))
+
+
+@loops
+def _prepare_back(scan, scratch, d_gated, dz, b, t0, steps, first, width):
+    """Fill the scratch of one block from the gradient of the gated output, and write that of z."""
+    zero, one = scan.u.dtype.type(0), scan.u.dtype.type(1)
+    for t in range(steps):
+        u_at, delta_at = _place(scan.u_strides, b, t0 + t, first), _place(scan.delta_strides, b, t0 + t, first)
+        z_at = _place(scan.z_strides, b, t0 + t, first)
+        at = _place((scan.length * scan.channels, scan.channels), b, t0 + t, first)
+        for d in range(width):
+            x = scan.delta[delta_at + d] + scan.bias[first + d]
+            small = exp(-abs(x))
+            share = one / (one + small)
+            delta = max(x, zero) + log1p(small)
+            scratch.delta[t, d] = delta
+            scratch.du[t, d] = delta * scan.u[u_at + d]
+            scratch.slope[t, d] = small * share if x < zero else share
+            scratch.from_B[t, d] = zero
+            scratch.from_decay[t, d] = zero
+        for d in range(width):
+            z = scan.z[z_at + d]
+            gate = one / (one + exp(-z))
+            scratch.dy[t, d] = d_gated[at + d] * z * gate
+            dz[at + d] = d_gated[at + d] * gate * (one + z * (one - gate)) * scan.y[at + d]
+
+
+@loops
+def _rerun_states(scratch, A2, pair, steps, width):
+    """A pair of states through the chunk once more, from scratch.before[0], noting what the way back needs."""
+    for t in range(steps):
+        for d in range(width):
+            for k in range(2):
+                decay = exp2(scratch.delta[t, d] * A2[pair, k, d])
+                scratch.decay[t, k, d] = decay
+                scratch.before[t + 1, k, d] = decay * scratch.before[t, k, d] + scratch.du[t, d] * scratch.B[t, pair, k]
+
+
+@compiled(inner=True, disjoint=True, reorder_sums=True)
+def _back_through_states(scratch, A2, dA, dBC, pair, steps, width):
+    """The way back of a pair: scratch.state is the gradient of its states after the chunk, then of those before it."""
+    state, before, decay = scratch.state, scratch.before, scratch.decay
+    for t in range(steps - 1, -1, -1):
+        B_0, B_1 = scratch.B[t, pair, 0], scratch.B[t, pair, 1]
+        C_0, C_1 = scratch.C[t, pair, 0], scratch.C[t, pair, 1]
+        dB_0 = dB_1 = dC_0 = dC_1 = dA.dtype.type(0)
+        for d in range(width):
+            delta, du, dy = scratch.delta[t, d], scratch.du[t, d], scratch.dy[t, d]
+            dC_0 += dy * before[t + 1, 0, d]
+            dC_1 += dy * before[t + 1, 1, d]
+            dstate_0, dstate_1 = dy * C_0 + state[pair, 0, d], dy * C_1 + state[pair, 1, d]
+            dB_0 += dstate_0 * du
+            dB_1 += dstate_1 * du
+            scratch.from_B[t, d] += dstate_0 * B_0 + dstate_1 * B_1
+            carry_0, carry_1 = dstate_0 * decay[t, 0, d], dstate_1 * decay[t, 1, d]
+            state[pair, 0, d] = carry_0
+            state[pair, 1, d] = carry_1
+            d_exponent_0, d_exponent_1 = carry_0 * before[t, 0, d], carry_1 * before[t, 1, d]
+            scratch.from_decay[t, d] += d_exponent_0 * A2[pair, 0, d] + d_exponent_1 * A2[pair, 1, d]
+            dA[pair, 0, d] += d_exponent_0 * delta
+            dA[pair, 1, d] += d_exponent_1 * delta
+        dBC[t, 0, pair, 0], dBC[t, 0, pair, 1] = dB_0, dB_1
+        dBC[t, 1, pair, 0], dBC[t, 1, pair, 1] = dC_0, dC_1
+
+
+@loops
+def _finish_back(scan, scratch, out, part, b, t0, steps, first, width):
+    """Write the gradients of u and delta of the block and add to those of D and the bias."""
+    log_2 = scan.u.dtype.type(math.log(2))
+    for t in range(steps):
+        u_at = _place(scan.u_strides, b, t0 + t, first)
+        at = _place((scan.length * scan.channels, scan.channels), b, t0 + t, first)
+        for d in range(width):
+            u, dy, from_B = scan.u[u_at + d], scratch.dy[t, d], scratch.from_B[t, d]
+            ddelta = (from_B * u + scratch.from_decay[t, d] * log_2) * scratch.slope[t, d]
+            out.ddelta[at + d] = ddelta
+            out.du[at + d] = from_B * scratch.delta[t, d] + dy * scan.D[first + d]
+            out.dbias[part, first + d] += ddelta
+            out.dD[part, first + d] += dy * u
+
+
+@inner
+def _backward_units(start, stop, scan, d_gated, out):
+    """Units start … stop - 1 of scan_backward; a unit is a run of rows and a block."""
+    blocks, pairs = scan.A2.shape[:2]
+    scratch = _scratch_for(scan, 1)
+    for unit in range(start, stop):
+        part, block = unit // blocks, unit % blocks
+        first = np.uintp(block * scan.width)
+        width = np.uintp(min(scan.width, scan.channels - block * scan.width))
+        A2, dA = scan.A2[block], out.dA[part, block]
+        for b in range(part * out.rows, min(scan.batch, (part + 1) * out.rows)):
+            scratch.state[:] = 0
+            for chunk in range((scan.length - 1) // CHUNK, -1, -1):
+                t0 = chunk * CHUNK
+                steps = min(CHUNK, scan.length - t0)
+                dBC = out.dBC[block, b, t0 : t0 + steps]
+                _pack_BC(scan, scratch, b, t0, steps)
+                _prepare_back(scan, scratch, d_gated, out.dz, b, t0, steps, first, width)
+                for pair in range(pairs):
+                    if chunk > 0:
+                        _copy_states(scan.saved[b, block, chunk - 1, pair : pair + 1], scratch.before[:1])
+                    else:
+                        scratch.before[0] = 0
+                    _rerun_states(scratch, A2, pair, steps, width)
+                    _back_through_states(scratch, A2, dA, dBC, pair, steps, width)
+                _finish_back(scan, scratch, out, part, b, t0, steps, first, width)
+
+
+@compiled
+def scan_backward(threads, scan, d_gated, out):
+    """Every field of `out` from d_gated, flat (B, L, D)."""
+    fork_join(_backward_units, -(-scan.batch // out.rows) * len(scan.A2), threads, (scan, d_gated, out))

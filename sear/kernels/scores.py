@@ -4,9 +4,11 @@ The plain reference is sear.ops.softmax.softmax_rows_plain. C rows of a chunk, V
 """
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from sear.kernels.compiler import compiled, exp, run_in_parallel
+from sear.kernels.compiler import compiled, exp
+from sear.kernels.threads import fork_join
 
 
 def softmax_rows(score_CV: Tensor, scale: float) -> Tensor:
@@ -14,8 +16,13 @@ def softmax_rows(score_CV: Tensor, scale: float) -> Tensor:
     highest_C = score_CV.amax(1)
     log_sum_C = score_CV.new_empty(len(score_CV))
     factor = score_CV.numpy().dtype.type(scale)
-    run_in_parallel(_softmax_rows, len(score_CV), score_CV.numpy(), highest_C.numpy(), factor, log_sum_C.numpy())
+    _softmax(torch.get_num_threads(), score_CV.numpy(), highest_C.numpy(), factor, log_sum_C.numpy())
     return log_sum_C
+
+
+@compiled
+def _softmax(threads, score_CV, highest_C, scale, log_sum_C):
+    fork_join(_softmax_rows, len(score_CV), threads, (score_CV, highest_C, scale, log_sum_C))
 
 
 @compiled
@@ -48,7 +55,7 @@ def add_items_above(scores_CT: Tensor, first: int, skip: int, target_C: Tensor, 
     first: the item whose scores are column 0. skip: so many columns do not count; nor does item 0, the padding.
     """
     arrays = [tensor.contiguous().numpy() for tensor in (scores_CT, target_C, limit_C)]
-    run_in_parallel(_count, len(target_C), first, max(skip, 1 - first), *arrays, above_C.numpy())
+    _count(torch.get_num_threads(), first, max(skip, 1 - first), *arrays, above_C.numpy())
 
 
 @compiled(reorder_sums=True)
@@ -64,7 +71,12 @@ def _counted(scores, limit, ties):
 
 
 @compiled
-def _count(start, stop, first, skip, scores_CT, target_C, limit_C, above_C):
+def _count(threads, first, skip, scores_CT, target_C, limit_C, above_C):
+    fork_join(_count_rows, len(target_C), threads, (first, skip, scores_CT, target_C, limit_C, above_C))
+
+
+@compiled
+def _count_rows(start, stop, first, skip, scores_CT, target_C, limit_C, above_C):
     for row in range(start, stop):
         scores, target, limit = scores_CT[row], target_C[row] - first, limit_C[row]
         total = -1 if limit != limit else above_C[row]

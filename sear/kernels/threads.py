@@ -1,20 +1,40 @@
-"""Calls a numba kernel over ranges of its work on torch's own threads, from inside compiled code: about 5 µs a call.
+"""Calls a numba kernel over ranges of its work on torch's own threads, from inside compiled code.
 
-run_in_parallel of sear.kernels.compiler does the same from Python at 70 µs, which counts for short kernels.
+A call costs about 5 µs. Taken from Python, with a callback for each thread, it would be 70, too much for a LayerNorm.
 """
 
 import ctypes
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
 
+import torch
 from llvmlite import binding, ir
 from llvmlite.ir.instructions import CallInstr
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from sear.kernels.compiler import _helpers, _torch_openmp
-
 _body = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _parallel = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+
+
+@cache
+def _torch_openmp() -> Callable | None:
+    """`GOMP_parallel` of the OpenMP library inside torch's wheel, or None where torch brings none (macOS, conda).
+
+    After each parallel region of torch its threads spin for milliseconds: a pool of our own would have to fight them
+    for the cores.
+    """
+    for path in sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*")):
+        return ctypes.CDLL(str(path)).GOMP_parallel
+    return None
+
+
+@cache
+def _helpers(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="sear-kernel")
 
 
 @_parallel
@@ -28,27 +48,29 @@ def _python_threads(body, shared, threads, _):
 
 binding.add_symbol("sear_parallel", ctypes.cast(_torch_openmp() or _python_threads, ctypes.c_void_p).value)
 INT, POINTER = ir.IntType(64), ir.IntType(8).as_pointer()
+FIELDS = ("next range", "failed", "ranges", "count", "arguments")  # of what the threads of a call share
 
 
 @intrinsic
 def fork_join(typing_context, kernel, count, threads, arguments):
     """kernel(start, stop, *arguments) for ranges that cover range(count), by `threads` threads, whoever is free first.
 
-    An intrinsic, because the threads need a plain C function that finds its arguments through one pointer. The kernel
-    must not raise. Its ranges depend on the thread count: sums that must not need one partial for each unit of `count`.
+    An intrinsic, because the threads need a plain C function that finds its arguments through one pointer. The ranges
+    depend on the thread count: sums that must not need one partial for each unit of `count`. RuntimeError, once all
+    threads are back, if the kernel raised in one of them.
     """
     signature = types.void(kernel, count, threads, arguments)
 
     def code(context, builder, signature, values):
-        shared_type = ir.LiteralStructType([INT, INT, INT, values[3].type])  # next range, ranges, count, arguments
+        shared_type = ir.LiteralStructType([INT, INT, INT, INT, values[3].type])  # as FIELDS
         body = _thread_body(context, builder.module, kernel, arguments, shared_type)
         _, count, threads, packed = values
         threads = _smaller(builder, count, threads)
         ranges = _smaller(builder, count, builder.mul(threads, ir.Constant(INT, 4)))  # a busy core takes fewer
         shared = builder.alloca(shared_type)
-        for field, value in enumerate((ir.Constant(INT, 0), ranges, count, packed)):
+        for field, value in zip(FIELDS, (ir.Constant(INT, 0), ir.Constant(INT, 0), ranges, count, packed), strict=True):
             builder.store(value, _field(builder, shared, field))
-        shared = builder.bitcast(shared, POINTER)
+        failed, shared = _field(builder, shared, "failed"), builder.bitcast(shared, POINTER)
         with builder.if_else(builder.icmp_signed("<=", threads, ir.Constant(INT, 1))) as (run_here, run_on_all):
             with run_here:
                 builder.call(body, [shared])
@@ -58,6 +80,9 @@ def fork_join(typing_context, kernel, count, threads, arguments):
                 fork = cgutils.get_or_insert_function(builder.module, fork_type, "sear_parallel")
                 threads = builder.trunc(threads, uint)
                 builder.call(fork, [builder.bitcast(body, POINTER), shared, threads, ir.Constant(uint, 0)])
+        with builder.if_then(builder.icmp_signed("!=", builder.load(failed), ir.Constant(INT, 0))):
+            message = "a kernel failed in one of its threads; most likely memory ran out"
+            context.call_conv.return_user_exc(builder, RuntimeError, (message,))
         return context.get_dummy_value()
 
     return signature, code
@@ -68,7 +93,7 @@ def _smaller(builder, a, b):
 
 
 def _field(builder, shared, field):
-    return builder.gep(shared, [ir.Constant(ir.IntType(32), 0), ir.Constant(ir.IntType(32), field)])
+    return builder.gep(shared, [ir.Constant(ir.IntType(32), 0), ir.Constant(ir.IntType(32), FIELDS.index(field))])
 
 
 def _thread_body(context, module, kernel, arguments, shared_type):
@@ -80,18 +105,20 @@ def _thread_body(context, module, kernel, arguments, shared_type):
     builder = ir.IRBuilder(body.append_basic_block("entry"))
     loop, work, done = (body.append_basic_block(name) for name in ("loop", "work", "done"))
     shared = builder.bitcast(body.args[0], shared_type.as_pointer())
-    ranges, count, packed = (builder.load(_field(builder, shared, field)) for field in (1, 2, 3))
+    ranges, count, packed = (builder.load(_field(builder, shared, name)) for name in ("ranges", "count", "arguments"))
     builder.branch(loop)
     builder.position_at_end(loop)
-    part = builder.atomic_rmw("add", _field(builder, shared, 0), ir.Constant(INT, 1), "seq_cst")
+    part = builder.atomic_rmw("add", _field(builder, shared, "next range"), ir.Constant(INT, 1), "seq_cst")
     builder.cbranch(builder.icmp_signed("<", part, ranges), work, done)
     builder.position_at_end(work)
     start = builder.sdiv(builder.mul(count, part), ranges)
     stop = builder.sdiv(builder.mul(count, builder.add(part, ir.Constant(INT, 1))), ranges)
     unpacked = [builder.extract_value(packed, index) for index in range(len(arguments))]
     context.active_code_library.add_linking_library(overload.library)
-    context.call_internal_no_propagate(builder, overload.fndesc, signature, [start, stop, *unpacked])
+    status, _ = context.call_internal_no_propagate(builder, overload.fndesc, signature, [start, stop, *unpacked])
     _inline_last_call(builder)
+    with builder.if_then(status.is_error):
+        builder.store(ir.Constant(INT, 1), _field(builder, shared, "failed"))
     builder.branch(loop)
     builder.position_at_end(done)
     builder.ret_void()

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sear.ops.mamba_kernel import chosen_kernel
-from sear.ops.selective_scan import flat, with_strides
+from sear.ops.selective_scan import with_strides
 
 
 def causal_conv_reference(x_BLD: Tensor, weight_DK: Tensor, bias_D: Tensor) -> Tensor:
@@ -37,14 +37,14 @@ def causal_conv(x_BLD: Tensor, weight_DK: Tensor, bias_D: Tensor, kernel: str = 
 
 
 class _CompiledConv(torch.autograd.Function):
-    """causal_conv_reference by the kernels of causal_conv_kernel.py."""
+    """causal_conv_reference by sear/kernels/convolution.py."""
 
     @staticmethod
     def forward(ctx, x, weight, bias):
         from sear.kernels.convolution import conv_forward
 
         y = torch.empty_like(x, memory_format=torch.contiguous_format)
-        conv_forward(torch.get_num_threads(), _call(x, weight, bias), flat(y))
+        conv_forward(torch.get_num_threads(), _call(x, weight, bias), y.numpy())
         ctx.save_for_backward(x, weight, bias)
         return y
 
@@ -57,20 +57,15 @@ class _CompiledConv(torch.autograd.Function):
         rows = -(-call.batch // 64)
         runs = -(-call.batch // rows)
         dx = torch.empty_like(dy)
-        dweight, dbias = dy.new_zeros(runs, call.taps, call.row_size), dy.new_zeros(runs, call.row_size)
-        conv_backward(torch.get_num_threads(), rows, call, flat(dy), flat(dx), flat(dweight), flat(dbias))
+        dweight, dbias = (dy.new_zeros(runs, *array.shape).numpy() for array in (call.weight, call.bias))
+        conv_backward(torch.get_num_threads(), rows, call, dy.numpy(), dx.numpy(), dweight, dbias)
         # numpy adds the runs one after another: torch's order could depend on the number of threads
-        dweight, dbias = (torch.from_numpy(t.numpy().sum(axis=0))[..., : call.channels] for t in (dweight, dbias))
-        return dx, dweight.mT, dbias
+        return dx, torch.from_numpy(dweight.sum(axis=0)).mT, torch.from_numpy(dbias.sum(axis=0))
 
 
 def _call(x: Tensor, weight: Tensor, bias: Tensor):
     """The kernels' description of a call."""
     from sear.kernels.convolution import Convolution
-    from sear.kernels.simd import VECTOR_BYTES
 
-    batch, length, channels = x.shape
-    fill = -channels % (VECTOR_BYTES // x.element_size())
-    weight, bias = (F.pad(tensor.detach(), (0, fill)).contiguous() for tensor in (weight.mT, bias))
-    sizes = (batch, length, channels, weight.shape[0], channels + fill)
-    return Convolution(*sizes, *with_strides(x), flat(weight), flat(bias))
+    weight, bias = (tensor.detach().contiguous().numpy() for tensor in (weight.mT, bias))
+    return Convolution(*x.shape, len(weight), *with_strides(x), weight, bias)

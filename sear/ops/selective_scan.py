@@ -65,56 +65,59 @@ def with_strides(tensor: Tensor) -> tuple:
 
 
 class _CompiledScan(torch.autograd.Function):
-    """selective_scan_reference by selective_scan_kernel.py; backward computes the states once more."""
+    """selective_scan_reference by sear/kernels/scan.py; backward computes the states once more."""
 
     @staticmethod
     def forward(ctx, *tensors):
         from sear.kernels.scan import CHUNK, scan_forward
 
-        u = tensors[0]
-        scan = _scan(tensors)
-        saved = u.new_empty(0)
-        if any(ctx.needs_input_grad):
-            saved = u.new_empty(scan.batch, (scan.length - 1) // CHUNK, scan.padded_states, scan.row_size)
-        y = torch.empty_like(u, memory_format=torch.contiguous_format)
-        scan_forward(torch.get_num_threads(), scan._replace(saved=saved.view(-1).numpy()), flat(y))
-        ctx.save_for_backward(*tensors, saved)
-        return y
+        u, scan = tensors[0], _scan(tensors)
+        gated = torch.empty_like(u, memory_format=torch.contiguous_format)
+        wanted = any(ctx.needs_input_grad)
+        y = u.new_empty(gated.numel() if wanted else 0)
+        chunks = -(-scan.length // CHUNK)
+        blocks, *states = scan.A2.shape
+        saved = u.new_empty(scan.batch, blocks, chunks - 1 if wanted else 0, *states)
+        scan_forward(torch.get_num_threads(), scan._replace(y=y.numpy(), saved=saved.numpy()), flat(gated))
+        ctx.save_for_backward(*tensors, y, saved)
+        return gated
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, dy):
+    def backward(ctx, d_gated):
         from sear.kernels.scan import Gradients, scan_backward
 
-        *tensors, saved = ctx.saved_tensors
-        scan = _scan(tensors)._replace(saved=saved.view(-1).numpy())
-        dy = dy.contiguous()
+        *tensors, y, saved = ctx.saved_tensors
+        scan = _scan(tensors)._replace(y=y.numpy(), saved=saved.numpy())
+        d_gated = d_gated.contiguous()
+        blocks, *states = scan.A2.shape
         rows = -(-scan.batch // 64)
         parts = -(-scan.batch // rows)
-        du, ddelta, dz = torch.empty_like(dy), torch.empty_like(dy), torch.empty_like(dy)
-        dBC = dy.new_empty(scan.splits, scan.batch, scan.length, 2 * scan.states)
-        sums = [dy.new_zeros(parts, *shape, scan.row_size) for shape in ((scan.padded_states,), (), ())]
-        gradients = Gradients(rows, *(flat(tensor) for tensor in (du, ddelta, dz, dBC, *sums)))
-        scan_backward(torch.get_num_threads(), scan, flat(dy), gradients)
+        du, ddelta, dz = (torch.empty_like(d_gated) for _ in range(3))
+        dBC = d_gated.new_empty(blocks, scan.batch, scan.length, 2, *states[:2])
+        shapes = ((parts, blocks, *states), (parts, scan.channels), (parts, scan.channels))
+        sums = [d_gated.new_zeros(shape).numpy() for shape in shapes]
+        out = Gradients(rows, flat(du), flat(ddelta), flat(dz), dBC.numpy(), *sums)
+        scan_backward(torch.get_num_threads(), scan, flat(d_gated), out)
         # numpy adds the parts one after another: torch's order could depend on the number of threads
-        dA, dD, dbias = (torch.from_numpy(tensor.numpy().sum(axis=0))[..., : scan.channels] for tensor in sums)
-        dB, dC = (dBC[0] if scan.splits == 1 else dBC.sum(0)).chunk(2, dim=-1)
-        return du, ddelta, dA[: scan.states].mT, dB, dC, dD, dz, dbias
+        dA, dD, dbias = (torch.from_numpy(parts.sum(axis=0)) for parts in sums)
+        dB, dC = torch.from_numpy(dBC.numpy().sum(axis=0)).flatten(3)[..., : scan.states].unbind(2)
+        dA = dA.flatten(1, 2).transpose(0, 1).flatten(1)[: scan.states, : scan.channels]
+        return du, ddelta, dA.mT, dB, dC, dD, dz, dbias
 
 
 def _scan(tensors: list[Tensor]):
-    """The kernels' description of a call; `saved` is still to be filled in."""
-    from sear.kernels.scan import GROUP, Scan
-    from sear.kernels.simd import VECTOR_BYTES
+    """The kernels' description of a call; `y` and `saved` are still to be filled in."""
+    from sear.kernels.scan import WIDEST, Scan
 
     u, delta, A, B, C, D, z, bias = (tensor.detach() for tensor in tensors)
     (batch, length, channels), states = u.shape, A.shape[1]
-    width = VECTOR_BYTES // u.element_size()
+    # A small batch is cut into more blocks, to keep all threads busy; by sizes alone, so that sums keep their order.
+    blocks = max(-(-channels // WIDEST), min(-(-channels // 16), 16 // batch))
+    width = -(-channels // blocks)
     blocks = -(-channels // width)
-    row_size, padded_states = blocks * width, -(-states // GROUP) * GROUP
-    A2, D, bias = (F.pad(tensor, (0, row_size - channels)) for tensor in (A.mT * math.log2(math.e), D, bias))
-    A2 = F.pad(A2, (0, 0, 0, padded_states - states))
-    splits = min(blocks, max(1, 16 // batch))  # from the sizes alone, so that the order of sums is, too
-    sizes = (batch, length, channels, states, row_size, padded_states, splits)
+    A2 = F.pad(A.mT * math.log2(math.e), (0, blocks * width - channels, 0, states % 2))
+    A2 = A2.unflatten(1, (blocks, width)).transpose(0, 1).unflatten(1, (-1, 2))
     strided = [part for tensor in (u, delta, B, C, z) for part in with_strides(tensor)]
-    return Scan(*sizes, *strided, *(flat(tensor.contiguous()) for tensor in (A2, D, bias)), None)
+    arrays = (tensor.contiguous().numpy() for tensor in (A2, D, bias))
+    return Scan(batch, length, channels, states, width, *strided, *arrays, None, None)

@@ -4,9 +4,8 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 
-from sear.kernels.compiler import CACHE_FOLDER, compiled, exp, run_in_parallel
+from sear.kernels.compiler import CACHE_FOLDER, compiled, exp, exp2, log1p
 
 
 @compiled
@@ -16,9 +15,15 @@ def exponentials(x, y):
 
 
 @compiled
-def mark(start, stop, seen):
-    for i in range(start, stop):
-        seen[i] += 1
+def powers_of_two(x, y):
+    for i in range(x.size):
+        y[i] = exp2(x[i])
+
+
+@compiled
+def logarithms(x, y):
+    for i in range(x.size):
+        y[i] = log1p(x[i])
 
 
 def exp_of(values, dtype):
@@ -45,33 +50,22 @@ def test_exp_ends_at_the_normal_numbers_and_keeps_not_a_number(dtype):
     assert np.isnan(nan)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("count", [1, 2, 7, 1000])
-@pytest.mark.parametrize("openmp", [True, False])
-def test_every_unit_of_work_is_done_once(threads, count, openmp, monkeypatch):
-    if not openmp:
-        monkeypatch.setattr("sear.kernels.compiler._torch_openmp", lambda: None)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        seen = np.zeros(count, np.int64)
-        run_in_parallel(mark, count, seen)
-    finally:
-        torch.set_num_threads(before)
-    assert (seen == 1).all()
+@pytest.mark.parametrize(("dtype", "limit", "error"), [(np.float32, 125, 1e-7), (np.float64, 1021, 1.2e-15)])
+def test_exp2_is_exact_to_rounding(dtype, limit, error):
+    x = np.linspace(-limit, limit, 200_001).astype(dtype)
+    y = np.empty_like(x)
+    powers_of_two(x, y)
+    assert np.abs(y / np.exp2(x.astype(np.longdouble)) - 1).max() < error
 
 
-def test_an_error_inside_a_thread_reaches_the_caller():
-    def fail(start, stop):
-        raise ZeroDivisionError(start)
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        with pytest.raises(ZeroDivisionError):
-            run_in_parallel(fail, 8)
-    finally:
-        torch.set_num_threads(before)
+@pytest.mark.parametrize(("dtype", "error"), [(np.float32, 3e-7), (np.float64, 1e-15)])
+def test_log1p_is_exact_to_rounding_however_small_its_argument(dtype, error):
+    x = np.concatenate([np.linspace(0, 1, 100_001), 10.0 ** np.arange(-30, 0)]).astype(dtype)
+    y = np.empty_like(x)
+    logarithms(x, y)
+    exact = np.log1p(x.astype(np.longdouble))
+    assert y[0] == 0
+    assert np.abs(y[1:] / exact[1:] - 1).max() < error
 
 
 def test_import_of_sear_and_its_mamba_leaves_numba_cold():

@@ -1,7 +1,10 @@
 import os
+import re
 import subprocess
 import sys
 
+import numba
+import numpy as np
 import pytest
 import torch
 from hypothesis import example, given, settings
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 from numba.core.codegen import get_host_cpu_features
 
 from sear.files import PROJECT_ROOT
+from sear.kernels import compiler, scan
 from sear.ops.selective_scan import selective_scan, selective_scan_reference
 
 NAMES = ("u", "delta", "A", "B", "C", "D", "z", "bias")
@@ -47,7 +51,7 @@ def assert_scan_equals_reference(inputs):
         assert_same(value_and_gradients(selective_scan, inputs, dtype), expected, tolerance, cancelled)
 
 
-@pytest.mark.parametrize("length", [1, 2, 3, 17, 100, 128, 129, 300])
+@pytest.mark.parametrize("length", [1, 2, 3, 15, 16, 17, 32, 33, 100, 128, 129, 300])
 def test_scan_equals_reference_at_every_length(length):
     assert_scan_equals_reference(scan_inputs(2, length, 24, 8, torch.float64))
 
@@ -57,6 +61,11 @@ def test_scan_equals_reference_at_every_length(length):
 @example(52, 2, 1, 1, 344)  # the gradient of D nearly cancels
 def test_scan_equals_reference_at_widths_that_fill_no_vector(batch, length, channels, states, seed):
     assert_scan_equals_reference(scan_inputs(batch, length, channels, states, torch.float32, seed))
+
+
+@pytest.mark.parametrize(("batch", "channels"), [(1, 16), (1, 17), (2, 100), (3, 128), (20, 129), (17, 300)])
+def test_scan_equals_reference_however_channels_are_cut_into_blocks(batch, channels):
+    assert_scan_equals_reference(scan_inputs(batch, 18, channels, 3, torch.float64))
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 2, 2), (1, 2, 9, 4), (1, 131, 1, 1)])
@@ -145,15 +154,33 @@ def test_half_precision_inputs_are_computed_in_float32():
     assert torch.equal(y, selective_scan(*(tensor.float() for tensor in inputs)).bfloat16())
 
 
+@pytest.mark.skipif("+avx2" not in get_host_cpu_features(), reason="looks for instructions of AVX2")
+@pytest.mark.parametrize("real", [np.float32, np.float64])
+def test_loops_over_states_become_simd_code(real):
+    """Else a scan is right but several times as slow: LLVM must see that the arrays do not overlap."""
+    suffix = "ps" if real is np.float32 else "pd"
+    sizes = {"B": (16, 2, 2), "C": (16, 2, 2), "state": (2, 2, 64), "decay": (16, 2, 64), "before": (17, 2, 64)}
+    scratch = scan.Scratch(*(np.zeros(sizes.get(name, (16, 64)), real) for name in scan.Scratch._fields))
+    A2, dA, dBC = np.zeros((2, 2, 64), real), np.zeros((2, 2, 64), real), np.zeros((16, 2, 2, 2), real)
+    for kernel, arguments in (
+        (scan._run_states, (scratch, A2, 16, np.uintp(64))),
+        (scan._rerun_states, (scratch, A2, 0, 16, np.uintp(64))),
+        (scan._back_through_states, (scratch, A2, dA, dBC, 0, 16, np.uintp(64))),
+    ):
+        options = {"fastmath": kernel.targetoptions["fastmath"], "error_model": "numpy"}
+        uncached = numba.njit(kernel.py_func, pipeline_class=compiler._DisjointArrays, **options)
+        uncached(*arguments)
+        (assembly,) = uncached.inspect_asm().values()
+        assert len(re.findall(rf"vf\w+{suffix}\s.*[yz]mm", assembly)) >= 4
+
+
 @pytest.mark.skipif("+avx2" not in get_host_cpu_features(), reason="needs a processor with AVX2")
 def test_kernels_with_vectors_of_32_bytes_equal_their_references():
-    """Compiled as for a processor that has AVX2 and no more: where there is AVX-512, no other test runs them."""
+    """Compiled as for a processor that has AVX2 and no more: where there is AVX-512, no other test runs such code."""
     code = """
 import torch
-from sear.kernels import simd
 from sear.ops.convolution import causal_conv, causal_conv_reference
 from tests.ops.test_selective_scan import assert_scan_equals_reference, scan_inputs
-assert simd.VECTOR_BYTES == 32
 assert_scan_equals_reference(scan_inputs(2, 37, 20, 5, torch.float64))
 x, weight, bias = torch.randn(2, 9, 20), torch.randn(20, 4), torch.randn(20)
 torch.testing.assert_close(causal_conv(x, weight, bias), causal_conv_reference(x, weight, bias))
