@@ -1,18 +1,13 @@
-"""What the numba kernels share: compile options, the cache of compiled code, and elementary functions that vectorise.
+"""What the numba kernels share: compile options, and elementary functions that vectorise.
 
 Imported only when a kernel is first needed, because importing numba takes a second.
 """
 
-import hashlib
 import logging
 import math
-import os
-import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from decimal import Decimal
 from functools import partial
-from pathlib import Path
 
 import numba
 import numpy as np
@@ -23,6 +18,8 @@ from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.event import Event, Listener, register
 from numba.extending import intrinsic
 from numpy.polynomial import Chebyshev, Polynomial
+
+from sear.kernels.cache import keep
 
 
 class _CompilingNotice(Listener):
@@ -37,23 +34,6 @@ class _CompilingNotice(Listener):
 
     def on_end(self, event: Event) -> None:
         """numba asks for this method too; the end of a compilation is not news."""
-
-
-def _cache_folder() -> Path:
-    """Where compiled kernels are kept, named by the sources of every file that kernels are made from.
-
-    numba itself looks only at the file a kernel stands in: it would miss a change to a helper in another file.
-    """
-    package = Path(__file__).parent
-    sources = [path.read_bytes() for path in sorted(package.glob("*.py"))]
-    kernels = [source for source in sources if b"sear.kernels.compiler" in source] + [Path(__file__).read_bytes()]
-    name = f"kernels-{hashlib.sha256(b''.join(kernels)).hexdigest()[:16]}"
-    for place in (os.environ.get("NUMBA_CACHE_DIR"), package / "__pycache__", Path.home() / ".cache" / "sear"):
-        with suppress(OSError):
-            if place:
-                (folder := Path(place) / name).mkdir(parents=True, exist_ok=True)
-                return folder
-    return Path(tempfile.mkdtemp(prefix="sear-"))
 
 
 class _DisjointArrays(CompilerBase):
@@ -85,14 +65,11 @@ def compiled(
         options["pipeline_class"] = _DisjointArrays
     if inner:
         options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    numba.config.CACHE_DIR, before = str(CACHE_FOLDER), numba.config.CACHE_DIR
-    try:
-        return numba.njit(nogil=True, cache=True, error_model="numpy", **options)(function)
-    finally:
-        numba.config.CACHE_DIR = before
+    dispatcher = numba.njit(nogil=True, error_model="numpy", **options)(function)
+    keep(dispatcher)
+    return dispatcher
 
 
-CACHE_FOLDER = _cache_folder()
 logger = logging.getLogger("sear")
 register("numba:compile", _CompilingNotice())
 
