@@ -98,7 +98,7 @@ def convert(name: str, raw: Path, options: Options) -> Report:
         if not options.overwrite:
             _refuse_other_content(changed)
         if changed or stale:
-            new.commit([path.name for path in changed], [item_path.name] if stale else [])
+            new.commit()
     if stale:
         notices.append(f"removed {shown(item_path)}: without texts there is none")
     notices += event_notices(source, table) + bad_lines.notices() + cut_off_notices(bad_lines)

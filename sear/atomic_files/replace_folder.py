@@ -11,7 +11,7 @@ import re
 import shutil
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,63 +20,66 @@ HOST = re.sub(r"\W", "_", socket.gethostname()) or "host"
 
 
 class FolderReplacement:
-    """`place / name` is where a file is written; `commit` puts the files into `folder` under the same names."""
+    """`place` is where NAME.inter and NAME.item are written; after `commit` they stand in the folder of that NAME.
+
+    The folder's other files stay; where one of the two was not written, there is none afterwards.
+    """
 
     def __init__(self, folder: Path):
         self.folder = folder.resolve()
         self.place = _beside(self.folder) / f".{self.folder.name}.{HOST}-{os.getpid()}.tmp"
         clear_left_behind(self.folder)
-        _discard(self.place)
+        _discard(self.place, self.folder)
         self.place.mkdir(parents=True)
 
-    def commit(self, names: Sequence[str], remove: Sequence[str] = ()) -> None:
-        """Let the files `names` stand in the folder, and those of `remove` no longer."""
-        for name in names:
+    def commit(self) -> None:
+        new = sorted(path.name for path in self.place.iterdir())
+        for name in new:
             with open(self.place / name, "rb+") as file:
                 os.fsync(file.fileno())
         if not self.folder.exists():
             os.rename(self.place, self.folder)
             return
-        if len(names) + len(remove) > 1 and self._exchange([*names, *remove]):
+        old = [name for name in _pair(self.folder) if name not in new and (self.folder / name).exists()]
+        if len(new) + len(old) > 1 and self._exchange():
             return
         committed = self.place.with_suffix(".commit")
         os.rename(self.place, committed)
-        for name in remove:
-            (self.folder / name).unlink(missing_ok=True)
+        for name in old:
+            (self.folder / name).unlink()
         _finish(committed, self.folder)
 
-    def _exchange(self, changing: Sequence[str]) -> bool:
+    def _exchange(self) -> bool:
         """The folder's place taken by the new one, with the other files of the old; False where that cannot be."""
         if self.place.parent == self.folder:
             return False
         shutil.copymode(self.folder, self.place)
-        links = [
-            self.place / entry.name for entry in self.folder.iterdir() if entry.name not in changing and entry.is_file()
-        ]
-        for link in links:
+        others = [entry for entry in self.folder.iterdir() if entry.name not in _pair(self.folder) and entry.is_file()]
+        for entry in others:
             with suppress(OSError):  # what cannot be linked is moved afterwards
-                os.link(self.folder / link.name, link, follow_symlinks=False)
-        if not _exchanged(self.place, self.folder):
-            for link in links:
-                link.unlink(missing_ok=True)
-            return False
-        _rescue(self.place, self.folder, changing)
-        _discard(self.place)
-        return True
+                os.link(entry, self.place / entry.name, follow_symlinks=False)
+        if _exchanged(self.place, self.folder):
+            return True
+        for entry in others:
+            (self.place / entry.name).unlink(missing_ok=True)
+        return False
 
     def discard(self) -> None:
-        _discard(self.place)
+        """Remove what was written aside, or, after `commit`, what has been replaced."""
+        _discard(self.place, self.folder)
 
 
 @contextmanager
 def replacement(folder: Path) -> Iterator[FolderReplacement]:
     """Nothing stays of what is written aside where the block fails, nor of the folders that were made for it."""
     new = [path for path in (folder, *folder.parents) if not path.exists()]
-    aside = FolderReplacement(folder)
+    aside = None
     try:
+        aside = FolderReplacement(folder)
         yield aside
     except BaseException:
-        aside.discard()
+        if aside:
+            aside.discard()
         for path in new:
             with suppress(OSError):
                 path.rmdir()
@@ -96,10 +99,13 @@ def clear_left_behind(folder: Path) -> None:
             if found[2] == "commit":
                 _finish(entry, folder)
             elif entry.is_dir():
-                _rescue(entry, folder, (f"{folder.name}.inter", f"{folder.name}.item"))
-                _discard(entry)
+                _discard(entry, folder)
             else:
                 entry.unlink(missing_ok=True)
+
+
+def _pair(folder: Path) -> tuple[str, str]:
+    return f"{folder.name}.inter", f"{folder.name}.item"
 
 
 def _beside(folder: Path) -> Path:
@@ -117,16 +123,12 @@ def _finish(committed: Path, folder: Path) -> None:
     committed.rmdir()
 
 
-def _rescue(old: Path, folder: Path, changing: Sequence[str]) -> None:
-    """Move into the folder what only the old one holds: folders, and files that came while it was being replaced."""
-    if not folder.is_dir():
-        return
-    for entry in old.iterdir():
-        if entry.name not in changing and not (folder / entry.name).exists():
-            os.rename(entry, folder / entry.name)
-
-
-def _discard(place: Path) -> None:
+def _discard(place: Path, folder: Path) -> None:
+    """Remove a folder aside; what only a replaced one holds (folders, files that came meanwhile) is moved back first."""
+    if place.is_dir() and folder.is_dir():
+        for entry in place.iterdir():
+            if entry.name not in _pair(folder) and not os.path.lexists(folder / entry.name):
+                os.rename(entry, folder / entry.name)
     shutil.rmtree(place, ignore_errors=True)
 
 
