@@ -1,4 +1,4 @@
-"""python -m sear.atomic_files NAME RAW_DIR: starts the converter; Ctrl-C and SIGTERM end it in one line from the start."""
+"""python -m sear.atomic_files NAME RAW_DIR: starts the converter, which Ctrl-C and SIGTERM end in one line."""
 
 import os
 import signal

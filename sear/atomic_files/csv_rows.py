@@ -101,14 +101,13 @@ class _RecordLines:
         return self
 
     def __next__(self) -> str:
-        if len(self.lines) == LONGEST_RECORD or self._characters > LONGEST_FIELD:
-            raise StopIteration
-        number, text = self._again.popleft() if self._again else next(self._source)
-        if text.endswith("\r\r\n"):  # what a file of Windows becomes when it is written as text once more
-            text = text.rstrip("\r\n") + "\n"
-        self.lines.append((number, text))
-        self._characters += len(text)
-        return text
+        if self.lines:  # a row over several lines
+            self._characters += len(self.lines[-1][1])
+            if len(self.lines) == LONGEST_RECORD or self._characters > LONGEST_FIELD:
+                raise StopIteration
+        line = self._again.popleft() if self._again else next(self._source)
+        self.lines.append(line)
+        return line[1]
 
     def clear(self) -> None:
         self.lines.clear()

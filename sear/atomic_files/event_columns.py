@@ -15,6 +15,7 @@ from sear.atomic_files.values import Ratings, Times
 LARGEST_TIMES = (1e11, 1e14, 1e17)
 TIME_UNITS = ((1.0, "seconds"), (1e3, "milliseconds"), (1e6, "microseconds"), (1e9, "nanoseconds"))
 NOT_IN_IDS = set("\t\n\r\0")  # some readers end a text at a NUL byte
+NAN = float("nan")
 PADDING = "[PAD]"  # RecBole's own name for "no item"
 DECADE = 10 * 365.25 * 86_400
 LONE = 0.001  # the largest share of events that lie decades away from the others and are told
@@ -66,7 +67,7 @@ class EventColumns:
             BadLine: an id, the time or the rating cannot be used; then nothing is kept of the event.
         """
         number, second = self.times.ordered(*time) if type(time) is tuple else (self.times(time), None)
-        stars = self.ratings(rating)
+        stars = NAN if rating is None else self.ratings(rating)
         try:
             user_code, item_code = self.user_codes.get(user), self.item_codes.get(item)
         except TypeError:  # a list or an object, which no dictionary takes

@@ -269,7 +269,14 @@ def _events(
             time = (rest[0], rest[1]) if len(times) == 2 else rest[0] if times else last
             if type(user) is float or type(item) is float:
                 rounded += [value for value in (user, item) if type(value) is float and abs(value) >= EXACT][:1]
-            yield last, token(user), token(item), time, rest[len(times)] if columns.rating else None
+            stars = rest[len(times)] if columns.rating else None
+            yield (
+                last,
+                user if type(user) is str else token(user),
+                item if type(item) is str else token(item),
+                time,
+                stars,
+            )
         before = max(last, before + bad_lines.last_lines[table.path])
     if rounded:
         source.notices.append(

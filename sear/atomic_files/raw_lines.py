@@ -3,6 +3,8 @@
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,9 +16,11 @@ from sear.atomic_files.encoding import HINT, UTF8, Encoding, decided, named, wid
 from sear.errors import InputError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+DOUBLED = b"\r\r\n"
 LONGEST_LINE = 1 << 24  # bytes; a longer one is no line of a table, and must not fill the memory
 FIRST_LINES = 200
 MOST_SEEN = 1 << 26  # bytes looked at before a file is read
+BLOCK = 1 << 20
 MOST_KEPT = 2_000  # lines of a kind that decide
 
 
@@ -24,8 +28,8 @@ MOST_KEPT = 2_000  # lines of a kind that decide
 class LineFile:
     """A file of lines and how it is read, decided once.
 
-    line_end: b"\\n", or b"\\r" in files of old Macs; first: the first lines that are not blank; quoted: lines anywhere
-    that hold a quotation mark (both decoded, without line ends).
+    line_end: b"\\n"; b"\\r" in files of old Macs; DOUBLED where the line ends of Windows were written as text once more.
+    first: the first lines that are not blank; quoted: lines that hold a quotation mark; both decoded, without line ends.
     """
 
     path: Path
@@ -48,10 +52,10 @@ class LineFile:
             InputError: a line is too long, or the file is damaged.
         """
         number, line = 0, b"\n"
+        stop = bad_lines or BadLines()
         with decompressed(self.path) as (stream, file), _progress_bar(self.path) as bar:
             with told_where_damaged(self.path, lambda: f", after line {number}"):
-                for line in self._split(stream):
-                    number += 1
+                for number, line in enumerate(self._split(stream), 1):
                     if number == 1:
                         line = line.removeprefix(BYTE_ORDER_MARK)
                     if len(line) > LONGEST_LINE:
@@ -61,24 +65,27 @@ class LineFile:
                         )
                     if not number & 0x3FFF:
                         bar.update(file.tell() - bar.n)
+                    if number > stop.stop:
+                        stop.seen(self.path, number)
                     if not line.isspace():
-                        if bad_lines is not None:
-                            bad_lines.seen(self.path, number)
                         yield number, line
         if bad_lines is not None:
+            bad_lines.seen(self.path, number)
             if not line.endswith(b"\n"):
                 bad_lines.without_end[self.path] = number
             bad_lines.settle()
 
     def text_lines(self, bad_lines: BadLines) -> Iterator[tuple[int, str]]:
         """The same decoded; a line that is not in the file's encoding is a bad one."""
-        codec = self.codec
+        codec, doubled = self.codec, self.line_end == DOUBLED
         for number, line in self.byte_lines(bad_lines):
             try:
-                yield number, line.decode(codec)
+                text = line.decode(codec)
             except UnicodeDecodeError as error:
                 reason = f"not {codec}, as the file is otherwise (byte 0x{line[error.start]:02x} at {error.start + 1})"
                 bad_lines.report(self.path, number, BadLine(reason, f"or {HINT}"))
+                continue
+            yield number, text.rstrip("\r\n") + "\n" if doubled else text
 
     def _split(self, stream: BinaryIO) -> Iterator[bytes]:
         if self.encoding.wide:
@@ -86,7 +93,7 @@ class LineFile:
             return (line.encode() for line in iter(lambda: text.readline(LONGEST_LINE + 1), ""))
         if self.line_end == b"\r":
             return _ended_by_carriage_returns(stream)
-        return iter(lambda: stream.readline(LONGEST_LINE + 1), b"")
+        return iter(partial(stream.readline, LONGEST_LINE + 1), b"")
 
 
 def _ended_by_carriage_returns(stream: BinaryIO) -> Iterator[bytes]:
@@ -117,30 +124,51 @@ def line_file(path: Path, encoding: str = "") -> LineFile:
         old_mac = b"\r" in head.rstrip(b"\r") and b"\n" not in head
         found = LineFile(path, asked or UTF8, b"\r" if old_mac else b"\n")
     json = head.lstrip(BYTE_ORDER_MARK + b" \t\r\n").startswith((b"{", b"["))
-    first, quoted, other = _kept(found, FIRST_LINES if json or found.encoding.wide else None)
-    if not asked and not json and not found.encoding.wide:
-        found.encoding = decided(path, other)
+    first = [line for _, line in islice(found.byte_lines(), FIRST_LINES)]
+    quoted = [line for line in first if b'"' in line]
+    if first and all(line.endswith(DOUBLED) for line in first):
+        found.line_end = DOUBLED
+    if not json and not found.encoding.wide:
+        later_quoted, other = _telling_lines(found)
+        quoted += later_quoted
+        found.encoding = asked or decided(path, other)
     found.first, found.quoted = ([_decoded(line, found.codec) for line in lines] for lines in (first, quoted))
     return found
 
 
-def _kept(lines: LineFile, most: int | None) -> tuple[list[bytes], list[bytes], list[bytes]]:
-    """The first lines, those with a quotation mark and those that are not ASCII, of the first `most` lines."""
-    first: list[bytes] = []
+def _telling_lines(lines: LineFile) -> tuple[list[bytes], list[bytes]]:
+    """Lines with a quotation mark, and lines that are not ASCII: up to MOST_KEPT of each."""
     quoted: list[bytes] = []
     other: list[bytes] = []
-    seen = 0
-    for count, (_, line) in enumerate(lines.byte_lines()):
-        seen += len(line)
-        if count == most or seen > MOST_SEEN or len(quoted) == MOST_KEPT == len(other):
+    for block in _blocks(lines):
+        with_quotes = len(quoted) < MOST_KEPT and b'"' in block
+        with_others = len(other) < MOST_KEPT and not block.isascii()
+        if with_quotes or with_others:
+            found = block.split(lines.line_end[-1:])
+            quoted += [line for line in found if with_quotes and b'"' in line][: MOST_KEPT - len(quoted)]
+            other += [line for line in found if with_others and not line.isascii()][: MOST_KEPT - len(other)]
+        elif len(quoted) == MOST_KEPT == len(other):
             break
-        if len(first) < FIRST_LINES:
-            first.append(line)
-        if len(quoted) < MOST_KEPT and b'"' in line:
-            quoted.append(line)
-        if len(other) < MOST_KEPT and not line.isascii():
-            other.append(line)
-    return first, quoted, other
+    return quoted, other
+
+
+def _blocks(lines: LineFile) -> Iterator[bytes]:
+    """Whole lines, about a megabyte at a time, of as much of the file as is looked at."""
+    rest, end = b"", lines.line_end[-1:]
+    with decompressed(lines.path) as (stream, _), told_where_damaged(lines.path, lambda: ", near its beginning"):
+        for _ in range(MOST_SEEN // BLOCK):
+            block = stream.read(BLOCK)
+            if not block:
+                break
+            whole, ended, rest_of_block = block.rpartition(end)
+            if ended:
+                yield (rest + whole).removeprefix(BYTE_ORDER_MARK)
+                rest = rest_of_block
+            elif len(rest) < LONGEST_LINE:
+                rest += block
+        else:
+            return
+    yield rest.removeprefix(BYTE_ORDER_MARK)
 
 
 def _decoded(line: bytes, codec: str) -> str:

@@ -124,7 +124,7 @@ def _finish(committed: Path, folder: Path) -> None:
 
 
 def _discard(place: Path, folder: Path) -> None:
-    """Remove a folder aside; what only a replaced one holds (folders, files that came meanwhile) is moved back first."""
+    """Remove a folder aside, after moving back what only it holds: folders, and files that came meanwhile."""
     if place.is_dir() and folder.is_dir():
         for entry in place.iterdir():
             if entry.name not in _pair(folder) and not os.path.lexists(folder / entry.name):

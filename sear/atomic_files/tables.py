@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 
 from sear.atomic_files.amazon import json_records, record
@@ -51,12 +52,12 @@ class DelimitedTable:
 
         alone: shows whether a line is a row by itself and no piece of a text; None: nothing shows it.
         """
-        places = [self.columns.index(name) for name in names]
+        picked = itemgetter(*(self.columns.index(name) for name in names), 0)  # a tuple, even of one
         width = len(self.columns)
         expected = "--columns names" if self.headless else "the header has"
         for line, fields in self._all_rows(bad_lines, width, alone):
             if len(fields) == width:
-                yield line, [fields[place] for place in places]
+                yield line, picked(fields)[:-1]
             else:
                 bad_lines.report(self.path, line, BadLine(f"{len(fields)} fields where {expected} {width}"))
 

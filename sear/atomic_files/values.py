@@ -143,6 +143,8 @@ class Times:
         if (kind is int or kind is float) and self.format in ("", UNIX):
             return _finite(value, value)
         if kind is str:
+            if not self.format and len(value) < 16 and value.isdigit() and value.isascii():
+                return float(value)  # nearly all there are
             return self._of_text(value.strip(), value)
         if isinstance(value, datetime):
             return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).timestamp()
