@@ -115,8 +115,7 @@ def _cyrillic(shown: str, _: bytes) -> float:
             good += others * (word[1:].islower() or word.isupper() or len(word) == 1)
         elif not word.isalpha() and word in "«»„“”‘’–—…№•™©®° \u00a0":
             good += others
-    letters = len(re.findall("[Ѐ-ӿ]", shown))
-    return good / total if total and letters else 0.0
+    return good / total if re.search("[Ѐ-ӿ]{2}", shown) else 0.0  # single ones are as well the à of "à la carte"
 
 
 def _chinese(_: str, text: bytes) -> float:

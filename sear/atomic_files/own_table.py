@@ -163,7 +163,8 @@ def _open_tables(path: Path, reading: Reading, names: set[str]) -> tuple[list[Ta
             others.append(str(error))
             if reading.columns:  # the texts may stand in a table that has a header
                 with suppress(InputError):
-                    tables.append(open_table(file, replace(reading, columns=()), names))
+                    table = open_table(file, replace(reading, columns=()), names)
+                    tables += [table] if set(table.columns) & (names - set(reading.columns)) else []
     return tables, others
 
 

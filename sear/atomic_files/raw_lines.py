@@ -28,8 +28,8 @@ MOST_KEPT = 2_000  # lines of a kind that decide
 class LineFile:
     """A file of lines and how it is read, decided once.
 
-    line_end: b"\\n"; b"\\r" in files of old Macs; DOUBLED where the line ends of Windows were written as text once more.
-    first: the first lines that are not blank; quoted: lines that hold a quotation mark; both decoded, without line ends.
+    line_end: b"\\n"; b"\\r" in files of old Macs; DOUBLED where line ends of Windows were written as text once more.
+    first: the first lines that are not blank; quoted: lines that hold a quotation mark; decoded, without line ends.
     """
 
     path: Path
