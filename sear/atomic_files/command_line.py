@@ -202,7 +202,8 @@ def _refused(message: str) -> int:
 def _machine_fault(error: OSError, asked: argparse.Namespace) -> str:
     """What the machine refuses, with the place that the user knows and what to do."""
     place = Path(str(error.filename)) if error.filename else asked.out
-    place = asked.out if ".tmp" in place.name or any(".tmp" in parent.name for parent in place.parents[:2]) else place
+    if any(part.startswith(".") and part.endswith((".tmp", ".commit")) for part in place.parts):
+        place = asked.out  # the folder aside is nothing that the user knows
     remedy = {
         errno.ENOSPC: "make room, or write elsewhere with --out; nothing was changed",
         errno.EDQUOT: "make room, or write elsewhere with --out; nothing was changed",
