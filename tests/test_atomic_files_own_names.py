@@ -69,3 +69,10 @@ def test_a_header_that_no_amazon_dump_has_is_refused_for_that_format(tmp_path, c
     write_lines(tmp_path / "raw" / "Tools.csv", ["user_id,item_id,rating,timestamp", "u,i,1,2"])
     assert convert(tmp_path, "Tools", tmp_path / "raw", "--no-text", "--format=amazon-2018") == 2
     assert "its header is none of Amazon's dumps" in capsys.readouterr().err
+
+
+def test_a_header_over_amazons_ids_decides_by_name_too(tmp_path):
+    lines = [f"A{user}X,B{item},{1_400_000_000 + item},4" for user in range(5) for item in range(4)]
+    write_lines(tmp_path / "raw" / "own.csv", ["user_id,item_id,timestamp,rating", *lines])
+    assert convert(tmp_path, "own", tmp_path / "raw") == 0
+    assert rows(tmp_path, "own", "inter")[1] == ["A0X", "B0", "4", "1400000000"]

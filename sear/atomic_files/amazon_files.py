@@ -156,13 +156,13 @@ def _seen_csv(file: ReviewFile, reading: Reading) -> ReviewFile:
                 return replace(file, format=name, order=names)
     headless = table.looks_headless() or not columns
     rows = [columns, *table.first_rows()]
-    if len(columns) != 4:
+    if len(columns) != 4 or not headless:
         return replace(file, headless=headless)
     orders = [(0, 1, "amazon-2014"), (1, 0, "amazon-2018")]
     fits = {name: _share(rows, user, USER_ID) * _share(rows, item, ITEM_ID) for user, item, name in orders}
     best = max(fits, key=fits.get)
     alike = fits[best] >= MOST_ALIKE
-    return replace(file, format=best if alike else "", headless=headless)
+    return replace(file, format=best if alike else "", headless=True)
 
 
 def _share(rows: list[list[str]], place: int, pattern: re.Pattern) -> float:

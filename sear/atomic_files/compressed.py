@@ -82,10 +82,10 @@ def told_where_damaged(path: Path, where: Callable[[], str] = str) -> Iterator[N
     """The errors of damaged streams as one line with the file; `where()` follows its name: ", after line 7"."""
     try:
         yield
-    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, UnicodeDecodeError, OSError) as error:
+    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, UnicodeError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None and not isinstance(error, gzip.BadGzipFile):
             raise  # no room, no rights
-        kind = f"{error.encoding.upper()} text" if isinstance(error, UnicodeDecodeError) else "compressed stream"
+        kind = "UTF-16 or UTF-32 text" if isinstance(error, UnicodeError) else "compressed stream"
         raise InputError(f"{path}{where()}: {kind} cut short or damaged ({error}) - fetch it again") from None
 
 

@@ -57,8 +57,8 @@ def write_config(path: Path, name: str, report: Report, overwrite: bool) -> str:
     text = f"# {name}: written by python -m sear.atomic_files\n{config_lines(report)}\n"
     if path.exists() and not overwrite and path.read_text(encoding="utf-8") != text:
         raise InputError(
-            f"{shown(path)} is there already and differs from what would be written (the data were) - move it away, name another:"
-            " --write_config=FILE, or replace it with --overwrite"
+            f"{shown(path)} is there already and differs from what would be written (the data were) - move it away,"
+            " name another with --write_config=FILE, or replace it with --overwrite"
         )
     with write_aside(path) as aside:
         aside.write_text(text, encoding="utf-8")

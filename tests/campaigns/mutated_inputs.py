@@ -14,7 +14,6 @@ import json
 import lzma
 import random
 import resource
-import shutil
 import signal
 import sys
 import tempfile
@@ -33,7 +32,7 @@ from sear.atomic_table import read_atomic
 
 SECONDS, MEMORY = 20, 3 << 30  # for one input; bytes above what the process has at its start
 Files = dict[str, bytes]
-OWN = ["--format=csv", "--user=user", "--item=item", "--time=time"]
+OWN = ("--format=csv", "--user=user", "--item=item", "--time=time")
 
 
 @dataclass(frozen=True)
@@ -63,23 +62,26 @@ def sound_inputs() -> list[Sound]:
     quoted = [f'{row},"{titles[n % 4].replace(chr(34), chr(34) * 2)}"' for n, row in enumerate(plain)]
     films = [f"{n + 1}::Film, The ({1990 + n})::Drama|War" for n in range(4)]
     films_csv = ["movieId,title,genres", *(f'{n + 1},"Film, The ({1990 + n})",Drama|War' for n in range(4))]
+    ml_csv = ["userId,movieId,timestamp,rating", *(f"{u[1]},{int(i[1]) + 1},{t},4" for u, i, t in events)]
+    bare = [f"{u},{i},4.0,{t}" for u, i, t in events]
+    dates = [f"{u},{i},2024-05-0{n % 9 + 1}" for n, (u, i, _) in enumerate(events)]
     dat = [f"{u[1]}::{int(i[1]) + 1}::4::{t}" for u, i, t in events]
     rated = (*OWN, "--rating=rating")
     made = [
         Sound("amazon-2018", "Toys", {"Toys.json": _json(old), "meta_Toys.json": _json(meta)}, ()),
         Sound("amazon-2014", "Toys", {"reviews_Toys_5.json": "\n".join(map(repr, old)).encode()}, ("--no-text",)),
         Sound("amazon-2023", "Toys", {"Toys.jsonl.gz": gzip.compress(_json(new))}, ("--no-text",)),
-        Sound("amazon csv", "Toys", {"ratings_Toys.csv": _text(f"{u},{i},4.0,{t}" for u, i, t in events)}, ("--no-text",)),
+        Sound("amazon csv", "Toys", {"ratings_Toys.csv": _text(bare)}, ("--no-text",)),
         Sound("ml dat", "films", {"ratings.dat": _text(dat), "movies.dat": _text(films)}, ()),
-        Sound("ml csv", "films", {"ratings.csv": _text(["userId,movieId,rating,timestamp", *plain])}, ("--no-text",)),
-        Sound("ml movies", "films", {"ratings.dat": _text(dat), "movies.dat": _text(films), "movies.csv": _text(films_csv)}, ()),
+        Sound("ml csv", "films", {"ratings.csv": _text(ml_csv)}, ("--no-text",)),
+        Sound("ml movies", "films", {"ratings.csv": _text(ml_csv), "movies.csv": _text(films_csv)}, ()),
         Sound("csv", "own", {"e.csv": _text(["user,item,time,rating", *plain])}, rated),
         Sound("csv texts", "own", {"e.csv": _text(["user,item,time,rating,title", *quoted])}, (*rated, "--text=title")),
         Sound("csv by name", "own", {"own.csv": _text(["user_id,item_id,timestamp,rating", *plain])}, ()),
-        Sound("tsv", "own", {"e.tsv": _text(row.replace(",", "\t") for row in ["user,item,time,rating", *plain])}, rated),
-        Sound("headless", "own", {"e.txt": _text(row.replace(",", " ") for row in plain)}, ("--columns=user,item,time,rating",)),
-        Sound("json lines", "own", {"e.json": _json([dict(user=u, item=i, time=t) for u, i, t in events])}, tuple(OWN)),
-        Sound("dates", "own", {"e.csv": _text(["user,item,time", *(f"{u},{i},2024-05-0{n % 9 + 1}" for n, (u, i, _) in enumerate(events))])}, tuple(OWN)),
+        Sound("tsv", "own", {"e.tsv": _text(["user,item,time,rating", *plain]).replace(b",", b"\t")}, rated),
+        Sound("headless", "own", {"e.txt": _text(plain).replace(b",", b" ")}, ("--columns=user,item,time,rating",)),
+        Sound("json lines", "own", {"e.json": _json(dict(user=u, item=i, time=t) for u, i, t in events)}, OWN),
+        Sound("dates", "own", {"e.csv": _text(["user,item,time", *dates])}, OWN),
     ]  # fmt: skip
     with contextlib.suppress(ImportError):
         made.append(Sound("parquet", "own", {"e.parquet": _parquet(events)}, rated))
@@ -107,9 +109,11 @@ def _parquet(events) -> bytes:
 
 
 NASTY = [
-    *("", " ", "NA", "\\N", "null", "nan", "inf", "-inf", "-1", "0", "true", "4,5", "1e39", "-1e400", "1e-400", "9" * 400),
-    *("31.12.2023", "2024-05-01T25:00", "20240501", "0001-01-01", "9999-12-31 23:59:60", "1_000", "٣", "\u2028", "\ufeff"),
-    *('"', '""', '"a', "a\rb", "\x00", "\ud83d", "[PAD]", "=cmd|x", "../x", "a\tb", "{", "[[", "\\", "🦙", "é" * 9, "x" * 70_000),
+    *("", " ", "NA", "\\N", "null", "nan", "inf", "-inf", "-1", "0", "true", "4,5", "1e39", "-1e400", "1e-400"),
+    "9" * 400,
+    *("31.12.2023", "2024-05-01T25:00", "20240501", "0001-01-01", "9999-12-31 23:59:60", "1_000", "٣", "\u2028"),
+    *('"', '""', '"a', "a\rb", "\x00", "\ud83d", "[PAD]", "=cmd|x", "a\tb", "{", "\\", "🦙", "é" * 9, "x" * 70_000),
+    *("\ufeff", "../x", "[[", "u" * 300),
 ]  # fmt: skip
 ENCODINGS = [
     "cp1252",
@@ -311,6 +315,11 @@ def outcome(sound: Sound, files: Files, options: list[str], folder: Path) -> tup
         signal.alarm(0)
 
 
+def _in_folder_of_its_own(sound: Sound, files: Files, options: list[str]) -> tuple[str, str]:
+    with tempfile.TemporaryDirectory(prefix="mutated-") as folder:
+        return outcome(sound, files, options, Path(folder))
+
+
 def _alarm(*_: object) -> None:
     raise Hang
 
@@ -324,28 +333,25 @@ def main() -> int:
     parser.add_argument("--only", type=int, help="this input alone, with what was said of it")
     asked = parser.parse_args()
     signal.signal(signal.SIGALRM, _alarm)
-    read_atomic.__module__  # imported before the memory is limited
     used = (
         int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if sys.platform == "linux" else 0
     )
     if used:
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
     inputs, counts, escaped, start = sound_inputs(), Counter(), {}, time.time()
+    for sound in inputs:
+        assert _in_folder_of_its_own(sound, sound.files, list(sound.options))[0] == "converted", sound
     for number in [asked.only] if asked.only is not None else range(asked.inputs):
         rng = random.Random(f"{asked.seed}:{number}")
         sound = inputs[number % len(inputs)]
         files, options = mutated(sound, rng)
-        folder = Path(tempfile.mkdtemp(prefix="mutated-"))
-        try:
-            kind, told = outcome(sound, files, options, folder)
-        finally:
-            if asked.only is None:
-                shutil.rmtree(folder, ignore_errors=True)
+        kind, told = _in_folder_of_its_own(sound, files, options)
         counts[sound.kind, kind.split(":")[0]] += 1
         if kind.startswith("ESCAPED"):
             escaped[number] = (sound.kind, kind)
         if asked.only is not None:
-            print(f"{sound.kind} {options}: {kind}, files in {folder}\n{told}")
+            shown = "".join(f"\n{name}: {data[:300]!r}" for name, data in files.items())
+            print(f"{sound.kind} {options}: {kind}{shown}\n{told}")
     kinds = ("converted", "refused", "ESCAPED")
     rows = [(name, *(counts[name, kind] for kind in kinds)) for name in dict.fromkeys(sound.kind for sound in inputs)]
     rows.append(("all", *(sum(row[place] for row in rows) for place in (1, 2, 3))))
