@@ -134,3 +134,9 @@ def test_json_lines_that_are_not_utf8_say_so(tmp_path, capsys):
 def test_nothing_is_clear_where_nothing_looks_like_words():
     with pytest.raises(InputError, match="not clear"):
         decided("a.bin", [bytes(range(128, 256)) + b"\n"])
+
+
+def test_two_encodings_in_one_file_are_refused():
+    lines = ["café,naïve\n".encode("latin-1")] * 50 + ["café\n".encode()]
+    with pytest.raises(InputError, match="not clear"):
+        decided("a.csv", lines)

@@ -177,7 +177,7 @@ def _named_by_header(raw: Path, options: Options) -> Source | None:
             described.append((f"{path} has no header", own_table.headless_hint(table)))
         elif table.columns:
             advice = " ".join(f"--{role}={roles.get(role, '…')}" for role in ("user", "item", "time", "rating"))
-            told = ", ".join(table.columns[:12])
+            told = own_table.shortened(table.columns)
             described.append((f"{path} has {told}", f"say which columns are which: --format=csv {advice}"))
     if len(usable) == 1:
         table, roles = usable[0]

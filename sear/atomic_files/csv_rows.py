@@ -11,7 +11,7 @@ from sear.atomic_files.bad_lines import BadLine, BadLines
 LONGEST_FIELD = 1 << 24  # characters of a field; Python's own limit, 131,072, is less than some product texts have
 LONGEST_RECORD = 5_000  # lines of a row; a quotation mark left open would otherwise take in the whole file
 QUOTINGS = ("csv", "backslash", "none")
-QUOTING_HINT = "say how texts are quoted with --quoting=none or --quoting=backslash"
+QUOTING_HINT = "say how texts are quoted: --quoting=none, backslash or csv"
 
 Rows = Iterator[tuple[int, list[str]]]  # number of a row's last line, its fields
 

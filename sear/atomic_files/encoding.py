@@ -151,9 +151,10 @@ def _western(shown: str, _: bytes) -> float:
         if character.isalpha() and character not in "ªºµ":
             mixed = bool(re.match("[A-Za-z]", before) or re.match("[A-Za-z]", after))
             alone = not (before.isalpha() or after.isalpha())
-            spoilt = character in "ÃÂ" and not after.isascii() or (character == "â" and after == "€")
+            if character in "ÃÂ" and not after.isascii() or character + after == "â€":
+                return 0.0  # UTF-8 among it: two files in one
             cut = character in "ÃÂ" and before.islower() and not after.isalpha()
-            good += (mixed or alone) and not spoilt and not cut
+            good += (mixed or alone) and not cut
         elif character in "’‘´`":
             good += 1
         else:  # a sign between two letters is a letter of another encoding

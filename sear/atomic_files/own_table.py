@@ -205,11 +205,12 @@ def _are_parts(tables: list[Table]) -> bool:
 
 def _described(table: Table) -> str:
     if table.looks_headless():
-        return f"{table.path.name} has no header, its first line is {_shortened(table.columns)}"
-    return f"{table.path.name} has {_shortened(table.columns)}"
+        return f"{table.path.name} has no header, its first line is {shortened(table.columns)}"
+    return f"{table.path.name} has {shortened(table.columns)}"
 
 
-def _shortened(names: Sequence[str]) -> str:
+def shortened(names: Sequence[str]) -> str:
+    """Names of columns for a message."""
     shown = [name if len(name) <= 40 else f"{name[:37]}..." for name in names[:12]]
     return ", ".join(shown) + (f", … ({len(names)} in all)" if len(names) > 12 else "")
 
@@ -234,7 +235,8 @@ def _remedy(tables: list[Table], names: Sequence[str], item: str) -> str:
 def headless_hint(table: Table) -> str:
     """What to do with a table that has no header."""
     width = len(table.columns)
-    names = ("user", "item", "time") if width == 3 else (*HEADLESS[:width], *[UNNAMED] * (width - 4))
+    names = ("user", "item", "time") if width == 3 else (*HEADLESS[:width], *[UNNAMED] * min(width - 4, 6))
+    names = (*names, "…") if width > 10 else names
     return f"say what its columns are, in order: --columns={','.join(names)} ({UNNAMED} for those not needed)"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from sear.atomic_files.amazon import json_records, record
 from sear.atomic_files.bad_lines import BadLine, BadLines
 from sear.atomic_files.compressed import head_of
-from sear.atomic_files.csv_rows import Rows, csv_rows, split_rows
+from sear.atomic_files.csv_rows import QUOTING_HINT, Rows, csv_rows, split_rows
 from sear.atomic_files.dialect import Dialect, dialect_of, looks_like_data
 from sear.atomic_files.parquet import ParquetTable
 from sear.atomic_files.raw_lines import LineFile, line_file
@@ -59,7 +59,8 @@ class DelimitedTable:
             if len(fields) == width:
                 yield line, picked(fields)[:-1]
             else:
-                bad_lines.report(self.path, line, BadLine(f"{len(fields)} fields where {expected} {width}"))
+                option = QUOTING_HINT if len(fields) > width else ""  # the separator may stand inside a text
+                bad_lines.report(self.path, line, BadLine(f"{len(fields)} fields where {expected} {width}", option))
 
     def _all_rows(self, bad_lines: BadLines, width: int, alone: Alone | None) -> Rows:
         dialect = self.dialect
