@@ -8,18 +8,21 @@ import re
 import sys
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
+OLDEST, NEWEST = (3, 10), (3, 14)
+RECBOLE = "recbole==1.2.1"
+ONLY_TO_ENCODE = ("sentence-transformers", "transformers")  # texts that have no embeddings yet; told when needed
 
 
 def wrong_python(version):
     """What is wrong with a Python of this version, "" when it will do."""
-    if tuple(version[:2]) in ((3, 10), (3, 11)):
+    if OLDEST <= tuple(version[:2]) <= NEWEST:
         return ""
     found = ".".join(str(part) for part in version[:2])
-    return "error: SEAR needs Python 3.10 or 3.11, this is " + found + " - start it with: python3.11 custom_trainer.py"
+    return "error: SEAR needs Python 3.10 to 3.14, this is " + found + " - start it with: python3.12 custom_trainer.py"
 
 
 def missing_packages(requirements):
-    """Names in a requirements file that are not installed."""
+    """Names in a requirements file that are not installed, in any version."""
     from importlib import metadata
 
     missing = []
@@ -27,23 +30,34 @@ def missing_packages(requirements):
         names = [re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", line.strip()) for line in file]
     for name in names:
         try:
-            if name:
+            if name and name.group() not in ONLY_TO_ENCODE:
                 metadata.version(name.group())
         except metadata.PackageNotFoundError:
             missing.append(name.group())
     return missing
 
 
+def missing_recbole():
+    """Whether RecBole is to be installed; its metadata may be absent where only its files were copied."""
+    from importlib.util import find_spec
+
+    return find_spec("recbole") is None
+
+
 def main():
     problem = wrong_python(sys.version_info)
     if not problem:
         missing = missing_packages(os.path.join(ROOT, "requirements.txt"))
+        remedy = ["pip install -r requirements.txt"] if missing else []
+        if missing_recbole():
+            missing.append("recbole")
+            remedy.append("pip install --no-deps " + RECBOLE)
         if missing:
-            problem = "error: not installed: " + ", ".join(missing) + " - run: pip install -r requirements.txt"
+            problem = "error: not installed: " + ", ".join(missing) + " - run: " + " && ".join(remedy)
     if problem:
         sys.stderr.write(problem + "\n")
         return 2
-    from sear.command_line import main as obey
+    from sear.cli.main import main as obey
 
     return obey(sys.argv[1:])
 

@@ -19,8 +19,7 @@ import numpy as np
 
 from benchmarks.dataset_build import free_memory, held
 from benchmarks.measure import Request, Row, Skipped, Turn, compare, say
-from sear.atomic_table import write_aside
-from sear.settings import PROJECT_ROOT
+from sear.files import PROJECT_ROOT, write_aside
 
 OURS, PEER = "sear.atomic_files", "json and pandas"
 ROUNDS = 3  # a minute or two each

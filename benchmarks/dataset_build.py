@@ -15,7 +15,7 @@ from time import perf_counter
 
 from benchmarks.measure import PeakMemory, Request, Row, Skipped, Turn, compare, say
 from benchmarks.synthetic import SUPPLIES, TOY, write_atomic_files
-from sear.settings import PROJECT_ROOT
+from sear.files import PROJECT_ROOT
 
 NAME = "Amazon_Pet_Supplies"
 COLUMNS = ["user_id", "item_id", "rating", "timestamp"]
@@ -114,8 +114,8 @@ def build(side: str, folder: str, length: int) -> Build:
     from recbole.data import data_preparation
     from recbole.data.dataset import SequentialDataset
 
-    from sear.configuration import build_config
-    from sear.dataset import SEARDataset
+    from sear.data.dataset import SEARDataset
+    from sear.settings.recbole_config import build_config
 
     warnings.filterwarnings("ignore")
     settings = {"data_path": folder, "load_col": {"inter": COLUMNS}, "MAX_ITEM_LIST_LENGTH": length, "use_gpu": False}

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.measure import Request, Row, Side, Skipped, alternate, compare, say
-from sear import text_encoder
-from sear.item_text import item_sentences
+from sear.data import text_encoder
+from sear.data.item_texts import item_sentences
 
 TEXTS, SAMPLE = 10_000, 512
-OURS, PEER = "sear.text_encoder.encode", "SentenceTransformer.encode"
+OURS, PEER = "sear.data.text_encoder.encode", "SentenceTransformer.encode"
 WORDS = (
     "moisturizing shampoo for dry hair with argan oil ounce pack of two natural organic face cream anti aging serum "
     "professional nail polish remover brush set travel size men women vitamin repair daily lotion sensitive skin"

@@ -19,10 +19,10 @@ from recbole.trainer import Trainer
 from benchmarks.measure import Request, Row, Side, alternate, compare, say
 from benchmarks.synthetic import BEAUTY, TOY, Sizes, write_atomic_files
 from benchmarks.training import COLUMNS, inside
-from sear.configuration import build_config
-from sear.dataset import SEARDataset
-from sear.history import Rows
-from sear.trainer import SEARTrainer
+from sear.data.dataset import SEARDataset
+from sear.data.history import Rows
+from sear.settings.recbole_config import build_config
+from sear.trainer.trainer import SEARTrainer
 
 NAME = "Amazon_Pet_Supplies"
 SIZES = Sizes(100_000, 42_351, 885_000, BEAUTY.lengths)  # events as many a user as in Pet Supplies

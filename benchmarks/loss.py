@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 
 from benchmarks.measure import Request, Row, Side, alternate, compare, say
-from sear.loss import soft_label_loss, soft_label_loss_reference
+from sear.model.loss import soft_label_loss, soft_label_loss_reference
 
 POSITIONS, WIDTH, TARGETS, DECAY = 2048, 192, 4, 2.0
 ITEMS = (42_352, 1_000_001)

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from sear.settings import PROJECT_ROOT
+from sear.files import PROJECT_ROOT
 
 LEAST_ROUNDS = 3
 STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")

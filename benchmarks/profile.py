@@ -19,7 +19,7 @@ import torch
 from tabulate import tabulate
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from sear.environment import environment
+from sear.runs.machine import environment
 
 # rooms that own whatever happens inside them; the name of an operation decides
 OUTER = (

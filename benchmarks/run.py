@@ -15,7 +15,7 @@ import torch
 from tabulate import tabulate
 
 from benchmarks.measure import Request, Row, Skipped, say
-from sear.environment import environment
+from sear.runs.machine import environment
 
 # name -> module and what its rows() is given besides the request
 ROOMS = {

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.measure import Request, Row, Side, Skipped, alternate, compare, say
-from sear.selective_scan import selective_scan, selective_scan_reference
+from sear.ops.selective_scan import selective_scan, selective_scan_reference
 
 LENGTHS = (20, 50, 100, 200)
 BATCH, CHANNELS, STATES = 64, 128, 32

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sear.atomic_table import write_aside
+from sear.files import write_aside
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
 EVENTS_PER_ITEM = 5  # at least, so that 5-core keeps every item

@@ -18,11 +18,12 @@ from recbole.data.dataset import SequentialDataset
 from recbole.model.sequential_recommender import SASRec
 from recbole.trainer import Trainer
 
-from sear import causal_conv, loss
-from sear.configuration import build_config
-from sear.dataset import SEARDataset
-from sear.model import SEAR
-from sear.trainer import SEARTrainer
+from sear.data.dataset import SEARDataset
+from sear.model.sear import SEAR
+from sear.ops import convolution as causal_conv
+from sear.ops import softmax
+from sear.settings.recbole_config import build_config
+from sear.trainer.trainer import SEARTrainer
 
 torch.autograd.set_detect_anomaly(False)  # RecBole's SINE switches it on when imported, which slows every backward pass
 
@@ -82,7 +83,7 @@ class Experiment:
             self.settings["data_path"] = str(data_path)
         self.loader = self._loader()
         self.config = self.loader.config
-        model = SEAR(self.config, self.loader._dataset)
+        model = SEAR(self.config, self.loader._dataset).to(self.config["device"])
         self.trainer = SEARTrainer(self.config, model)
 
     def _loader(self, **settings):
@@ -113,7 +114,7 @@ class Experiment:
         config["checkpoint_dir"] = str(folder)
         with inside(folder):  # RecBole's trainer leaves its logs where it stands
             loader = data_preparation(config, SequentialDataset(config))[0]
-            trainer = Trainer(config, SASRec(config, loader._dataset))
+            trainer = Trainer(config, SASRec(config, loader._dataset).to(config["device"]))
         batches = len(loader)
         count = min(count, batches)
         return lambda: trainer._train_epoch(islice(loader, count), 0), batches / count, batches
@@ -123,10 +124,10 @@ class Experiment:
 def plain_rooms() -> Iterator[None]:
     """SEAR by the plain references of its fused rooms, all but the scan's, and by torch's plain AdamW."""
     with (
-        patch("sear.sublayer._has_kernel", lambda _: False),
-        patch("sear.mamba.causal_conv", causal_conv.causal_conv_reference),
-        patch("sear.loss.softmax_rows", loss.softmax_rows_plain),
-        patch("sear.trainer.SEARTrainer._build_optimizer", Trainer._build_optimizer),
+        patch("sear.ops.sublayers._has_kernel", lambda _: False),
+        patch("sear.model.mamba.causal_conv", causal_conv.causal_conv_reference),
+        patch("sear.model.loss.softmax_rows", softmax.softmax_rows_plain),
+        patch("sear.trainer.trainer.SEARTrainer._build_optimizer", Trainer._build_optimizer),
     ):
         yield
 

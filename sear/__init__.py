@@ -10,12 +10,16 @@ import os
 # takes several times as long. So many turns of waiting cost an idle machine nothing. Read when torch is first imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
+__version__ = "1.0.0"
 __all__ = ["InputError", "run_sear"]
 
 
 def __getattr__(name: str):
     """The names above, imported when first asked for: torch and RecBole take seconds."""
     if name == "run_sear":
+        from sear.settings.known_models import recbole_root
+
+        recbole_root()  # where RecBole is missing, one line says how to install it
         from sear.quick_start import run_sear
 
         return run_sear

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sear.configuration import build_config, config_from_settings
 from sear.errors import InputError
-from sear.run import TrainingRun
-from sear.run_folder import read_run
-from sear.run_log import RunLog, Terminal
-from sear.setting_rules import read_settings
-from sear.summary import append_summary
+from sear.runs.folder import read_run
+from sear.runs.log import RunLog, Terminal
+from sear.runs.summary import append_summary
+from sear.runs.training_run import TrainingRun
+from sear.settings.recbole_config import build_config, config_from_settings
+from sear.settings.rules import read_settings
 
 logger = logging.getLogger("sear")
 

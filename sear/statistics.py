@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
-from sear.atomic_files.catalogue import published
-from sear.atomic_table import read_atomic
+from sear.data.atomic_table import read_atomic
+from sear.data.events import day, rating_column, read_event_table
 from sear.errors import InputError
-from sear.events import day, rating_column, read_event_table
-from sear.setting_checks import require_data_files
-from sear.settings import PROJECT_ROOT, Settings, gather_settings
+from sear.files import PROJECT_ROOT
+from sear.settings.checks import require_data_files
+from sear.settings.gather import Settings, gather_settings
+from sear.settings.published import published
 
 QUANTILES = ((0, "least"), (0.25, "25 %"), (0.5, "median"), (0.75, "75 %"), (0.95, "95 %"), (1, "most"))
 MOST_RATING_VALUES = 12  # more different ratings than this are counted by whole stars
@@ -65,8 +66,8 @@ def _training_data(name: str, data_path: Path | str | None):
     shipped = settings.dataset == "ml-100k" and data_path is None and not (folder / "ml-100k.inter").is_file()
     if not shipped:  # inside RecBole
         _require_events(settings, folder, overrides)
-    from sear.configuration import build_config
-    from sear.dataset import SEARDataset
+    from sear.data.dataset import SEARDataset
+    from sear.settings.recbole_config import build_config
 
     return SEARDataset(build_config(name, "SEAR", overrides))
 
@@ -141,9 +142,9 @@ def _missing_text(tokens: np.ndarray, texts: pd.DataFrame | None, why_none: str)
     return shares | {"items without any text": f"{missing.all(axis=1).mean():.2%}"}
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = "python -m sear.statistics") -> int:
     """Print the table; 0 when done, 2 when the user has something to mend."""
-    parser = argparse.ArgumentParser(prog="python -m sear.statistics", description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("name", metavar="NAME", help="a data set of config/data")
     parser.add_argument(
         "--data_path",

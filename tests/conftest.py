@@ -11,6 +11,12 @@ import pytest
 
 import sear  # noqa: F401  (before torch, for its thread settings)
 
+# isort: split
+import torch
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when triton is imported first: its kernels then run on the CPU
+
 TITLES = ("Salt", "Pepper", "Thyme", "Rosemary", "Saffron", "Basil", "Cumin", "Dill")
 
 
@@ -49,7 +55,7 @@ def fake_text_embedding(sentences, *_, **__):
 
 @pytest.fixture
 def tiny_text(monkeypatch):
-    monkeypatch.setattr("sear.text_embedding.text_embedding", fake_text_embedding)
+    monkeypatch.setattr("sear.data.text_cache.text_embedding", fake_text_embedding)
 
 
 def tiny_config_root(folder):
@@ -72,10 +78,10 @@ TOY = {
 @pytest.fixture
 def tiny_config(monkeypatch):
     """A function (folder, model, **changes) -> RecBole Config at toy size on the data set `tiny` in that folder."""
-    from sear.configuration import build_config
+    from sear.settings.recbole_config import build_config
 
     def build(folder, model="SEAR", **changes):
-        monkeypatch.setattr("sear.settings.CONFIG_ROOT", tiny_config_root(folder))
+        monkeypatch.setattr("sear.settings.gather.CONFIG_ROOT", tiny_config_root(folder))
         return build_config("tiny", model, TOY | changes)
 
     return build
@@ -85,7 +91,7 @@ def tiny_config(monkeypatch):
 def here(tmp_path, monkeypatch, tiny_text):
     """A folder with the tiny data set, known by name."""
     write_atomic_files(tmp_path, "tiny", random_histories())
-    monkeypatch.setattr("sear.settings.CONFIG_ROOT", tiny_config_root(tmp_path))
+    monkeypatch.setattr("sear.settings.gather.CONFIG_ROOT", tiny_config_root(tmp_path))
     return tmp_path
 
 
@@ -95,8 +101,8 @@ def tiny_model(tmp_path, tiny_config):
     import torch
     from recbole.data import data_preparation
 
-    from sear.configuration import model_class
-    from sear.dataset import SEARDataset
+    from sear.data.dataset import SEARDataset
+    from sear.settings.recbole_config import model_class
 
     def build(name, histories=None, **changes):
         write_atomic_files(tmp_path, "tiny", histories or random_histories())
@@ -110,9 +116,9 @@ def tiny_model(tmp_path, tiny_config):
 
 @pytest.fixture(scope="session")
 def report(tmp_path_factory):
-    """The folder of a report on tests.finished_runs.write_grid; tests leave it as it is."""
+    """The folder of a report on tests.helpers.finished_runs.write_grid; tests leave it as it is."""
     from sear.report import make_report
-    from tests.finished_runs import write_grid
+    from tests.helpers.finished_runs import write_grid
 
     results = write_grid(tmp_path_factory.mktemp("grid") / "results")
     return make_report([results], command="python -m sear.report <results>").parent

@@ -7,10 +7,10 @@ import torch
 from recbole.data import data_preparation
 from recbole.data.dataset import SequentialDataset
 
-from sear.dataset import SEARDataset
+from sear.data.dataset import SEARDataset
 from sear.errors import InputError
-from sear.model import SEAR
-from sear.trainer import SEARTrainer
+from sear.model.sear import SEAR
+from sear.trainer.trainer import SEARTrainer
 
 
 def test_a_plain_recbole_script_works(here, tiny_config, tmp_path):

@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-import sear.settings
-from sear.atomic_files.catalogue import DATA_SETS, published
-from sear.configuration import build_config
-from sear.dataset import SEARDataset
-from sear.events import rating_column
-from sear.setting_checks import check_settings
-from sear.settings import gather_settings
+import sear.settings.gather
+from sear.data.dataset import SEARDataset
+from sear.data.events import rating_column
+from sear.settings.checks import check_settings
+from sear.settings.gather import gather_settings
+from sear.settings.published import DATA_SETS, published
+from sear.settings.recbole_config import build_config
 from sear.statistics import main, statistics_table
-from tests.config_folder import copy_config
-from tests.raw_dumps import convert, full_core, json_lines, review, rows, write_lines
+from tests.helpers.config_folder import copy_config
+from tests.helpers.raw_dumps import convert, full_core, json_lines, review, rows, write_lines
 
 ROOT = Path(__file__).parent.parent
 
@@ -70,7 +70,7 @@ def test_a_data_set_of_ones_own_without_ratings_and_texts(tmp_path, monkeypatch,
     advice = capsys.readouterr().out.partition("config/data/mine.yaml:\n")[2]
     write_lines(tmp_path / "config" / "data" / "mine.yaml", [advice])
     write_lines(tmp_path / "config" / "model" / "SEAR.yaml", [(ROOT / "config" / "model" / "SEAR.yaml").read_text()])
-    monkeypatch.setattr(sear.settings, "CONFIG_ROOT", tmp_path / "config")
+    monkeypatch.setattr(sear.settings.gather, "CONFIG_ROOT", tmp_path / "config")
     settings = gather_settings("mine", "SEAR")
     check_settings(settings)
     assert settings.get("streams") == ["collaborative", "rating"] and settings.get("text_init") is False

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sear.atomic_files import amazon
-from sear.atomic_files.catalogue import asked_for, plain_name
 from sear.atomic_files.raw_lines import line_file
 from sear.atomic_files.reading import Reading
 from sear.atomic_files.source import Source, require_text_file
 from sear.atomic_files.tables import DelimitedTable, JsonTable, open_table
 from sear.errors import InputError
+from sear.settings.published import asked_for, plain_name
 
 PACKED = r"(?P<packed>\.(?:gz|bz2|xz|zst|zip))?"
 META = re.compile(rf"meta_(?P<category>.+)\.(?P<suffix>jsonl?){PACKED}", re.IGNORECASE)

@@ -7,26 +7,30 @@ import argparse
 import errno
 import math
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sear.errors import InputError
 
+PROGRAM = "python -m sear.atomic_files"
 INTERRUPTED, TERMINATED = 130, 143  # 128 and the signal's number, as shells have it
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(prog: str = PROGRAM) -> argparse.ArgumentParser:
     """The options, with their help."""
-    from sear.atomic_files.catalogue import DATA_SETS
     from sear.atomic_files.convert import FORMATS, Options
+    from sear.settings.published import DATA_SETS
 
     names = ", ".join(data_set.name for data_set in DATA_SETS)
     made = argparse.ArgumentParser(
-        prog="python -m sear.atomic_files",
+        prog=prog,
         description="Convert a raw dump to RecBole's atomic files (.inter, .item) and compare it with the published "
         "statistics. Every event is written; 5-core is applied when training.",
-        epilog="Your own data: python -m sear.atomic_files mydata RAW_DIR --format=csv --user=USER --item=ITEM "
+        epilog=f"Your own data: {prog} mydata RAW_DIR --format=csv --user=USER --item=ITEM "
         "--time=TIME --rating=RATING --text=title,brand --write_config",
     )
     add = made.add_argument
@@ -151,22 +155,15 @@ def _options(asked: argparse.Namespace):
     return Options(asked.out, asked.format, skip, asked.no_text, asked.rating_range, columns, asked.overwrite, reading)
 
 
-def main(
-    arguments: list[str] | None = None,
-    started: Callable[[], None] = lambda: None,
-    terminated: type[BaseException] | tuple = (),
-) -> int:
-    """Convert, report; 0 when done, 2 when the user has something to mend, 130 or 143 when stopped.
-
-    started: called before anything is written; terminated: what SIGTERM raises from then on.
-    """
+def main(arguments: list[str] | None = None, prog: str = PROGRAM) -> int:
+    """Convert, report; 0 when done, 2 when the user has something to mend, 130 or 143 when stopped."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # what the terminal cannot show must not end the program
     asked = None
     try:
-        asked = parser().parse_args(arguments)
-        told = _converted(asked, started)
+        asked = parser(prog).parse_args(arguments)
+        told = _converted(asked)
     except InputError as error:
         return _refused(str(error))
     except OSError as error:  # no permission, no space, a file where a folder should be
@@ -175,19 +172,41 @@ def main(
         return _refused("out of memory: the ids and events do not fit - use a machine with more, or a part of the data")
     except KeyboardInterrupt as stop:
         print("\nstopped: the data set's files are whole, the old ones or the new", file=sys.stderr)
-        return TERMINATED if isinstance(stop, terminated) else INTERRUPTED
+        return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     return _say(told)
 
 
-def _converted(asked: argparse.Namespace, started: Callable[[], None]) -> str:
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as `docker stop` and SLURM send it: what was written aside is removed, as after Ctrl-C."""
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
+
+
+@contextmanager
+def _stopped_in_order() -> Iterator[None]:
+    """Ctrl-C and SIGTERM raise, so that what was written aside is removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def _converted(asked: argparse.Namespace) -> str:
     from sear.atomic_files.config_file import config_path, write_config
     from sear.atomic_files.convert import convert
     from sear.atomic_files.outcome import outcome
 
     config = config_path(asked.name, asked.write_config) if asked.write_config is not None else None
     options = _options(asked)
-    started()
-    report = convert(asked.name, asked.raw, options)
+    with _stopped_in_order():
+        report = convert(asked.name, asked.raw, options)
     told = write_config(config, report.event_path.parent.name, report, options.overwrite) if config else ""
     return outcome(asked.name, report, told)
 

@@ -1,15 +1,15 @@
 """The `config/data` file of a data set that was converted: which columns to load, and the streams they allow."""
 
+import shlex
 from pathlib import Path
 
 import yaml
 
-from sear import settings
-from sear.atomic_files.catalogue import asked_for
 from sear.atomic_files.convert import Options, Report
-from sear.atomic_table import write_aside
 from sear.errors import InputError
-from sear.settings import shown
+from sear.files import CHECKOUT, COMMAND, shown, write_text
+from sear.settings import gather as settings
+from sear.settings.published import asked_for
 
 
 def config_lines(report: Report) -> str:
@@ -32,7 +32,7 @@ def config_lines(report: Report) -> str:
 
 
 def config_path(name: str, asked: str) -> Path:
-    """Where the config goes: the file asked for, or `config/data/NAME.yaml`.
+    """Where the config goes: the file asked for, or `config/data/NAME.yaml` (without a checkout NAME.yaml, here).
 
     Raises:
         InputError: NAME is a published data set, which has its config already.
@@ -45,7 +45,7 @@ def config_path(name: str, asked: str) -> Path:
             f"--write_config: {name} has its config/data/{data_set.name}.yaml already - give another file,"
             " --write_config=FILE, and train with --config=FILE"
         )
-    return settings.CONFIG_ROOT / "data" / f"{name}.yaml"
+    return settings.CONFIG_ROOT / "data" / f"{name}.yaml" if CHECKOUT else Path.cwd() / f"{name}.yaml"
 
 
 def write_config(path: Path, name: str, report: Report, overwrite: bool) -> str:
@@ -60,8 +60,7 @@ def write_config(path: Path, name: str, report: Report, overwrite: bool) -> str:
             f"{shown(path)} is there already and differs from what would be written (the data were) - move it away,"
             " name another with --write_config=FILE, or replace it with --overwrite"
         )
-    with write_aside(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+    write_text(path, text)
     own = path == settings.CONFIG_ROOT / "data" / f"{name}.yaml"
     train = f"--dataset={name}" if own else f"--dataset={name} --config={shown(path)}"
-    return f"wrote {shown(path)}\nTo train on it: python custom_trainer.py {train}"
+    return f"wrote {shown(path)}\nTo train on it: {shlex.join(COMMAND)} {train}"

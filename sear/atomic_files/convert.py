@@ -9,7 +9,6 @@ import numpy as np
 
 from sear.atomic_files import amazon_files, movielens, own_table
 from sear.atomic_files.bad_lines import BadLine, BadLines
-from sear.atomic_files.catalogue import asked_for
 from sear.atomic_files.column_names import recognised
 from sear.atomic_files.event_columns import EventColumns, EventTable
 from sear.atomic_files.notices import cut_off_notices, event_notices, text_notices, value_notices
@@ -19,9 +18,10 @@ from sear.atomic_files.source import Source
 from sear.atomic_files.tables import DelimitedTable, open_table
 from sear.atomic_files.values import Ratings, Times
 from sear.atomic_files.write import write_events, write_items
+from sear.data.events import core_mask
 from sear.errors import InputError
-from sear.k_core import core_mask
-from sear.settings import PROJECT_ROOT, shown
+from sear.files import PROJECT_ROOT, shown
+from sear.settings.published import asked_for
 
 FORMATS = ("amazon-2014", "amazon-2018", "amazon-2023", "movielens", "csv")
 NO_LIMITS = (-np.inf, np.inf)

@@ -9,8 +9,8 @@ from sear.atomic_files.bad_lines import BadLines, counted
 from sear.atomic_files.event_columns import EventColumns, EventTable
 from sear.atomic_files.source import Source
 from sear.atomic_files.values import SCIENTIFIC
+from sear.data.events import day
 from sear.errors import InputError
-from sear.events import day
 
 NO_IDS = frozenset("null none nan na n/a nil undefined unknown (null) <na> #n/a \\n - ? anonymous".split())
 WHOLE_WITH_POINT = re.compile(r"\d+\.0+")

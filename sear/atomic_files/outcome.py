@@ -4,12 +4,12 @@ import shlex
 
 from tabulate import tabulate
 
-from sear.atomic_files.catalogue import DataSet, asked_for
 from sear.atomic_files.compressed import SUFFIXES
 from sear.atomic_files.config_file import config_lines
 from sear.atomic_files.convert import Options, Report
-from sear.events import day
-from sear.settings import shown
+from sear.data.events import day
+from sear.files import COMMAND, shown
+from sear.settings.published import DataSet, asked_for
 
 
 def outcome(name: str, report: Report, config_file: str = "") -> str:
@@ -63,7 +63,7 @@ def _next_step(data_set: DataSet, report: Report) -> list[str]:
     lines, data_path = [], report.event_path.parent.parent.resolve()
     if data_path != Options.out:
         where = shlex.quote(f"{data_path}/")
-        lines.append(f"To train on it: python custom_trainer.py --dataset={data_set.name} --data_path={where}")
+        lines.append(f"To train on it: {shlex.join(COMMAND)} --dataset={data_set.name} --data_path={where}")
     elif data_set.name == "ml-100k":
         lines.append("As long as these files are there, training reads them and not the ones inside RecBole.")
     if report.item_path is None:

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from sear.atomic_files.event_columns import EventTable
 from sear.atomic_files.source import ItemRow
-from sear.quoted_fields import quoted
+from sear.data.atomic_table import quoted
 
 CHUNK = 1 << 17  # events turned into text at a time
 

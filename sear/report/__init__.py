@@ -27,13 +27,13 @@ def make_report(
     Raises:
         InputError: no finished run, a broken one, runs that were tested on different cases, or no such reference.
     """
+    from sear.files import write_text
     from sear.report.page import render
+    from sear.report.read_runs import read_runs
     from sear.report.rows import metrics_of, rows_of
-    from sear.report.runs import read_runs
     from sear.report.sections import make_section
     from sear.report.summaries import dataset_table
     from sear.report.tables import write_table
-    from sear.run_folder import write_text
 
     paths = [Path(path) for path in paths]
     runs = read_runs(paths)

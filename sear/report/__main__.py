@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from sear.errors import InputError
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m sear.report") -> int:
     """Make a report, or freeze the cells that one rests on; returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(prog="python -m sear.report", description="Report on finished runs.")
+    parser = argparse.ArgumentParser(prog=prog, description="Report on finished runs.")
     parser.add_argument("paths", nargs="+", metavar="PATH", help="run folder, results folder or frozen folder")
     parser.add_argument("--out", help="folder to write to (default: report/ in the folder that holds all PATHs)")
     parser.add_argument(
@@ -38,7 +38,7 @@ def _done(options: argparse.Namespace, command: str) -> str:
     if not options.freeze:
         return f"report: {make_report(options.paths, options.out, options.reference, command)}"
     from sear.report.freeze import freeze
-    from sear.report.runs import read_runs
+    from sear.report.read_runs import read_runs
 
     cells = freeze(read_runs(options.paths), options.freeze)
     return f"{len(cells)} cells frozen - report on them with: python -m sear.report {shlex.quote(options.freeze)}"

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
 
-from sear.atomic_table import write_aside
-from sear.run_folder import write_text
+from sear.files import write_aside, write_text
 
 # name -> (light, dark); c1… after Okabe and Ito, told apart by colour-blind readers too, lifted for dark paper
 PALETTE = {

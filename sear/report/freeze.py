@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from sear.atomic_table import write_aside
 from sear.errors import InputError
-from sear.report.runs import MASKED, Run
+from sear.files import write_aside
+from sear.report.read_runs import MASKED
+from sear.report.run import Run
 from sear.report.tables import file_name
 from sear.report.variants import given_settings
 

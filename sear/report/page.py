@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from sear.environment import commit
+from sear.files import CHECKOUT
 from sear.report.figure_style import css_variables
-from sear.report.runs import Run
+from sear.report.run import Run
 from sear.report.sections import Section
 from sear.report.tables import Entry, Table
-from sear.settings import PROJECT_ROOT
+from sear.runs.machine import commit
 
 HERE = Path(__file__).parent
 MADE_WITH = ("matplotlib", "numpy", "pandas", "scipy")
@@ -31,7 +31,7 @@ def render(sections: Sequence[Section], datasets: Table, runs: Sequence[Run], co
         machines=machines_table(runs),
         command=command,
         made_with=[("python", platform.python_version()), *((name, version(name)) for name in MADE_WITH)],
-        commit=commit(PROJECT_ROOT),
+        commit=commit(CHECKOUT),
         style=(HERE / "page.css").read_text(encoding="utf-8"),
         light=css_variables(0),
         dark=css_variables(1),

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sear.errors import InputError
-from sear.report.runs import Run
-from sear.significance import Comparison, compare, holm
+from sear.evaluation.significance import Comparison, compare, holm
+from sear.report.run import Run
 
 
 @dataclass

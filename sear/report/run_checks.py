@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sear.errors import InputError
 
 if TYPE_CHECKING:
-    from sear.report.runs import Run
+    from sear.report.run import Run
 
 KINDS = {
     "valid": dict, "test": dict, "test_history_masked": dict, "test_by_history_length": list,

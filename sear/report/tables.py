@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sear.run_folder import write_text
+from sear.files import write_text
 
 
 @dataclass(frozen=True)

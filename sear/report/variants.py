@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from sear.run_search import NOT_OF_THE_RESULT
-from sear.setting_rules import load_yaml
+from sear.runs.find import NOT_OF_THE_RESULT
+from sear.settings.rules import load_yaml
 
 if TYPE_CHECKING:
-    from sear.report.runs import Run
+    from sear.report.run import Run
 
 # none names a variant: which run it is, where its data lie, and what adds figures without changing any
 NO_VARIANT = NOT_OF_THE_RESULT | {"dataset", "model", "model_name", "ablate", "seed", "data_path", "mask_history"}

@@ -28,7 +28,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from sear.atomic_files.__main__ import main as convert
-from sear.atomic_table import read_atomic
+from sear.data.atomic_table import read_atomic
 
 SECONDS, MEMORY = 20, 3 << 30  # for one input; bytes above what the process has at its start
 Files = dict[str, bytes]

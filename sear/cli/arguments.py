@@ -1,0 +1,162 @@
+"""What a command line asks for: `--key=value` words, read as YAML, never evaluated; checked without anything heavy."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sear.errors import InputError
+from sear.files import PROJECT_ROOT
+from sear.runs.grid import Cell
+from sear.settings.gather import SEAR_KEYS, find_data, find_model, nearest, rules_of
+from sear.settings.known_models import PARTS
+from sear.settings.rules import Rule, load_yaml, read_settings
+
+PLACE = "command line"
+FLAGS = ("help", "debug")
+LISTS = ("dataset", "model", "seed", "ablate", "config")  # names, commas separate
+RUNS = ("resume", "evaluate")
+
+
+@dataclass
+class Request:
+    """What one command line asks for."""
+
+    datasets: list[str] = field(default_factory=lambda: ["ml-100k"])
+    models: list[str] = field(default_factory=lambda: ["SEAR"])
+    seeds: list[int] = field(default_factory=list)  # none: the configuration's own
+    ablations: list[str] = field(default_factory=list)
+    config_files: list[Path] = field(default_factory=list)
+    overrides: dict[str, Any] = field(default_factory=dict)
+    resume: Path | None = None
+    evaluate: Path | None = None
+    help: bool = False
+    debug: bool = False
+    words: list[str] = field(default_factory=list)  # as they came
+
+    def models_without_key(self) -> dict[str, list[str]]:
+        """key -> the models asked for that do not know it and run without it, for every such key."""
+        known = {name: _known_rules(name) for name in self.models}
+        found = {key: [name for name in self.models if key not in known[name]] for key in self.overrides}
+        return {key: names for key, names in found.items() if names}
+
+    def overrides_of(self, cell: Cell) -> dict[str, Any]:
+        """One run's overrides; with several models asked for, each takes the keys it knows."""
+        known = _known_rules(cell.model)
+        own = {key: value for key, value in self.overrides.items() if key in known}
+        own |= {"seed": cell.seed} if self.seeds else {}
+        return own | ({"ablate": cell.ablate} if cell.ablate else {})
+
+
+def parse(argv: Iterable[str]) -> Request:
+    """The request behind `--key=value` words. Raises InputError for what cannot be understood."""
+    texts: dict[str, str | None] = {}
+    flags: set[str] = set()
+    words = list(argv)
+    for word in words:
+        key, equals, text = word.removeprefix("--").partition("=")
+        if word in ("-h", "--help", "--debug"):
+            flags.add("help" if word == "-h" else key)
+        elif not word.startswith("--") or not key:
+            raise InputError(f"{PLACE}: {word!r} is no setting - write --key=value, without spaces; --help explains")
+        elif key in FLAGS:
+            raise InputError(f"{PLACE}: --{key} takes no value - write --{key}")
+        elif key in texts:
+            raise InputError(f"{PLACE}: --{key} stands twice - remove one of them")
+        else:
+            texts[key] = text if equals else None
+    request = _request(texts, flags)
+    request.words = words
+    return request
+
+
+def _request(texts: dict[str, str | None], flags: set[str]) -> Request:
+    request = Request(help="help" in flags, debug="debug" in flags)
+    for key in RUNS:
+        if key in texts:
+            setattr(request, key, _run_folder(key, texts.pop(key)))
+            if texts:
+                raise InputError(f"{PLACE}: --{key} takes a run as it is - remove --{next(iter(texts))}")
+            return request
+    names = {key: _names(key, texts.pop(key)) for key in LISTS if key in texts}
+    request.config_files = [_config_file(name) for name in names.get("config", [])]
+    told = {}
+    for path in request.config_files:
+        told |= read_settings(path)[0]
+    for key in ("dataset", "model"):
+        if isinstance(told.get(key), str):
+            names.setdefault(key, [told.get("model_name", told[key]) if key == "model" else told[key]])
+    request.datasets, request.models = names.get("dataset", request.datasets), names.get("model", request.models)
+    for name in request.datasets:
+        find_data(name)
+    rules: dict[str, Rule] = {}
+    for name in request.models:
+        rules |= _known_rules(name)
+    request.ablations = names.get("ablate", [])
+    for part in request.ablations:
+        if part not in PARTS:
+            raise InputError(f"{PLACE}: unknown part {part}{nearest(part, PARTS)} - choose from {', '.join(PARTS)}")
+    if request.ablations and not any(map(is_sear, request.models)):
+        raise InputError(f"{PLACE}: --ablate takes parts out of SEAR - add SEAR to --model, or remove --ablate")
+    request.seeds = [_seed(text, rules["seed"]) for text in names.get("seed", [])]
+    if len(set(request.seeds)) < len(request.seeds):
+        raise InputError(f"{PLACE}: --seed={','.join(names['seed'])} names one seed twice - remove one of them")
+    request.overrides = {key: _value(key, text, rules) for key, text in texts.items()}
+    return request
+
+
+def is_sear(model: str) -> bool:
+    """Whether the model is SEAR or a variant of it, so that parts can be left out."""
+    return find_model(model) == "SEAR"
+
+
+def _known_rules(model: str) -> dict[str, Rule]:
+    """What the model can be told; files may hold SEAR's keys for every model, a command line may not."""
+    rules = rules_of(find_model(model), model)
+    return {key: rule for key, rule in rules.items() if not (key in SEAR_KEYS and rule.allowed == "anything")}
+
+
+def _names(key: str, text: str | None) -> list[str]:
+    names = [name.strip() for name in (text or "").split(",")]
+    if not all(names):
+        raise InputError(f"{PLACE}: --{key} has no value, or an empty one - write --{key}=VALUE")
+    if len(set(names)) < len(names):
+        raise InputError(f"{PLACE}: --{key}={text} names one entry twice - remove one of them")
+    return names
+
+
+def _seed(text: str, rule: Rule) -> int:
+    if not (text.isascii() and text.isdigit() and rule.accepts(int(text))):
+        raise InputError(f"{PLACE}: seed is {text!r}, not {rule.allowed} - for example --seed={rule.default}")
+    return int(text)
+
+
+def _value(key: str, text: str | None, rules: dict[str, Rule]) -> Any:
+    """A word's value in the type its key may hold; a key that holds text takes the word as it stands."""
+    if key not in rules:
+        hint = nearest(key, [*rules, *LISTS, *RUNS, *FLAGS])
+        raise InputError(f"{PLACE}: unknown key {key}{hint} - --help lists the keys")
+    rule = rules[key]
+    if not text:
+        if text is None and rule.accepts(True) and rule.allowed != "anything":
+            return True
+        raise InputError(f"{PLACE}: --{key} has no value - write --{key}=VALUE, without spaces; ~ is none")
+    try:
+        value = load_yaml(text)
+    except yaml.YAMLError:
+        return text  # such as [5,inf), or @home
+    quoted = text[0] in "\"'" and isinstance(value, str)
+    return text if rule.text_only and not quoted and not (value is None and rule.accepts(None)) else value
+
+
+def _run_folder(key: str, text: str | None) -> Path:
+    for path in (Path(text), PROJECT_ROOT / text) if text else ():
+        if path.is_dir():
+            return path
+    raise InputError(f"{PLACE}: {key} is {text!r}, no run folder - name one: results/DATASET/MODEL/RUN_ID")
+
+
+def _config_file(name: str) -> Path:
+    return next((path for path in (Path(name), PROJECT_ROOT / name) if path.is_file()), Path(name))

@@ -1,0 +1,264 @@
+"""SEARDataset: a RecBole sequential dataset that keeps every history once, flat, and cuts rows out per batch.
+
+RecBole's own SequentialDataset stores one padded row per prefix and field; here `inter_feat` holds the events
+themselves, sorted by user and exact time, and `__getitem__`, which RecBole's loaders call with row numbers, cuts the
+padded lists out. So RecBole's loaders, trainers and sequential models work on it too, these on prefixes.
+"""
+
+import copy
+import hashlib
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from recbole.data.dataset import SequentialDataset
+from recbole.data.interaction import Interaction
+from recbole.utils import FeatureSource, FeatureType
+
+import sear.recbole_compat  # noqa: F401
+from sear.data import history
+from sear.data.atomic_table import read_atomic, read_header
+from sear.data.events import core_events, count_interval, rating_column, read_event_table, sort_events
+from sear.data.item_texts import DatasetText
+from sear.errors import InputError
+from sear.settings.checks import HELD_OUT, LAST_EVENT_ONLY, WRITE_EVAL_ARGS, is_leave_one_out
+
+
+class DatasetEvents:
+    """The half of SEARDataset that reads `.inter`."""
+
+    def _load_events(self) -> None:
+        self.rating_field = self.config["RATING_FIELD"]
+        rating = rating_column(self.config["load_col"], self.rating_field)
+        names = (self.uid_field, self.iid_field, self.time_field, rating)
+        path = Path(self.dataset_path) / f"{self.dataset_name}.inter"
+        table = self._filter_by_value(read_event_table(path, *names))
+        intervals = [
+            count_interval(self.config[key], key) for key in ("user_inter_num_interval", "item_inter_num_interval")
+        ]
+        table = core_events(table, self.uid_field, self.iid_field, *intervals)
+        if table.empty:
+            raise InputError(
+                f"{path}: no event is left after filtering - lower user_inter_num_interval and item_inter_num_interval"
+            )
+        events = sort_events(table, *names)
+        if not events.has_rating:
+            why = "has no column" if rating else "is read without the column"
+            self.logger.info(f"{path} {why} {self.rating_field!r}: every event counts as unrated")
+        self.offsets, self.has_rating = events.offsets, events.has_rating
+        self._set_tokens(self.uid_field, events.user_tokens)
+        self._set_tokens(self.iid_field, self._with_cold_items(events.item_tokens))
+        self.inter_feat = Interaction(
+            {
+                self.uid_field: torch.from_numpy(events.user),
+                self.iid_field: torch.from_numpy(events.item),
+                self.rating_field: torch.from_numpy(events.rating),
+                self.time_field: torch.from_numpy(events.time),
+            }
+        )
+
+    def _filter_by_value(self, table: pd.DataFrame) -> pd.DataFrame:
+        """RecBole's own `rm_dup_inter` and `val_interval`, where the config asks for them."""
+        if self.config["rm_dup_inter"] is None and self.config["val_interval"] is None:
+            return table
+        unread = [name for name in self.config["val_interval"] or {} if name not in table]
+        if unread:
+            raise InputError(f"val_interval names {unread[0]}, which no event has - remove it, or add it to load_col")
+        for name in table:
+            kind = FeatureType.TOKEN if name in (self.uid_field, self.iid_field) else FeatureType.FLOAT
+            self.set_field_property(name, kind, FeatureSource.INTERACTION, 1)
+        self.inter_feat = table.copy()
+        self._remove_duplication()
+        self._filter_by_field_value()
+        return self.inter_feat.sort_index()
+
+    def _with_cold_items(self, tokens: np.ndarray) -> np.ndarray:
+        """Without an item filter the catalogue also holds items that nobody has met yet, as in RecBole."""
+        if self.config["item_inter_num_interval"] is not None or not self.item_path.is_file():
+            return tokens
+        if self.iid_field not in read_header(self.item_path):
+            return tokens
+        known = set(tokens)
+        listed = read_atomic(self.item_path, [self.iid_field], exact=[self.iid_field])[self.iid_field]
+        return np.concatenate([tokens, [token for token in dict.fromkeys(listed) if token not in known]]).astype(object)
+
+    def _set_tokens(self, field: str, tokens: np.ndarray) -> None:
+        self.field2id_token[field] = tokens
+        self.field2token_id[field] = {token: number for number, token in enumerate(tokens)}
+
+
+class SEARDataset(DatasetEvents, DatasetText, SequentialDataset):
+    """Histories of a RecBole data set, leak-free, in exact time order.
+
+    After `build()` (RecBole's `data_preparation` calls it) the three parts share one flat history and differ only in
+    their `rows`.
+
+    Attributes:
+        inter_feat: all events, sorted: user_id, item_id int64, rating float32 (NaN = none), timestamp float64.
+        offsets: int64 (users + 1,), user u's events (u from 1) are offsets[u-1] .. offsets[u]-1.
+        rows: sear.data.history.Rows of this part; None before `build()`.
+
+    Raises:
+        InputError: an atomic file or a setting is at fault; the message names file, line or key, and the remedy.
+    """
+
+    rows: history.Rows | None = None
+
+    def _from_scratch(self) -> None:
+        self._get_preset()
+        self._get_field_from_config()
+        self.user_feat = self.item_feat = None
+        self.feat_name_list = ["inter_feat"]
+        if self.benchmark_filename_list is not None:
+            raise InputError("benchmark_filename: ready-made splits are not supported - remove the key")
+        self._load_events()
+        self._set_fields()
+
+    def _set_fields(self) -> None:
+        kinds = {self.rating_field: FeatureType.FLOAT, self.time_field: FeatureType.FLOAT}
+        for field in self.inter_feat:
+            kind = kinds.get(field, FeatureType.TOKEN)
+            self.set_field_property(field, kind, FeatureSource.INTERACTION, 1)
+            if field != self.uid_field:
+                list_field = field + self.config["LIST_SUFFIX"]
+                setattr(self, f"{field}_list_field", list_field)
+                list_kind = FeatureType.FLOAT_SEQ if kind == FeatureType.FLOAT else FeatureType.TOKEN_SEQ
+                self.set_field_property(list_field, list_kind, FeatureSource.INTERACTION, self.max_item_list_len)
+        self.set_field_property(self.item_list_length_field, FeatureType.TOKEN, FeatureSource.INTERACTION, 1)
+
+    def _change_feat_format(self) -> None:
+        """Nothing to change: the events are an Interaction from the start, and no row is stored."""
+
+    def build(self) -> list["SEARDataset"]:
+        """Training, validation and test parts: leave-one-out by exact time (the method's Protocol)."""
+        if not is_leave_one_out(self.config["eval_args"]):
+            raise InputError(f"eval_args is {self.config['eval_args']}, {HELD_OUT} - {WRITE_EVAL_ARGS}")
+        length = self.max_item_list_len
+        if train_rows(self.config) == "prefixes":
+            train = history.prefix_rows(self.offsets, length)
+        else:
+            train = history.window_rows(self.offsets, length, self.config["window_stride"] or max(1, length // 2))
+        parts = [train, history.held_out_rows(self.offsets, length, 2), history.held_out_rows(self.offsets, length, 1)]
+        if not len(train) or not len(parts[1]):
+            least = history.MIN_EVENTS_TO_HOLD_OUT
+            raise InputError(f"{self.dataset_name}: no user has {least} events - nothing to test; add events")
+        return [self._part(rows) for rows in parts]
+
+    def _part(self, rows: history.Rows) -> "SEARDataset":
+        part = copy.copy(self)
+        part.rows = rows
+        return part
+
+    def __len__(self) -> int:
+        return self.inter_num if self.rows is None else len(self.rows)
+
+    def __getitem__(self, index, join: bool = True) -> Interaction:
+        """The rows with these numbers, right-padded with 0 to MAX_ITEM_LIST_LENGTH, or to the longest (`trim_padding`).
+
+        Returns:
+            Interaction of user_id (B,), item_id (B,) the event after the last, item_id_list (B, L), rating_list
+            (B, L) NaN = none, item_length (B,) and, for training rows, target_id_list (B, L, soft_label_length);
+            with `repeat_bias` also history_items (B, H), the distinct items from the user's first event to the row's
+            last, 0 where one comes again, and earlier_events (B,), how many of these events precede the row's own.
+        """
+        if self.rows is None:
+            return super().__getitem__(index, join)
+        index = np.atleast_1d(np.arange(len(self.rows))[index])
+        length = self.rows.length[index]
+        width = int(length.max()) if self.config["trim_padding"] else self.max_item_list_len
+        at, real = history.positions(self.rows, index, width)
+        real, at = torch.from_numpy(real), torch.from_numpy(at)
+        target = torch.from_numpy(self.rows.start[index] + length)
+        batch = {self.uid_field: torch.from_numpy(self.rows.user[index] + 1)}
+        for field in (self.iid_field, self.rating_field, *self._other_list_fields):
+            values = self.inter_feat[field]
+            batch[field] = values[target]
+            batch[field + self.config["LIST_SUFFIX"]] = values[at].masked_fill_(~real, 0)
+        batch[self.item_list_length_field] = torch.from_numpy(length)
+        if self.rows.loss_count[index[0]] and self.config["soft_label_length"]:
+            k = self.config["soft_label_length"]
+            items = self.inter_feat[self.iid_field].numpy()
+            batch["target_id_list"] = torch.from_numpy(history.future_targets(items, self.rows, index, width, k))
+        if self.config["repeat_bias"]:
+            first, start = self.offsets[self.rows.user[index]], self.rows.start[index]
+            items = history.whole_histories(self.first_meetings, first, start + length)
+            batch[history.HISTORY_ITEMS] = torch.from_numpy(items)
+            batch[history.EARLIER_EVENTS] = torch.from_numpy(start - first)
+        return Interaction(batch)
+
+    @property
+    def _other_list_fields(self) -> tuple[str, ...]:
+        """RecBole's time-aware models read the padded times; SEAR does not."""
+        return () if self.config["soft_label_length"] else (self.time_field,)
+
+    def epoch_batches(self, seed: int, epoch: int) -> list[np.ndarray]:
+        """Row numbers of each training batch of an epoch, a function of (seed, epoch) alone."""
+        by_length = bool(self.config["trim_padding"])
+        return history.epoch_batches(self.rows, self.config["train_batch_size"], seed, epoch, by_length)
+
+    def targets(self, index: np.ndarray) -> torch.Tensor:
+        """int64 (B,): the item after the last event of each row."""
+        return self.inter_feat[self.iid_field][torch.from_numpy(self.rows.start[index] + self.rows.length[index])]
+
+    def full_history(self, index: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Every event before the rows' targets, uncapped: all items flat, and each row's begin and end (B,) in them."""
+        first, end = self.offsets[self.rows.user[index]], self.rows.start[index] + self.rows.length[index]
+        return self.inter_feat[self.iid_field], torch.from_numpy(first), torch.from_numpy(end)
+
+    @cached_property
+    def first_meetings(self) -> np.ndarray:
+        """int64 (events,): the items where their user meets them for the first time, else 0."""
+        return history.first_meetings(self.inter_feat[self.uid_field].numpy(), self.inter_feat[self.iid_field].numpy())
+
+    @cached_property
+    def training_item_counts(self) -> np.ndarray:
+        """int64 (V,): how often each item occurs among all training events."""
+        training = history.is_training(self.offsets)
+        return np.bincount(self.inter_feat[self.iid_field].numpy()[training], minlength=self.item_num)
+
+    @cached_property
+    def statistics(self) -> dict[str, float]:
+        """Users, items and interactions without the padding rows, and what follows from them."""
+        users, items, events = self.user_num - 1, self.item_num - 1, self.inter_num
+        return {
+            "users": users,
+            "items": items,
+            "interactions": events,
+            "sparsity": 1 - events / users / items,
+            "avg_interactions_per_user": events / users,
+            "avg_interactions_per_item": events / items,
+        }
+
+    @cached_property
+    def catalogue_hash(self) -> str:
+        """SHA-256 of the item ids and of all events in their order: a checkpoint fits only what it was trained on."""
+        digest = hashlib.sha256("\n".join(self.field2id_token[self.iid_field]).encode())
+        for field in (self.uid_field, self.iid_field, self.rating_field):
+            digest.update(self.inter_feat[field].numpy().tobytes())
+        return digest.hexdigest()
+
+
+def train_rows(config) -> str:
+    """ "windows" or "prefixes": what the config asks for, or else what its model learns from.
+
+    Raises:
+        InputError: windows for a model that would learn from one position in a hundred.
+    """
+    learns_from = getattr(config.model_class, "train_rows", "prefixes")  # RecBole's own models have no such attribute
+    asked = config["train_rows"] or learns_from
+    if asked not in ("windows", "prefixes"):
+        raise InputError(f"train_rows is {asked!r} - write windows or prefixes")
+    if asked == "windows" and learns_from != "windows":
+        raise InputError(f"train_rows is windows, but {config['model']} {LAST_EVENT_ONLY} - write prefixes")
+    return asked
+
+
+def require_sear_dataset(dataset, who: str) -> None:
+    """Raises InputError where `who` is handed a dataset of another class."""
+    if not hasattr(dataset, "item_text_embedding"):
+        raise InputError(
+            f"{who} needs a sear.dataset.SEARDataset, not a {type(dataset).__name__} - "
+            "build it with: from sear.dataset import SEARDataset; dataset = SEARDataset(config)"
+        )

@@ -1,0 +1,159 @@
+"""The events of a `.inter` file: read, checked, filtered to their core and put in exact time order.
+
+Times stay float64 from file to sort: through float32, as RecBole carries them, events within a minute or two of each
+other lose their order, and with it many users get another test item.
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sear.data.atomic_table import read_atomic, read_header
+from sear.errors import InputError
+
+PADDING = "[PAD]"
+LARGEST_EXACT_TIME = 2.0**53  # above it float64 skips whole numbers, so order could be lost
+
+
+@dataclass
+class Events:
+    """Events sorted by user and time; users and items are numbered from 1 in the order the file first names them.
+
+    user, item: int64 (events,); rating: float32 (events,), NaN = missing; time: float64 (events,);
+    user_tokens, item_tokens: str, [0] = "[PAD]"; has_rating: whether the file has a rating column.
+    """
+
+    user: np.ndarray
+    item: np.ndarray
+    rating: np.ndarray
+    time: np.ndarray
+    user_tokens: np.ndarray
+    item_tokens: np.ndarray
+    has_rating: bool
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """int64 (users + 1,): user u's events, u from 1, are offsets[u - 1] .. offsets[u] - 1."""
+        return np.concatenate([[0], np.cumsum(np.bincount(self.user, minlength=len(self.user_tokens))[1:])])
+
+
+def rating_column(load_col: dict | None, rating: str) -> str | None:
+    """The rating column to read; None where load_col lists the columns of `.inter` without it: then nobody rated."""
+    listed = (load_col or {}).get("inter")
+    return rating if not listed or rating in listed else None
+
+
+def read_event_table(path: Path | str, user: str, item: str, time: str, rating: str | None) -> pd.DataFrame:
+    """The columns user, item (pandas categories), time and rating (float64) of a `.inter` file, in file order.
+
+    Raises:
+        InputError: a column is missing or of the wrong type, an id is empty, a time is missing or not finite.
+    """
+    types = read_header(path)
+    columns = [user, item, time] + ([rating] if rating in types else [])
+    table = read_atomic(path, columns, codes=(user, item))
+    for name in columns:
+        wanted = "token" if name in (user, item) else "float"
+        if types[name] != wanted:
+            raise InputError(
+                f"{path}, line 1: column {name!r} is of type {types[name]}, not {wanted} - mend the header"
+            )
+    for name in (user, item):
+        bad = table[name].isin(["", PADDING]).to_numpy()  # PADDING would be taken for item or user 0
+        _refuse(path, name, bad, table[name], "an id", "give it another or remove the line")
+    times = table[time].to_numpy()
+    _refuse(path, time, ~np.isfinite(times), table[time], "a finite time", "mend or remove the line")
+    _refuse(path, time, abs(times) >= LARGEST_EXACT_TIME, table[time], "exact below 2^53", "write seconds")
+    if rating in table:
+        _refuse(path, rating, np.isinf(table[rating].to_numpy()), table[rating], "a finite rating", "mend the line")
+    return table
+
+
+def _refuse(path: Path | str, name: str, bad: np.ndarray, values: pd.Series, wanted: str, remedy: str) -> None:
+    if bad.any():
+        row = int(np.argmax(bad))
+        (value,) = values.iloc[[row]].tolist()  # a plain number: NumPy 2 writes its own as np.float64(1.0)
+        raise InputError(f"{path}, line {row + 2}: {name} is {value!r}, not {wanted} - {remedy}")
+
+
+def count_interval(text: str | None, key: str) -> tuple[float, float]:
+    """Inclusive (low, high) of a RecBole interval such as `[5,inf)`; without one, every count is allowed."""
+    if text is None or str(text) == "None":
+        return 0, math.inf
+    text = str(text).strip()
+    try:
+        low, high = (float(part) for part in text[1:-1].split(","))
+        if text[0] not in "[(" or text[-1] not in "])" or low > high:
+            raise ValueError
+    except (ValueError, IndexError):
+        raise InputError(f"{key}: {text!r} is no interval - write one such as '[5,inf)'") from None
+    low = low if text[0] == "[" or math.isinf(low) else math.floor(low) + 1
+    return low, high if text[-1] == "]" or math.isinf(high) else math.ceil(high) - 1
+
+
+def core_events(
+    table: pd.DataFrame, user: str, item: str, user_interval: tuple[float, float], item_interval: tuple[float, float]
+) -> pd.DataFrame:
+    """The rows left when every user and every item has a number of events inside its interval, in file order."""
+    codes = (table[user].cat.codes.to_numpy(), table[item].cat.codes.to_numpy())
+    return table[core_mask(*codes, user_interval, item_interval)]
+
+
+def sort_events(table: pd.DataFrame, user: str, item: str, time: str, rating: str | None) -> Events:
+    """Number users and items by first appearance and sort by user and exact time; ties keep file order."""
+    users, user_tokens = _number(table[user])
+    items, item_tokens = _number(table[item])
+    times = table[time].to_numpy()
+    order = np.lexsort((times, users))
+    has_rating = rating in table
+    ratings = table[rating].to_numpy(np.float32)[order] if has_rating else np.full(len(table), np.nan, np.float32)
+    return Events(users[order], items[order], ratings, times[order], user_tokens, item_tokens, has_rating)
+
+
+def _number(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    numbers, codes = pd.factorize(column.cat.codes.to_numpy())
+    tokens = column.cat.categories.to_numpy(dtype=object)[codes]
+    return numbers.astype(np.int64) + 1, np.concatenate([[PADDING], tokens]).astype(object)
+
+
+def day(seconds: float) -> str:
+    """The day of a Unix time (UTC); the number itself where it is none that a calendar has."""
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d")
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds:g}"
+
+
+Interval = tuple[float, float]
+
+
+def core_mask(
+    user_codes: np.ndarray,
+    item_codes: np.ndarray,
+    user_interval: Interval = (5, np.inf),
+    item_interval: Interval = (5, np.inf),
+) -> np.ndarray:
+    """bool (events,): the events left when every user and item has a number of events inside its interval.
+
+    Codes are integers from 0; both ends of an interval are allowed numbers. Each round counts users and items
+    together and only then drops events, as RecBole does: with an upper bound the order would change the result.
+    """
+    kept = np.arange(len(user_codes))
+    users, items = np.asarray(user_codes), np.asarray(item_codes)
+    while len(kept):
+        lawful = _within(np.bincount(users), user_interval)[users] & _within(np.bincount(items), item_interval)[items]
+        if lawful.all():
+            break
+        kept, users, items = kept[lawful], users[lawful], items[lawful]
+    mask = np.zeros(len(user_codes), dtype=bool)
+    mask[kept] = True
+    return mask
+
+
+def _within(counts: np.ndarray, interval: Interval) -> np.ndarray:
+    low, high = interval
+    return (counts >= low) & (counts <= high)

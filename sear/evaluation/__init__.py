@@ -1,0 +1,1 @@
+"""Ranks, metrics, groups and tests of significance."""

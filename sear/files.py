@@ -1,0 +1,71 @@
+"""Files: where the project's lie, and writing aside so that a file that is there is whole.
+
+Used from a checkout (also one installed with `pip install -e`), data, results and relative paths count from the
+checkout, wherever one stands. Used as an installed package, they count from the working directory, and the package
+brings config/ and the text embeddings of ml-100k along.
+"""
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sear
+
+_PACKAGE = Path(sear.__file__).resolve().parent
+
+
+def find_checkout(package: Path) -> Path | None:
+    """The checkout that the package lies in; None for an installed one."""
+    root = package.parent
+    return root if (root / "custom_trainer.py").is_file() and (root / "config").is_dir() else None
+
+
+CHECKOUT = find_checkout(_PACKAGE)
+PROJECT_ROOT = CHECKOUT or Path.cwd()  # data, results and relative paths count from here
+BUNDLED = CHECKOUT or _PACKAGE / "bundled"  # where config/ and ready text embeddings lie
+COMMAND = ("python", "custom_trainer.py") if CHECKOUT else ("sear", "train")
+
+
+@contextmanager
+def write_aside(path: Path | str) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed to it when the block succeeds and deleted when it fails."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield aside
+        with open(aside, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """A CSV file's text; a column that a row lacks is empty there."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Written aside and renamed."""
+    with write_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8", newline="\n")
+
+
+def from_here(path: Path | str) -> str:
+    """A path that counts from the working directory, as one that counts from PROJECT_ROOT or is absolute."""
+    return shown(os.path.abspath(Path(path).expanduser()))
+
+
+def shown(path: Path | str) -> str:
+    """A path as messages name it: counted from the project's root where it lies inside."""
+    path = Path(path)
+    return str(path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path)

@@ -1,0 +1,1 @@
+"""Compiled code; nothing else imports numba, llvmlite or triton."""

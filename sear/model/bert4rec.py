@@ -1,0 +1,76 @@
+"""BERT4Rec (Sun et al. 2019): RecBole's network, trained on masked events of whole windows.
+
+RecBole's masking stops one event short of each user's training history and, in testing, drops the first event of
+every history; neither is so here. B batch, L events of a row and the one after it, D width of a user vector, V items
+incl. padding id 0, P masked positions.
+"""
+
+import torch
+from recbole.model.sequential_recommender import bert4rec
+from torch import Tensor, nn
+
+from sear.model.loss import soft_label_loss
+from sear.model.next_item import NextItemModel
+from sear.model.repeat_bias import EarlierItems, items_before
+
+
+class BERT4Rec(NextItemModel, bert4rec.BERT4Rec):
+    """Predicts masked events from both sides; a test case is its history with a mask after it.
+
+    The network has one position more than MAX_ITEM_LIST_LENGTH, so that it sees as many events as every other model.
+    With `repeat_bias` the items of the events before a masked one get the bias, masked ones among them too: as in
+    testing, the whole earlier history is known and nothing later is, although the network sees later events.
+    """
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.ft_ratio, self.mask_copies = config["ft_ratio"], config["mask_copies"]
+        self.position_embedding = nn.Embedding(self.max_seq_length + 1, self.hidden_size)
+        self._init_weights(self.position_embedding)
+
+    def calculate_loss(self, interaction) -> Tensor:
+        """Mean cross-entropy over the masked events; each row is masked `mask_copies` times, each time anew."""
+        length_B = interaction[self.ITEM_SEQ_LEN]
+        item_BL = self._append(interaction[self.ITEM_SEQ], length_B, interaction[self.ITEM_ID])
+        item_BL, length_B = item_BL.repeat(self.mask_copies, 1), length_B.repeat(self.mask_copies)
+        masked_BL = self._masked(item_BL, length_B)
+        hidden_BLD = self.forward(item_BL.masked_fill(masked_BL, self.mask_token))
+        target_P1 = item_BL[masked_BL][:, None]
+        user_PD, earlier = self._with_one(hidden_BLD[masked_BL]), self._items_before_masked(interaction, masked_BL)
+        return soft_label_loss(user_PD, self.item_table(), target_P1, 0.0, self.repeat_bias, earlier)
+
+    def _items_before_masked(self, interaction, masked_BL: Tensor) -> EarlierItems | None:
+        if self.repeat_bias is None:
+            return None
+        row_P, step_P = masked_BL.nonzero(as_tuple=True)
+        return items_before(interaction, row_P % len(interaction[self.ITEM_SEQ]), step_P)  # the copies lie row by row
+
+    def _append(self, item_BL: Tensor, length_B: Tensor, next_B: Tensor | int) -> Tensor:
+        """The rows with an item after their last one, so one longer."""
+        longer_BL = nn.functional.pad(item_BL, (0, 1))
+        longer_BL[torch.arange(len(length_B), device=length_B.device), length_B] = next_B
+        return longer_BL
+
+    def _masked(self, item_BL: Tensor, last_B: Tensor) -> Tensor:
+        """bool (B, L): each event with chance `mask_ratio`; in a share of the rows, as in testing, the last one alone.
+
+        A row that chance left whole has its last event masked. Drawn on the CPU, so the same on every device.
+        """
+        chosen_BL = (torch.rand(item_BL.shape) < self.mask_ratio).to(item_BL.device) & (item_BL != 0)
+        like_testing_B = (torch.rand(len(item_BL)) < self.ft_ratio).to(item_BL.device)
+        last_BL = torch.arange(item_BL.shape[1], device=item_BL.device) == last_B[:, None]
+        last_only_B = like_testing_B | ~chosen_BL.any(dim=1)
+        return torch.where(last_only_B[:, None], last_BL, chosen_BL)
+
+    def user_vectors(self, interaction) -> Tensor:
+        """(B, D): what the network makes of the mask after each history, and a 1 for the items' biases."""
+        length_B = interaction[self.ITEM_SEQ_LEN]
+        hidden_BLD = self.forward(self._append(interaction[self.ITEM_SEQ], length_B, self.mask_token))
+        return self._with_one(hidden_BLD[torch.arange(len(length_B), device=length_B.device), length_B])
+
+    def _with_one(self, hidden_PD: Tensor) -> Tensor:
+        return nn.functional.pad(hidden_PD, (0, 1), value=1.0)
+
+    def item_vectors(self) -> Tensor:
+        """(V, D): item vectors, without that of the mask, and each item's bias."""
+        return torch.cat([self.item_embedding.weight[: self.n_items], self.output_bias[:, None]], dim=1)

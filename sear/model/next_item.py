@@ -1,0 +1,87 @@
+"""RecBole's interface to models with user vectors: from a batch to loss and scores, the same for each of them.
+
+B batch, L length of its rows, D width of a user vector, V items incl. padding id 0, P positions that carry loss,
+H longest whole history, K soft-label length.
+"""
+
+import torch
+from recbole.model.abstract_recommender import SequentialRecommender
+from recbole.utils import InputType
+from torch import Tensor
+
+from sear.model.loss import loss_targets, soft_label_loss
+from sear.model.repeat_bias import EarlierItems, items_before
+from sear.model.scoring import ScoringModule
+
+
+class NextItemModel(SequentialRecommender, ScoringModule):
+    """A model that says a user's vector after an event; a subclass gives `user_vectors` and `item_vectors`.
+
+    Attributes:
+        train_rows: the training rows it learns from, unless its config asks for others.
+    """
+
+    input_type = InputType.POINTWISE
+    train_rows = "windows"
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.start_scoring(config)
+
+    def user_vectors(self, interaction) -> Tensor:
+        """(B, D): the user after the last event of each history, which has one at least."""
+        raise NotImplementedError
+
+    def full_sort_predict(self, interaction) -> Tensor:
+        """(B, V): every item's score for the next event of each history."""
+        return self.all_scores(self.user_vectors(interaction), self._whole_histories(interaction))
+
+    def predict(self, interaction) -> Tensor:
+        """(B,): the score of each row's own `item_id`."""
+        users, histories = self.user_vectors(interaction), self._whole_histories(interaction)
+        return self.scores_of(users, interaction[self.ITEM_ID], histories)
+
+    def _whole_histories(self, interaction) -> Tensor | None:
+        """int64 (B, H): the distinct items of each case's whole history, 0 = none."""
+        if self.repeat_bias is None:
+            return None
+        length_B = interaction[self.ITEM_SEQ_LEN]
+        row_B = torch.arange(len(length_B), device=length_B.device)
+        return items_before(interaction, row_B, length_B).of(slice(None))
+
+
+class CausalLoss(NextItemModel):
+    """A model that looks back only, trained at every position of a row; a subclass gives `users_at`."""
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.soft_label_decay = config["soft_label_decay"]
+
+    def users_at(self, interaction, position_P: Tensor) -> Tensor:
+        """(P, D): the users after the events with the numbers position_P, counted over B·L, of any length."""
+        raise NotImplementedError
+
+    def users_and_items(self, interaction, position_P: Tensor) -> tuple[Tensor, Tensor]:
+        """(P, D) and (V, D) of a training step, of any length; overridden where both are made of the same."""
+        return self.users_at(interaction, position_P), self.item_vectors()
+
+    def user_vectors(self, interaction) -> Tensor:
+        """(B, D): the user after the last event of each history, which has one at least."""
+        item_BL, length_B = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
+        row_B = torch.arange(len(item_BL), device=item_BL.device)
+        return self.scored_users(self.users_at(interaction, row_B * item_BL.shape[1] + length_B - 1))
+
+    def calculate_loss(self, interaction) -> Tensor:
+        """Mean soft-label loss over the batch's positions whose `target_id_list` begins with an item."""
+        at = interaction.interaction.get("loss_position")
+        position_P, target_PK = loss_targets(interaction["target_id_list"], at)
+        user_PD, item_VD = self.users_and_items(interaction, position_P)
+        user_PD, item_VD = self.scored_users(user_PD), self.scored_items(item_VD)
+        earlier = self._items_up_to(interaction, position_P)
+        return soft_label_loss(user_PD, item_VD, target_PK, self.soft_label_decay, self.repeat_bias, earlier)
+
+    def _items_up_to(self, interaction, position_P: Tensor) -> EarlierItems | None:
+        if self.repeat_bias is None:
+            return None
+        length = interaction[self.ITEM_SEQ].shape[1]
+        return items_before(interaction, position_P // length, position_P % length + 1)

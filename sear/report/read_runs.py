@@ -1,0 +1,105 @@
+"""Run folders and frozen cells, read alike: figures, ranks in case order, learning curve, examples.
+
+A run folder has cases.csv.gz (`user, target, rank, …`); a frozen cell has ranks.csv.gz (`rank` alone, in the same
+order) and, in its metrics.json, the hash of the cases it left out.
+"""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sear.errors import InputError
+from sear.report.run import Run
+from sear.report.run_checks import refuse_different_cases, refuse_other_figures
+from sear.report.variants import name_variants
+from sear.runs import folder as run_folder
+
+MASKED = "rank_history_masked"
+FROZEN_KEYS = ("dataset", "model", "seed", "test", "ablate", "variant", "cases_sha256", "given", "valid_metric")
+
+
+def read_runs(paths: Iterable[Path | str]) -> list[Run]:
+    """Every finished run in or below `paths`; of several with the same row and seed the newest.
+
+    Raises:
+        InputError: where there is none, where a file is missing or broken, or where two runs on one data set do not
+            hold the same cases.
+    """
+    folders: dict[Path, None] = {}
+    for path in map(Path, paths):
+        found = sorted(path.rglob("metrics.json"))
+        if not found:
+            raise InputError(f"{path}: no finished run there (no metrics.json) - name a run folder or a results folder")
+        folders.update(dict.fromkeys(file.parent for file in found))
+    runs = [read_run(folder) for folder in folders]
+    for run in runs:
+        refuse_other_figures(run)
+    name_variants(runs)
+    runs.sort(key=lambda run: (run.folder / "metrics.json").stat().st_mtime_ns)
+    runs = list({(run.dataset, run.label, run.seed): run for run in runs}.values())
+    runs.sort(key=lambda run: (run.dataset, run.model, run.ablate, run.variant, run.seed))
+    refuse_different_cases(runs)
+    return runs
+
+
+def read_run(folder: Path) -> Run:
+    """The run in one folder, frozen or not. Raises InputError naming the file that is missing or broken."""
+    if (folder / "ranks.csv.gz").exists():
+        return read_frozen(folder)
+    found, examples = run_folder.read_run(folder), folder / "examples.json"
+    table = found["cases"].sort_values(["user", "target"], ignore_index=True)
+    cases = table[["user", "target"]]
+    return Run(
+        folder,
+        found["metrics"],
+        _checked_ranks(table["rank"], folder / "cases.csv.gz"),
+        cases,
+        hash_cases(cases),
+        settings=found["config"],
+        history=found["history"],
+        examples=_json(examples) if examples.exists() else [],
+        masked_ranks=_masked_ranks(table, folder / "cases.csv.gz"),
+    )
+
+
+def read_frozen(folder: Path) -> Run:
+    """What `freeze` kept of a run. Raises InputError naming the file that is missing or broken."""
+    metrics, path = _json(folder / "metrics.json"), folder / "ranks.csv.gz"
+    missing = [key for key in FROZEN_KEYS if not isinstance(metrics, dict) or key not in metrics]
+    if missing:
+        raise InputError(f"{folder / 'metrics.json'} has no {missing[0]} - freeze that cell again")
+    try:
+        table = pd.read_csv(path)
+        ranks = table["rank"]
+    except (KeyError, ValueError, EOFError, OSError, zlib.error) as error:
+        raise InputError(f"{path} cannot be read ({error}) - freeze that cell again") from None
+    ranks = _checked_ranks(ranks, path)
+    masked = _masked_ranks(table, path)
+    return Run(folder, metrics, ranks, None, metrics["cases_sha256"], variant=metrics["variant"], masked_ranks=masked)
+
+
+def _checked_ranks(ranks: pd.Series, path: Path) -> np.ndarray:
+    if not pd.api.types.is_integer_dtype(ranks) or not len(ranks) or ranks.min() < 1:
+        raise InputError(f"{path}: not every rank is a whole number from 1 - restore it, or run again")
+    return ranks.to_numpy()
+
+
+def _masked_ranks(table: pd.DataFrame, path: Path) -> np.ndarray | None:
+    return _checked_ranks(table[MASKED], path) if MASKED in table else None
+
+
+def hash_cases(cases: pd.DataFrame) -> str:
+    """Names a set of sorted cases without holding any of their ids."""
+    return hashlib.sha256("\n".join(cases["user"] + "\t" + cases["target"]).encode()).hexdigest()
+
+
+def _json(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is broken ({error}) - restore it, or run again") from None

@@ -1,0 +1,71 @@
+"""One run as the report sees it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sear.evaluation.metrics import metrics_by_row
+
+
+@dataclass
+class Run:
+    """One finished run.
+
+    Attributes:
+        metrics: its metrics.json.
+        ranks: int (cases,), each target's rank, in the order of user, then target.
+        masked_ranks: likewise without the items of the earlier history; None where they were not asked for.
+        cases: DataFrame of str `user, target`, so ordered; None in a frozen cell.
+        cases_hash: equal for two runs exactly when they hold the same cases.
+        settings: its config.yaml; empty in a frozen cell.
+        variant: how it differs from the other runs of its model, "" where it does not, see `name_variants`.
+        history: its history.csv; None where there is none.
+        examples: its examples.json, see sear/report/examples.py.
+    """
+
+    folder: Path
+    metrics: dict
+    ranks: np.ndarray
+    cases: pd.DataFrame | None
+    cases_hash: str
+    settings: dict = field(default_factory=dict)
+    variant: str = ""
+    history: pd.DataFrame | None = None
+    examples: list[dict] = field(default_factory=list)
+    masked_ranks: np.ndarray | None = None
+
+    @property
+    def dataset(self) -> str:
+        return self.metrics["dataset"]
+
+    @property
+    def model(self) -> str:
+        return self.metrics["model"]
+
+    @property
+    def seed(self) -> int:
+        return self.metrics["seed"]
+
+    @property
+    def valid_metric(self) -> str:
+        """What chose the best epoch, such as mrr@10."""
+        return (self.metrics.get("valid_metric") or self.settings["valid_metric"]).lower()
+
+    @property
+    def ablate(self) -> str:
+        """The part left out, "" for none; several are joined by +."""
+        found = self.metrics.get("ablate") or self.settings.get("ablate") or ""
+        return found if isinstance(found, str) else "+".join(found)
+
+    @property
+    def label(self) -> str:
+        """What the run's row is called in every table."""
+        without = f" without {self.ablate.replace('_', ' ')}" if self.ablate else ""
+        return f"{self.model}{without}{f' ({self.variant})' if self.variant else ''}"
+
+    def by_case(self, metric: str) -> np.ndarray:
+        """float (cases,): a metric such as ndcg@10 of each test case."""
+        name, _, k = metric.partition("@")
+        return metrics_by_row(self.ranks, [name], [int(k)])[metric]

@@ -1,0 +1,1 @@
+"""One run, its folder, and grids of runs."""

@@ -1,0 +1,221 @@
+"""What a run leaves in results/DATASET/MODEL/RUN_ID/: its settings, figures, epochs and cases.
+
+Every file is written aside and renamed, so a file that is there is whole.
+"""
+
+import gzip
+import io
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from enum import Enum
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sear.data.atomic_table import EXACT_FLOATS
+from sear.errors import HeldError, InputError
+from sear.files import csv_text, write_aside, write_text
+from sear.settings.rules import dump_yaml, read_settings
+
+
+def write_examples(run_folder: Path, found: Sequence[dict]) -> None:
+    """examples.json of a run folder, written aside and renamed."""
+    write_text(Path(run_folder) / "examples.json", json.dumps(list(found), indent=1, ensure_ascii=False) + "\n")
+
+
+METRIC_KEYS = (
+    "dataset",
+    "model",
+    "seed",
+    "statistics",
+    "epochs",
+    "best_epoch",
+    "valid",
+    "test",
+    "test_history_masked",  # null unless mask_history
+    "test_by_history_length",
+    "test_by_item_popularity",
+    "seconds",
+    "environment",
+)
+
+
+def write_config(run_folder: Path, settings: Mapping[str, Any]) -> None:
+    """config.yaml: every effective key, sorted; what YAML cannot hold (a device, a path, an enum) as its text."""
+    plain = {str(key): _plain(settings[key]) for key in sorted(settings, key=str)}
+    write_text(run_folder / "config.yaml", dump_yaml(plain))
+
+
+def write_metrics(run_folder: Path, metrics: Mapping[str, Any]) -> None:
+    """metrics.json: METRIC_KEYS in this order, then whatever else is given; never NaN, which JSON does not know."""
+    missing = [key for key in METRIC_KEYS if key not in metrics]
+    assert not missing, f"metrics.json lacks {missing}"
+    ordered = {key: metrics[key] for key in METRIC_KEYS} | dict(metrics)
+    text = json.dumps(_plain(ordered), indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(run_folder / "metrics.json", text + "\n")
+
+
+def write_history(run_folder: Path, epochs: Sequence[Mapping[str, float]]) -> None:
+    """history.csv, one row per epoch: epoch, lr, loss, seconds, then validation metrics (empty where not validated)."""
+    columns = list(dict.fromkeys(["epoch", "lr", "loss", "seconds", *(key for row in epochs for key in row)]))
+    write_text(run_folder / "history.csv", csv_text(columns, map(_plain, epochs)))
+
+
+def write_cases(run_folder: Path, cases: Mapping[str, Sequence]) -> None:
+    """cases.csv.gz, one row per test case.
+
+    Args:
+        cases: columns of equal length: user and target (the data set's own ids), rank, with mask_history
+            rank_history_masked, then history_length and target_training_count.
+    """
+    table = pd.DataFrame(dict(cases))
+    with write_aside(run_folder / "cases.csv.gz") as aside, open(aside, "wb") as file:
+        # neither time nor name in the header: two runs of one command agree bit for bit
+        with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as packed:
+            with io.TextIOWrapper(packed, encoding="utf-8", newline="") as text:
+                table.to_csv(text, index=False, lineterminator="\n")
+
+
+def read_run(run_folder: Path | str) -> dict[str, Any]:
+    """{"config": dict, "metrics": dict, "history": DataFrame, "cases": DataFrame} of a finished run.
+
+    Raises:
+        InputError: a file is missing or truncated, or not one of a run.
+    """
+    run_folder = Path(run_folder)
+    metrics = run_folder / "metrics.json"
+    if not (run_folder / "config.yaml").exists():
+        raise InputError(f"{run_folder} holds no config.yaml - name a run folder: results/DATASET/MODEL/RUN_ID")
+    if not metrics.exists():
+        raise InputError(
+            f"{run_folder} holds no metrics.json: the run did not finish - go on with --resume={run_folder}"
+        )
+    figures = _read_metrics(metrics)
+    history = _read_table(run_folder / "history.csv", ["epoch", "lr", "loss", "seconds"])
+    if len(history) != figures["epochs"]:
+        place = f"{run_folder / 'history.csv'} has {len(history)} epochs, metrics.json {figures['epochs']}"
+        raise InputError(f"{place} - restore it, or run again")
+    return {
+        "config": read_settings(run_folder / "config.yaml")[0],
+        "metrics": figures,
+        "history": history,
+        "cases": _read_table(run_folder / "cases.csv.gz", ["user", "target", "rank"]),
+    }
+
+
+def _read_metrics(path: Path) -> dict[str, Any]:
+    """The figures of metrics.json. Raises InputError where it is broken, or not one of a run."""
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # not JSON, not UTF-8
+        raise InputError(f"{path} cannot be read ({error}) - restore it, or run again") from None
+    missing = [key for key in METRIC_KEYS if not isinstance(metrics, dict) or key not in metrics]
+    if missing:
+        raise InputError(
+            f"{path} lacks {', '.join(missing)} - it is not a run's metrics.json; restore it, or run again"
+        )
+    return metrics
+
+
+def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
+    """A CSV file of a run; ids stay as they are (`NA`, `007`), an empty cell of a number is NaN."""
+    as_text = {"user": str, "target": str}
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        if not data.endswith(b"\n"):
+            raise EOFError("its last line has no end")
+        numbers = [name for name in data.partition(b"\n")[0].decode().split(",") if name not in as_text]
+        table = pd.read_csv(
+            io.BytesIO(data),
+            dtype=as_text,
+            keep_default_na=False,
+            na_values=dict.fromkeys(numbers, ["", "nan"]),
+            encoding="utf-8",
+            **EXACT_FLOATS,
+        )
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing - restore it, or run again") from None
+    except (EOFError, OSError, ValueError, zlib.error) as error:
+        raise InputError(f"{path} cannot be read ({error}) - it is truncated; restore it, or run again") from None
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise InputError(f"{path} has no column {missing[0]} - it is not a run's {path.name}; restore it, or run again")
+    return table
+
+
+def _plain(value: Any) -> Any:
+    """The value in what JSON and YAML know: numbers and text of NumPy's kind become Python's, the rest becomes text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(_plain, value), key=str)
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Enum):
+        return value.name
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+LOCK = ".lock"
+
+
+def new_run_folder(results_directory: Path | str, dataset: str, model: str, seed: int) -> Path:
+    """A folder that did not exist before: RESULTS/DATASET/MODEL/RUN_ID, RUN_ID such as 20260131-120509-seed2020."""
+    parent = Path(results_directory) / dataset / model
+    run_id = f"{datetime.now():%Y%m%d-%H%M%S}-seed{seed}"
+    for number in count(1):
+        folder = parent / (run_id if number == 1 else f"{run_id}-{number}")
+        parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError, FileNotFoundError):  # another run began in this second, or was taken back
+            folder.mkdir()
+            return folder
+
+
+def discard_run_folder(run_folder: Path, there: Path) -> None:
+    """Take back a folder that `new_run_folder` made, and those above it that are empty then, up to `there`."""
+    shutil.rmtree(run_folder, ignore_errors=True)  # Windows keeps a lock file that is open
+    with suppress(OSError):  # not empty
+        for folder in run_folder.parents[: run_folder.parents.index(there)]:
+            folder.rmdir()
+
+
+@contextmanager
+def held(run_folder: Path) -> Iterator[None]:
+    """No other process of this machine works in the folder while the block runs; a killed one holds nothing.
+
+    Raises:
+        HeldError: another process holds it, or has just given it up or taken it back.
+    """
+    path = run_folder / LOCK
+    try:
+        file = open(path, "w")
+    except FileNotFoundError:
+        raise HeldError(f"{run_folder} was taken back by the process that made it - start again") from None
+    with file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.fstat(file.fileno()).st_nlink:
+                raise BlockingIOError  # removed by the one who held it; another may hold a new one
+        except BlockingIOError:
+            place = f"{run_folder} is being worked on by another process"
+            raise HeldError(f"{place} - wait for that one, or start again if it has just stopped") from None
+        except (ImportError, OSError):  # Windows; some network drives
+            pass
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows removes no open file
+                if os.fstat(file.fileno()).st_nlink:  # else it is gone with its folder, and path may be another's
+                    path.unlink()

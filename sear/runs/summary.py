@@ -1,0 +1,72 @@
+"""results/summary.csv: one row per finished run, whoever else is writing."""
+
+import csv
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from sear.errors import InputError
+from sear.files import csv_text, write_text
+
+KEY = ("dataset", "model", "run_id")  # one row each
+
+
+def append_summary(run_folder: Path, metrics: Mapping[str, Any]) -> None:
+    """The run's row in RESULTS/summary.csv; a run that is already there is replaced in its place.
+
+    A figure the file has no column for yet adds one, empty in the older rows.
+
+    Raises:
+        InputError: summary.csv is not one that SEAR wrote.
+    """
+    path = run_folder.absolute().parents[2] / "summary.csv"
+    row = {key: "" if value is None else str(value) for key, value in _summary_row(run_folder.name, metrics).items()}
+    with _locked(path.with_name(".summary.lock")):
+        columns, rows = read_summary(path) if path.exists() else ([], [])
+        keys = [tuple(old[key] for key in KEY) for old in rows]
+        key = tuple(row[key] for key in KEY)
+        if key in keys:
+            rows[keys.index(key)] = row
+        else:
+            rows.append(row)
+        write_text(path, csv_text(list(dict.fromkeys([*columns, *row])), rows))
+
+
+def read_summary(path: Path | str) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and rows of a summary.csv, all text. Raises InputError where it is not one that SEAR wrote."""
+    path = Path(path)
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restval=None)
+            columns, rows = list(reader.fieldnames or ()), list(reader)
+    except (ValueError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read ({error}) - rename it, and a new one is begun") from None
+    if not set(KEY) <= set(columns):
+        raise InputError(f"{path}, line 1: no columns {', '.join(KEY)} - rename it, and a new one is begun")
+    for line, row in enumerate(rows, 2):
+        if None in row or None in row.values():
+            raise InputError(
+                f"{path}, line {line}: not {len(columns)} columns as in the header - mend or remove the line"
+            )
+    return columns, rows
+
+
+def _summary_row(run_id: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    row = {key: metrics[key] for key in ("dataset", "model")} | {"run_id": run_id}
+    row |= {"ablate": metrics.get("ablate")} | {key: metrics[key] for key in ("seed", "epochs", "best_epoch")}
+    for part in ("valid", "test", "test_history_masked"):
+        row |= {f"{part}_{name}": value for name, value in (metrics[part] or {}).items()}
+    row |= {f"seconds_{name}": value for name, value in metrics["seconds"].items()}
+    return row | {key: metrics["environment"][key] for key in ("device", "commit")}
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Alone among this machine's processes while the block runs; where the system has no such lock, without."""
+    with open(path, "w") as file:
+        with suppress(ImportError, OSError):  # Windows; some network drives
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

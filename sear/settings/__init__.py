@@ -1,0 +1,1 @@
+"""YAML files and the command line -> checked settings -> RecBole's Config."""

@@ -1,0 +1,203 @@
+"""Finds what is wrong with the settings before work starts: each by its YAML comment, then what they say together."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sear.errors import InputError
+from sear.files import shown
+from sear.settings.gather import Settings, nearest
+from sear.settings.known_models import OWN_MODELS, TIED_STREAMS
+from sear.settings.rules import dump_value
+
+MOST_PADDED = 100_000  # events; a batch of histories padded to more takes gigabytes
+INTERVAL = re.compile(r"[\[(]\s*(\d+|-inf)\s*,\s*(\d+|inf)\s*[\])]")  # of whole counts, as RecBole writes them
+VALUE_INTERVAL = re.compile(r"[\[(]\s*-?[\w.+-]+\s*,\s*-?[\w.+-]+\s*[\])]")  # of any numbers
+# RecBole's keys without use here: a SEARDataset reads the atomic files itself, exactly as they are, and cuts batches
+WITHOUT_EFFECT = (
+    "field_separator seq_separator seq_len threshold unload_col unused_col additional_feat_suffix preload_weight "
+    "filter_inter_by_user_or_item alias_of_user_id alias_of_item_id alias_of_entity_id alias_of_relation_id "
+    "normalize_field normalize_all discretization kg_reverse_r entity_kg_num_interval relation_kg_num_interval "
+    "benchmark_filename save_dataset dataset_save_path save_dataloaders dataloaders_save_path valid_metric_bigger "
+    "shuffle worker metric_decimal_place"
+).split()
+
+
+def check_settings(settings: Settings) -> None:
+    """Raises InputError for the first wrong value: place, key, value, remedy."""
+    for key, value in settings.values.items():
+        rule = settings.rules[key]
+        if not rule.accepts(value):
+            raise _wrong_kind(settings, key, value)
+        if key in WITHOUT_EFFECT and value not in (rule.default, None, []) and (value or rule.default is True):
+            raise settings.fault(
+                key,
+                "but it has no effect here: SEAR reads and batches data itself, and rounds no figure",
+                f"remove {key}",
+            )
+    _check_lists(settings)
+    _check_metrics(settings)
+    _check_protocol(settings)
+    _check_columns(settings)
+    if settings.model == "SEAR":
+        _check_sear(settings)
+    else:
+        _check_peer(settings)
+
+
+def _wrong_kind(settings: Settings, key: str, value: object) -> InputError:
+    rule = settings.rules[key]
+    choices = rule.allowed.partition(": ")[2].split(" | ")
+    wrong = [str(entry) for entry in (value if isinstance(value, list) else [value]) if entry not in choices]
+    hint = nearest(wrong[0], choices) if wrong else ""
+    return settings.fault(key, f"not {rule.allowed}{hint}", f"for example {key}: {dump_value(rule.default)}")
+
+
+def _check_lists(settings: Settings) -> None:
+    for key in ("streams", "metrics", "topk", "history_length_groups", "item_popularity_groups"):
+        entries = settings.get(key) if isinstance(settings.get(key), list) else [settings.get(key)]
+        if not entries:
+            raise settings.fault(key, "an empty list", f"for example {key}: {dump_value(settings.rules[key].default)}")
+        if len(set(entries)) < len(entries):
+            raise settings.fault(key, "which names one entry twice", "remove one of them")
+        if key.endswith("_groups") and (entries[0] != 0 or sorted(entries) != entries):
+            raise settings.fault(key, "which does not rise from 0", "start with 0 and sort the ends")
+
+
+def _check_metrics(settings: Settings) -> None:
+    metrics, topk = settings.get("metrics"), settings.get("topk")
+    choices = [f"{metric}@{k}" for metric in metrics for k in topk]
+    if settings.get("valid_metric").lower() not in [choice.lower() for choice in choices]:
+        raise settings.fault(
+            "valid_metric", "no figure that metrics and topk report", f"choose from {', '.join(choices)}"
+        )
+
+
+def _check_protocol(settings: Settings) -> None:
+    if not is_leave_one_out(settings.get("eval_args")):
+        raise settings.fault("eval_args", HELD_OUT, WRITE_EVAL_ARGS)
+    if settings.get("repeatable") is not True:
+        raise settings.fault(
+            "repeatable", "but a sequential model may repeat items", "set it True; mask_history leaves old items out"
+        )
+    stride, length = settings.get("window_stride"), settings.get("MAX_ITEM_LIST_LENGTH")
+    if stride is not None and stride > length:
+        raise settings.fault(
+            "window_stride", f"more than MAX_ITEM_LIST_LENGTH {length}", f"choose 1 to {length}, or ~ for the half"
+        )
+    if not settings.get("trim_padding") and length > MOST_PADDED:
+        raise settings.fault("trim_padding", f"but every history would be padded to {length:,} events", "set it True")
+
+
+def _check_columns(settings: Settings) -> None:
+    for key in ("user_inter_num_interval", "item_inter_num_interval"):
+        interval = settings.get(key)
+        if interval is not None and not INTERVAL.fullmatch(interval):
+            raise settings.fault(key, "no interval", f'write one such as {key}: "[5,inf)"')
+    columns = settings.get("load_col") or {}
+    for suffix, names in columns.items():
+        if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
+            raise settings.fault(
+                "load_col", f"whose {suffix} is no list of column names", "for example inter: [user_id, item_id]"
+            )
+    asked = [settings.get(f"{name}_FIELD") for name in ("USER_ID", "ITEM_ID", "TIME")]
+    missing = [name for name in asked if columns and name not in columns.get("inter", [])]
+    if missing:
+        raise settings.fault("load_col", f"whose inter lacks {missing[0]}", f"write inter: [{', '.join(asked)}]")
+
+    fields = [settings.get(f"{name}_FIELD") for name in ("USER_ID", "ITEM_ID", "RATING", "TIME")]
+    if len(set(fields)) < len(fields):
+        raise settings.fault("RATING_FIELD", f"but the four fields are {', '.join(map(str, fields))}", "name four")
+    if not settings.get("LIST_SUFFIX"):
+        raise settings.fault("LIST_SUFFIX", "empty", "write one such as _list")
+    _check_filters(settings, fields)
+
+
+def _check_filters(settings: Settings, fields: list[str]) -> None:
+    """RecBole's filters, of which it would only log or raise what is wrong."""
+    if settings.get("rm_dup_inter") not in (None, "first", "last"):
+        raise settings.fault("rm_dup_inter", "not first, last or ~", "choose one of them")
+    for field, interval in (settings.get("val_interval") or {}).items():
+        if field not in fields:
+            raise settings.fault("val_interval", f"which names {field}", f"choose from {', '.join(fields)}")
+        numeric = field in fields[2:]
+        if numeric and not VALUE_INTERVAL.fullmatch(str(interval)):
+            raise settings.fault("val_interval", f"whose {field} is no interval", 'write one such as "[3,inf)"')
+        if not numeric and not isinstance(interval, list):
+            raise settings.fault("val_interval", f"whose {field} is no list of ids", "write the ids to keep as a list")
+    clip = settings.get("clip_grad_norm")
+    if clip and not (set(clip) <= {"max_norm", "norm_type"} and isinstance(clip.get("max_norm"), (int, float))):
+        raise settings.fault("clip_grad_norm", "without a number max_norm", "write for example {max_norm: 5}")
+
+
+def _check_sear(settings: Settings) -> None:
+    hidden, heads = settings.get("hidden_size"), settings.get("num_heads")
+    if hidden % heads:
+        remedy = f"choose from {_divisors(hidden)}"
+        raise settings.fault("num_heads", f"which does not divide hidden_size {hidden}", remedy)
+    if settings.get("item_table") == "tied" and not set(settings.get("streams")) & set(TIED_STREAMS):
+        remedy = f"add {' or '.join(TIED_STREAMS)} to streams"
+        raise settings.fault("item_table", "but no stream has a vector per item", remedy)
+    negatives = settings.get("train_neg_sample_args")
+    if negatives is not None and negatives.get("distribution", "uniform") not in ("none", "None", None):
+        raise settings.fault(
+            "train_neg_sample_args", "but SEAR learns from all items, without samples", "write train_neg_sample_args: ~"
+        )
+    item_fields = (settings.get("load_col") or {}).get("item")
+    if item_fields and set(item_fields) == {settings.get("ITEM_ID_FIELD")} and needs_text(settings):
+        raise settings.fault(
+            "load_col",
+            "whose item names no text field for the sentences",
+            "add one, or do without text: streams: [collaborative, rating] and text_init: False",
+        )
+
+
+def _check_peer(settings: Settings) -> None:
+    hidden, heads = settings.get("hidden_size"), settings.get("n_heads")
+    if hidden and heads and hidden % heads:
+        remedy = f"choose from {_divisors(hidden)}"
+        raise settings.fault("n_heads", f"which does not divide hidden_size {hidden}", remedy)
+    if settings.get("ablate") is not None:
+        raise settings.fault("ablate", f"but {settings.model_name} has no such part", "remove it; it is for SEAR alone")
+    if settings.model not in OWN_MODELS and settings.get("train_rows") != "prefixes":
+        raise settings.fault("train_rows", f"but {settings.model_name} {LAST_EVENT_ONLY}", "write prefixes")
+
+
+def _divisors(number: int) -> str:
+    return ", ".join(str(divisor) for divisor in range(1, number + 1) if number % divisor == 0)
+
+
+def needs_text(settings: Settings) -> bool:
+    """Whether the run reads the text embeddings: for the semantic stream, or to start the item tables."""
+    return "semantic" in settings.get("streams") or settings.get("text_init")
+
+
+def require_data_files(settings: Settings, data_path: Path | str) -> None:
+    """Raises InputError for the first missing atomic file, before RecBole tries to download anything."""
+    suffixes = dict.fromkeys(["inter", *(settings.get("load_col") or {})])
+    for suffix in suffixes:
+        path = Path(data_path) / f"{settings.dataset}.{suffix}"
+        if not path.is_file():
+            from sear.settings.published import published
+
+            known = published(settings.dataset)
+            remedy = (
+                f"make it with: python -m sear.atomic_files {known.name} RAW_DIR"
+                if known
+                else "put it there (dataset/README.md shows the format), or mend data_path"
+            )
+            raise InputError(f"{shown(path)} is missing - {remedy}")
+
+
+HELD_OUT = "but the last two events of each user are held out, and all items ranked"
+WRITE_EVAL_ARGS = "write eval_args: {split: {LS: valid_and_test}, order: TO, mode: full, group_by: user}"
+LAST_EVENT_ONLY = "learns from the last event of a row alone"
+
+
+def is_leave_one_out(eval_args: Mapping[str, Any]) -> bool:
+    """Whether RecBole's eval_args ask for what is done: leave-one-out by time, full ranking."""
+    given = {"mode": "full", "group_by": "user"} | dict(eval_args)
+    if isinstance(given["mode"], Mapping) and set(given["mode"]) <= {"valid", "test"}:
+        given["mode"] = "full" if all(mode == "full" for mode in given["mode"].values()) else None
+    return given == {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full", "group_by": "user"}

@@ -1,0 +1,196 @@
+"""Settings of one run, gathered from YAML by name: which files count, which keys are known, where each value stands."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from sear.errors import InputError
+from sear.files import BUNDLED, CHECKOUT, PROJECT_ROOT, from_here, shown
+from sear.settings.known_models import OWN_MODELS, UNFED_MODELS, recbole_models, recbole_root, settings_without
+from sear.settings.rules import Rule, make_rule, read_rules, read_settings
+
+CONFIG_ROOT = BUNDLED / "config"
+# Keys of SEAR.yaml that are SEAR's own; the rest (protocol, training, report) hold for every model.
+SEAR_KEYS = (
+    "hidden_size num_layers num_heads dropout_prob d_state d_conv expand streams aggregation text_init ablate "
+    "mamba_kernel initializer_range keep_dt_init rating_encoding loss_type soft_label_length soft_label_decay "
+    "trim_padding train_neg_sample_args item_table text_whitening cosine_scale "
+    "repeat_bias repeat_bias_lr"
+).split()
+# RecBole's comments say less than RecBole accepts
+RECBOLE_RULES = {
+    "state": "str: DEBUG | INFO | WARNING | ERROR | CRITICAL",
+    "gpu_id": "str or int",
+    "train_neg_sample_args": "dict or ~",
+    "additional_feat_suffix": "list or str or ~",
+    "user_inter_num_interval": "str or ~",
+    "item_inter_num_interval": "str or ~",
+    "entity_kg_num_interval": "str or ~",
+    "relation_kg_num_interval": "str or ~",
+    "normalize_all": "bool or ~",
+    "load_col": "dict or ~",
+}
+
+
+class Settings:
+    """Values of one run, each with the place it came from.
+
+    Attributes:
+        values: key -> value, the strongest one.
+        places: key -> "config/model/SEAR.yaml, line 5", "command line", …
+    """
+
+    def __init__(self, dataset: str, model: str, model_name: str):
+        self.dataset, self.model, self.model_name = dataset, model, model_name
+        self.values: dict[str, Any] = {}
+        self.places: dict[str, str] = {}
+        self.rules = rules_of(model, model_name)
+
+    def put(self, values: Mapping[str, Any], place: str, lines: Mapping[str, int] | None = None) -> None:
+        """Lay values over those already here. Raises InputError for an unknown key."""
+        for key, value in values.items():
+            if key in ("dataset", "model", "model_name"):
+                continue  # already decided, by name
+            where = f"{place}, line {lines[key]}" if lines and key in lines else place
+            if key == "checkpoint_dir":
+                raise InputError(f"{where}: checkpoint_dir has no effect, a run's folder holds them - set results_path")
+            if key not in self.rules:
+                raise InputError(f"{where}: unknown key {key}{nearest(key, self.rules)} - --help lists the keys")
+            self.values[key], self.places[key] = plain(value), where
+
+    def put_file(self, path: Path | str, keys_left_out: Iterable[str] = ()) -> None:
+        values, lines = read_settings(path)
+        self.put({key: value for key, value in values.items() if key not in keys_left_out}, shown(path), lines)
+
+    def get(self, key: str) -> Any:
+        """The value in force, RecBole's default included."""
+        return self.values[key] if key in self.values else self.rules[key].default if key in self.rules else None
+
+    def fault(self, key: str, why: str, remedy: str) -> InputError:
+        """The error that says where the value stands, what is wrong with it and what to do."""
+        place = self.places.get(key, "RecBole's default")
+        return InputError(f"{place}: {key} is {self.get(key)!r}, {why} - {remedy}")
+
+
+def gather_settings(
+    dataset: str,
+    model: str,
+    config_files: Iterable[Path | str] = (),
+    overrides: Mapping[str, Any] | None = None,
+    overrides_from: str = "arguments",
+) -> Settings:
+    """Every file that counts for this data set and model, the later ones stronger, then the overrides and `ablate`."""
+    data_file, folder = find_data(dataset)
+    class_name = find_model(model)
+    settings = Settings(folder, class_name, model)
+    settings.put_file(sear_yaml(), () if class_name == "SEAR" else SEAR_KEYS)
+    if class_name not in OWN_MODELS:
+        settings.put({"train_rows": "prefixes"}, "RecBole's models")
+    for name in dict.fromkeys((class_name, model)):
+        path = own_files("model").get(name)
+        if path and path != sear_yaml():
+            settings.put_file(path)
+    settings.put_file(data_file)
+    for path in config_files:
+        settings.put_file(path)
+    overrides = dict(overrides or {})
+    if isinstance(overrides.get("results_path"), (str, Path)):
+        overrides["results_path"] = from_here(overrides["results_path"])
+    settings.put(overrides, overrides_from)
+    part = settings.get("ablate")
+    if class_name == "SEAR" and isinstance(part, str):
+        settings.put(settings_without(part, settings.get("streams")), f"ablate: {part}")
+    return settings
+
+
+def find_data(name: str) -> tuple[Path, str]:
+    """(config/data file, RecBole's folder name) of a data set, asked for by either name."""
+    files = own_files("data")
+    if name in files:
+        return files[name], _name_inside(files[name], "dataset")
+    folders = {stem: _name_inside(path, "dataset") for stem, path in files.items()}
+    for stem, folder in folders.items():
+        if name == folder:
+            return files[stem], folder
+    choices = sorted({*folders, *folders.values()})
+    raise InputError(
+        f"unknown data set {name}{nearest(name, choices)} - choose from {', '.join(choices)}, "
+        f"or describe your own in config/data/{name}.yaml"
+    )
+
+
+def find_model(name: str) -> str:
+    """The class name behind a model name: itself, or what `model:` in config/model/NAME.yaml says."""
+    classes = list(dict.fromkeys([*OWN_MODELS, *recbole_models()]))
+    files = own_files("model")
+    class_name = _name_inside(files[name], "model") if name in files else name
+    if class_name in classes:
+        return class_name
+    if class_name in UNFED_MODELS:
+        raise InputError(f"model {class_name} {UNFED_MODELS[class_name]} - choose from {', '.join(classes)}")
+    choices = classes if name in files else list(dict.fromkeys([*OWN_MODELS, *files, *recbole_models()]))
+    place = f"{shown(files[name])}: " if name in files else ""
+    hint = nearest(class_name, choices)
+    raise InputError(f"{place}unknown model {class_name}{hint} - choose from {', '.join(choices)}")
+
+
+def _name_inside(path: Path, key: str) -> str:
+    """What a file is about: its `dataset:` or `model:` key, or else its own name."""
+    name = read_settings(path)[0].get(key, path.stem)
+    if not isinstance(name, str):
+        raise InputError(f"{shown(path)}: {key} is {name!r}, no name - write {key}: NAME")
+    return name
+
+
+def sear_yaml() -> Path:
+    """The file that explains and sets every key; a SEAR.yaml of the user's own is laid over it."""
+    return CONFIG_ROOT / "model" / "SEAR.yaml"
+
+
+def own_files(kind: str) -> dict[str, Path]:
+    """Name -> YAML file in config/model or config/data; of an installed package, the user's own files come first."""
+    files = {path.stem: path for path in sorted((CONFIG_ROOT / kind).glob("*.yaml"))}
+    if CHECKOUT is None:
+        files |= {path.stem: path for path in sorted((PROJECT_ROOT / "config" / kind).glob("*.yaml"))}
+    return files
+
+
+def rules_of(model: str, model_name: str) -> dict[str, Rule]:
+    """Every known key. RecBole's own comments < SEAR.yaml's < the model's own."""
+    properties = recbole_root() / "properties"
+    rules = read_rules(properties / "overall.yaml") | read_rules(properties / "dataset" / "sample.yaml")
+    for key, allowed in RECBOLE_RULES.items():
+        rules[key] = make_rule(key, allowed, rules[key].meaning, rules[key].default)
+    published = read_rules(sear_yaml())
+    for key in SEAR_KEYS if model != "SEAR" else ():  # known to every model, so that one command line serves several
+        published[key] = rules.get(key) or make_rule(key, "anything", published[key].meaning)
+    rules |= published
+    if model in recbole_models():
+        rules |= read_rules(properties / "model" / f"{model}.yaml")
+    for name in dict.fromkeys((model, model_name)):
+        if name in own_files("model"):
+            own = read_rules(own_files("model")[name])
+            rules |= {key: rule for key, rule in own.items() if rule.allowed != "anything" or key not in rules}
+    return {key: rule for key, rule in rules.items() if key not in ("dataset", "model", "checkpoint_dir")}
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """` (did you mean X?)`, or nothing where no known name is near."""
+    by_lower = {str(choice).lower(): str(choice) for choice in choices}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return f" (did you mean {by_lower[found[0]]}?)" if found else ""
+
+
+def plain(value: Any) -> Any:
+    """The same value in YAML's own types: tuples become lists, paths text, enums their name, NumPy numbers numbers."""
+    if isinstance(value, Mapping):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, Path):
+        return str(value)
+    return value.item() if type(value).__module__ == "numpy" and value.ndim == 0 else value

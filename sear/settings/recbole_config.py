@@ -1,0 +1,149 @@
+"""YAML files and overrides -> a checked RecBole Config.
+
+RecBole's internals < config/model/MODEL.yaml < config/data/NAME.yaml < extra files < overrides. Everything is checked
+before RecBole sees it, and RecBole neither reads `sys.argv` nor evaluates strings.
+"""
+
+import copy
+import importlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from recbole.config import Config
+from recbole.utils import InputType, ModelType, get_model
+
+import sear.recbole_compat  # noqa: F401
+from sear.errors import InputError
+from sear.files import PROJECT_ROOT
+from sear.settings.checks import check_settings, require_data_files
+from sear.settings.gather import SEAR_KEYS, Settings, gather_settings, plain, rules_of, sear_yaml
+from sear.settings.known_models import OWN_MODELS
+from sear.settings.rules import read_settings
+
+# Config works these out anew, for the machine it runs on
+DERIVED = (
+    "device MODEL_TYPE MODEL_INPUT_TYPE eval_type single_spec local_rank valid_metric_bigger "
+    "valid_neg_sample_args test_neg_sample_args"
+).split()
+
+
+class SEARConfig(Config):
+    """RecBole's Config, deaf to `sys.argv`: values arrive typed, and a string stays a string."""
+
+    def _load_cmd_line(self):
+        return {}
+
+    def _convert_config_dict(self, config_dict):
+        return config_dict
+
+    def _init_device(self):
+        """The user's own CUDA_VISIBLE_DEVICES wins over `gpu_id` and stays as it is; `use_gpu: False` is obeyed."""
+        settings, found = self.final_config_dict, os.environ.get("CUDA_VISIBLE_DEVICES")
+        asked = settings["gpu_id"]
+        settings["gpu_id"] = "" if not settings["use_gpu"] else asked if found is None else found
+        try:
+            super()._init_device()
+        finally:
+            if found is not None:
+                os.environ["CUDA_VISIBLE_DEVICES"] = found
+            elif not settings["gpu_id"]:
+                del os.environ["CUDA_VISIBLE_DEVICES"]  # hiding every card would also hide them from a later run
+            settings["gpu_id"] = str(asked)
+
+
+def build_config(
+    dataset: str,
+    model: str = "SEAR",
+    overrides: Mapping[str, Any] | None = None,
+    config_files: Iterable[Path | str] = (),
+    overrides_from: str = "arguments",
+) -> SEARConfig:
+    """The checked Config of one run.
+
+    Args:
+        dataset: name of a config/data/*.yaml, or the RecBole folder that such a file names.
+        model: "SEAR", a config/model/*.yaml, or any RecBole sequential model.
+        overrides: typed values, strongest of all.
+        config_files: extra YAML files, later ones stronger.
+        overrides_from: how an error names the place of an override.
+
+    Raises:
+        InputError: an unknown name, key or value, or a missing data file; names place and remedy.
+    """
+    return _checked_config(gather_settings(dataset, model, config_files, overrides, overrides_from))
+
+
+def config_from_settings(settings: Mapping[str, Any], place: str = "config.yaml") -> SEARConfig:
+    """The Config that `effective_settings` described, whatever the YAML files say by now."""
+    for key in ("dataset", "model", "model_name"):
+        if not isinstance(settings.get(key), str):
+            raise InputError(f"{place}: has no {key}, so it is no whole config.yaml of a run - start that run anew")
+    found = Settings(settings["dataset"], settings["model"], settings["model_name"])
+    left_out = SEAR_KEYS if settings["model"] != "SEAR" else ()
+    wanted = [key for key in read_settings(sear_yaml())[0] if key not in left_out]
+    if missing := [key for key in wanted if key not in settings]:
+        raise InputError(
+            f"{place}: has no {missing[0]}, so it is cut short, or of an earlier SEAR - restore it, or train anew"
+        )
+    found.put(settings, place)
+    return _checked_config(found)
+
+
+def effective_settings(config: Config) -> dict[str, Any]:
+    """Every key that can be set, with the value in force, as plain YAML types; a valid --config file by itself."""
+    model, model_name = config["model"], config["model_name"] or config["model"]
+    names = {"dataset": config["dataset"], "model": model, "model_name": model_name}
+    known = rules_of(model, model_name)
+    values = {key: plain(config[key]) for key in config.final_config_dict if key in known and key not in DERIVED}
+    base = Path(values.pop("data_path")).parent  # RecBole appends the data set's name
+    if base.name != "dataset_example":  # inside RecBole, wherever that is installed
+        values["data_path"] = str(base.relative_to(PROJECT_ROOT) if base.is_relative_to(PROJECT_ROOT) else base)
+    if config["train_neg_sample_args"]["distribution"] == "none":
+        values["train_neg_sample_args"] = None
+    return names | values
+
+
+def usual_settings(dataset: str, model: str, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What `effective_settings` gives without any further override, whether or not such a run could be made."""
+    return effective_settings(_config(gather_settings(dataset, model, (), overrides)))
+
+
+def model_class(name: str) -> type:
+    """The class behind a model name. Raises InputError for a RecBole model that is not sequential."""
+    own, asked_for = name in OWN_MODELS, torch.is_anomaly_enabled()
+    found = getattr(importlib.import_module(OWN_MODELS[name]), name) if own else get_model(name)
+    torch.autograd.set_detect_anomaly(asked_for)  # RecBole's SINE turns it on for everybody as soon as it is imported
+    if not own and found.type != ModelType.SEQUENTIAL:
+        raise InputError(f"model {name} is no sequential model - choose one of those that --help lists")
+    return found
+
+
+def _checked_config(settings: Settings) -> SEARConfig:
+    check_settings(settings)
+    config = _config(settings)
+    require_data_files(settings, config["data_path"])
+    return config
+
+
+def _config(settings: Settings) -> SEARConfig:
+    found = model_class(settings.model)
+    values = copy.deepcopy(settings.values)
+    values["data_path"] = str(PROJECT_ROOT / settings.get("data_path"))
+    if "train_neg_sample_args" not in values and not _needs_negatives(found, settings):
+        values["train_neg_sample_args"] = None
+    try:
+        config = SEARConfig(model=found, dataset=settings.dataset, config_dict=values)
+    except ValueError as error:  # what only RecBole knows about its own models
+        raise InputError(f"{settings.model_name} on {settings.dataset}: {error} - change that setting") from error
+    copy_of_ours = Path(values["data_path"]) / settings.dataset
+    if (copy_of_ours / f"{settings.dataset}.inter").is_file():
+        config["data_path"] = str(copy_of_ours)  # for ml-100k RecBole would read its own copy all the same
+    config["model_name"] = settings.model_name
+    return config
+
+
+def _needs_negatives(found: type, settings: Settings) -> bool:
+    return getattr(found, "input_type", None) == InputType.PAIRWISE or settings.get("loss_type") == "BPR"

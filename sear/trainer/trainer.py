@@ -1,0 +1,238 @@
+"""SEARTrainer: RecBole's Trainer with exact resume, one evaluation pass, and all randomness a function of the seed."""
+
+import random
+from collections import OrderedDict
+from collections.abc import Mapping
+from contextlib import nullcontext
+from logging import getLogger
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from recbole.trainer import Trainer
+from recbole.trainer.trainer import AbstractTrainer
+from recbole.utils import WandbLogger, get_local_time
+from torch.nn.utils import clip_grad_norm_
+from tqdm import tqdm
+
+from sear.data.dataset import require_sear_dataset
+from sear.errors import InputError
+from sear.evaluation.metrics import metrics_by_row, summarise
+from sear.evaluation.ranks import case_ranks
+from sear.model.loss import loss_targets
+from sear.trainer.averaging import AveragedWeights
+from sear.trainer.checkpoint import LAST, Checkpoints
+
+
+def describe_epoch(row: dict, best: bool) -> str:
+    """One line on an epoch of `history`."""
+    metrics = ", ".join(f"{name[6:]} {value:.4f}" for name, value in row.items() if name.startswith("valid_"))
+    loss = "" if row["loss"] is None else f"loss {row['loss']:.4f}, "
+    line = f"epoch {row['epoch']:3d}: {loss}{row['seconds']:.1f} s"
+    return f"{line}, valid {metrics}{' *' if best else ''}" if metrics else line
+
+
+class SEARTrainer(Checkpoints, Trainer):
+    """Trains any RecBole sequential model on a SEARDataset.
+
+    After each epoch the best and the last checkpoint are written aside and renamed; `resume_checkpoint` goes on from
+    the last one as if nothing had happened. `history` holds one dict per epoch: epoch, lr, loss, seconds and the
+    validation metrics.
+    """
+
+    def __init__(self, config, model):
+        AbstractTrainer.__init__(self, config, model)  # Trainer's own opens ./log_tensorboard and two evaluators
+        self.logger = getLogger()
+        self.wandblogger = WandbLogger(config)
+        self.seed, self.device = config["seed"], config["device"]
+        self.learner, self.learning_rate = config["learner"], config["learning_rate"]
+        self.weight_decay, self.clip_grad_norm = config["weight_decay"], config["clip_grad_norm"]
+        self.epochs, self.stopping_step = config["epochs"], config["stopping_step"]
+        self.eval_step = min(config["eval_step"], self.epochs)
+        self.valid_metric, self.valid_metric_bigger = config["valid_metric"].lower(), config["valid_metric_bigger"]
+        self.valid_protocol = config["valid_protocol"] or "kept"
+        self.valid_smoothing = config["valid_smoothing"] or 1
+        self.metrics, self.topk = config["metrics"], config["topk"]
+        self.enable_amp = config["enable_amp"]
+        self.start_epoch = self.cur_step = 0
+        self.finished = False
+        self.best_valid_score = -np.inf if self.valid_metric_bigger else np.inf
+        self.best_epoch, self.best_valid_result = None, None
+        self.history: list[dict] = []
+        self.optimizer = self._build_optimizer()
+        decay = config["learning_rate_decay"] or 1.0
+        self.scheduler = torch.optim.lr_scheduler.ExponentialLR(self.optimizer, decay)
+        self.warmup_steps, self.steps = config["warmup_steps"] or 0, 0  # steps so far, over all sessions
+        self.averaged = AveragedWeights(model, config["ema_decay"]) if config["ema_decay"] else None
+        self.catalogue: str | None = None
+        self.fit_seconds = 0.0  # over all sessions of a resumed run
+        self.on_epoch_end = None  # called after the checkpoints of an epoch are written
+        name = str(Path(config["checkpoint_dir"]) / f"{config['model']}-{get_local_time()}")
+        self.set_checkpoints(Path(f"{name}.pth"), Path(f"{name}{LAST}"))
+
+    def _build_optimizer(self, **kwargs) -> torch.optim.Optimizer:
+        bias = getattr(self.model, "repeat_bias", None)
+        if bias is not None:  # one number has its own way to go: without weight decay, and in larger steps
+            others = [parameter for parameter in self.model.parameters() if parameter is not bias]
+            own = {"params": [bias], "lr": self.config["repeat_bias_lr"], "weight_decay": 0.0}
+            kwargs["params"] = [{"params": others}, own]
+        optimizer = super()._build_optimizer(**kwargs)
+        if isinstance(optimizer, (torch.optim.Adam, torch.optim.AdamW)):
+            for group in optimizer.param_groups:
+                group["fused"] = True  # one pass over the parameters; the same update
+        return optimizer
+
+    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+        """Train until `epochs` or early stopping; returns (best validation score, best validation metrics)."""
+        require_sear_dataset(train_data._dataset, "SEARTrainer")
+        self.catalogue = train_data._dataset.catalogue_hash
+        if hasattr(train_data, "get_model"):
+            train_data.get_model(self.model)
+        for epoch in range(self.start_epoch, self.epochs):
+            if self.finished:
+                break
+            started = perf_counter()
+            lr = self.optimizer.param_groups[0]["lr"]
+            loss = self._train_epoch(train_data, epoch, show_progress=show_progress)
+            self.scheduler.step()
+            row = {"epoch": epoch, "lr": lr, "loss": loss, "seconds": perf_counter() - started}
+            if getattr(self.model, "repeat_bias", None) is not None:
+                row["repeat_bias"] = self.model.repeat_bias.item()
+            validates = bool(valid_data) and self.eval_step > 0
+            improved = not validates  # without validation the newest epoch is the best known
+            if validates and (epoch + 1) % self.eval_step == 0:
+                improved = self._validate(epoch, valid_data, row, callback_fn)
+            self.history.append(row)
+            self.wandblogger.log_metrics({**row, "train_step": epoch}, head="train")
+            if verbose:
+                self.logger.info(describe_epoch(row, self.best_epoch == epoch))
+            self.fit_seconds += perf_counter() - started
+            if saved:
+                self._save(epoch, improved)
+            if self.on_epoch_end:
+                self.on_epoch_end()
+        return self.best_valid_score, self.best_valid_result
+
+    def _validate(self, epoch: int, valid_data, row: dict, callback_fn) -> bool:
+        score, result = self._valid_epoch(valid_data)
+        row.update({f"valid_{name}": value for name, value in result.items()})
+        if self.valid_smoothing > 1:
+            earlier = [self._score(old, "valid_") for old in self.history if f"valid_{self.valid_metric}" in old]
+            score = row["valid_score"] = float(np.mean([*earlier, score][-self.valid_smoothing :]))
+        improved = score > self.best_valid_score if self.valid_metric_bigger else score < self.best_valid_score
+        if improved:  # a tie does not count, unlike in RecBole's early_stopping
+            self.best_valid_score, self.best_epoch, self.best_valid_result = score, epoch, result
+        self.cur_step = 0 if improved else self.cur_step + 1
+        self.finished = self.cur_step > self.stopping_step
+        if callback_fn:
+            callback_fn(epoch, score)
+        return improved
+
+    def _valid_epoch(self, valid_data, show_progress=False):
+        """This epoch's own score, not smoothed, and its metrics; with seen items filtered they are `filtered_…`."""
+        filters = self.valid_protocol != "kept"
+        with self.averaged.in_use() if self.averaged else nullcontext():
+            ranks = self.target_ranks(valid_data, show_progress, mask_history=filters)
+        kept, filtered = (self._means(part) if part is not None else {} for part in ranks)
+        result = OrderedDict(kept | {f"filtered_{name}": value for name, value in filtered.items()})
+        return self._score(result), result
+
+    def _means(self, ranks: np.ndarray) -> dict[str, float]:
+        return summarise(metrics_by_row(ranks, self.metrics, self.topk))
+
+    def _score(self, result: Mapping[str, float], prefix: str = "") -> float:
+        """What `valid_protocol` makes of a validation's metrics."""
+        names = {"kept": [""], "filtered": ["filtered_"], "mean": ["", "filtered_"]}[self.valid_protocol]
+        return float(np.mean([result[f"{prefix}{name}{self.valid_metric}"] for name in names]))
+
+    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False) -> float:
+        """One pass over the training rows; returns the mean loss per loss position."""
+        self.model.train()
+        loss_func = loss_func or self.model.calculate_loss
+        batches = train_data._dataset.epoch_batches(self.seed, epoch_idx)
+        loss_count = train_data._dataset.rows.loss_count
+        total, targets = torch.zeros((), dtype=torch.float64, device=self.device), 0
+        bar = tqdm(
+            batches, desc=f"epoch {epoch_idx}", unit="batch", disable=None if show_progress else True, leave=False
+        )
+        started, shown = perf_counter(), 0.0
+        for step, index in enumerate(bar):
+            seed_all(step_seed(self.seed, epoch_idx, step))
+            loss = self._train_step(self._to_device(train_data.collate_fn(index)), loss_func)
+            count = int(loss_count[index].sum())
+            total += loss.detach().squeeze() * count  # a few of RecBole's models give a loss of shape (1,)
+            targets += count
+            if show_progress and perf_counter() - shown > 0.5:  # looking at the loss waits for the device
+                shown = perf_counter()
+                rate = targets / (shown - started)
+                bar.set_postfix_str(f"loss {total.item() / targets:.4f}, {rate:,.0f} targets/s", refresh=False)
+        mean = total.item() / targets
+        if not np.isfinite(mean):
+            remedy = "lower learning_rate or set clip_grad_norm"
+            raise InputError(f"epoch {epoch_idx}: the training loss is {mean} - {remedy}")
+        return mean
+
+    def _train_step(self, interaction: Interaction, loss_func) -> torch.Tensor:
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.enable_amp):
+            losses = loss_func(interaction)
+        loss = sum(losses) if isinstance(losses, tuple) else losses
+        loss.backward()
+        if self.clip_grad_norm:
+            clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
+        self._optimizer_step()
+        return loss
+
+    def _optimizer_step(self) -> None:
+        """One step of the optimiser, at a lower rate during warm-up, and its share in the averaged weights."""
+        self.steps += 1
+        groups = self.optimizer.param_groups
+        rates = [group["lr"] for group in groups]
+        if self.steps < self.warmup_steps:
+            for group in groups:
+                group["lr"] *= self.steps / self.warmup_steps
+        self.optimizer.step()
+        for group, rate in zip(groups, rates, strict=True):  # the schedule of the epochs knows nothing of warm-up
+            group["lr"] = rate
+        if self.averaged:
+            self.averaged.update()
+
+    def _to_device(self, interaction: Interaction) -> Interaction:
+        if self.device.type == "cpu":
+            return interaction
+        fields = dict(interaction.interaction)
+        if "target_id_list" in fields:
+            fields["loss_position"], _ = loss_targets(fields["target_id_list"])
+        pinned = {name: value.pin_memory() for name, value in fields.items()}
+        return Interaction({name: value.to(self.device, non_blocking=True) for name, value in pinned.items()})
+
+    def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False) -> OrderedDict:
+        """Mean metrics over the cases of `eval_data`, e.g. {"hit@10": …}, in one pass over them."""
+        require_sear_dataset(eval_data._dataset, "SEARTrainer")
+        if load_best_model:
+            self.catalogue = eval_data._dataset.catalogue_hash
+            self.load_best(model_file)
+        ranks, _ = self.target_ranks(eval_data, show_progress, mask_history=False)  # nobody asks for the others
+        return OrderedDict(self._means(ranks))
+
+    def target_ranks(
+        self, eval_data, show_progress=False, mask_history: bool | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """The ranks of all cases, see sear.case_ranks; `mask_history` None is as configured."""
+        asked = self.config["mask_history"] if mask_history is None else mask_history
+        batch = self.config["eval_batch_size"]
+        return case_ranks(self.model, eval_data, self._to_device, batch, asked, show_progress)
+
+
+def step_seed(seed: int, epoch: int, step: int) -> int:
+    """The seed of one training step's dropout: a stop between two steps changes nothing that comes after."""
+    return int(np.random.SeedSequence([seed, epoch, step]).generate_state(1, np.uint64)[0]) >> 1
+
+
+def seed_all(seed: int) -> None:
+    """Every generator that a step may draw from: dropout torch's, RecBole's negative sampling NumPy's and Python's."""
+    torch.manual_seed(seed)
+    np.random.seed(seed & 0xFFFFFFFF)
+    random.seed(seed)

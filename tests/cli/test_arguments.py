@@ -1,0 +1,111 @@
+import pytest
+
+from sear.cli.arguments import parse
+from sear.errors import InputError
+
+
+def message(*words):
+    with pytest.raises(InputError) as error:
+        parse(words)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def value(word):
+    (found,) = parse([word]).overrides.values()
+    return found
+
+
+def test_no_words_mean_sear_on_ml_100k():
+    request = parse([])
+    assert (request.datasets, request.models, request.seeds, request.overrides) == (["ml-100k"], ["SEAR"], [], {})
+
+
+@pytest.mark.parametrize(
+    "word, expected",
+    [
+        ("--learning_rate=1e-3", 0.001),
+        ("--epochs=3", 3),
+        ("--topk=[5, 10]", [5, 10]),
+        ("--streams=[semantic,rating]", ["semantic", "rating"]),
+        ("--window_stride=~", None),
+        ("--aggregation=False", False),
+        ("--show_progress", True),
+        ("--clip_grad_norm={max_norm: 5}", {"max_norm": 5}),
+        ("--user_inter_num_interval=[5,inf)", "[5,inf)"),
+        ("--user_inter_num_interval=~", None),
+        ("--user_inter_num_interval='[5,inf)'", "[5,inf)"),
+        ("--gpu_id=1", 1),
+        ("--valid_metric=NDCG@10", "NDCG@10"),
+        ("--item_sem_embedding_model_path=1", "1"),
+        ("--item_sem_embedding_model_path=~", "~"),
+        ("--item_sem_embedding_model_path=a=b, c: d # e", "a=b, c: d # e"),
+        ("--results_path=__import__('os').getcwd()", "__import__('os').getcwd()"),
+        ("--epochs=__import__('os').getcwd()", "__import__('os').getcwd()"),  # text, which its check refuses
+        ("--epochs=010", "010"),
+        ("--topk=[5, 10", "[5, 10"),
+    ],
+)
+def test_values_are_yaml_and_texts_stay_texts(word, expected):
+    found = value(word)
+    assert found == expected and type(found) is type(expected)
+
+
+def test_comma_lists_are_data_sets_models_and_seeds():
+    asked = parse(["--dataset=ml-100k,ml-1m", "--model=SEAR, SASRec", "--seed=1,2,3"])
+    assert (asked.datasets, asked.models, asked.seeds) == (["ml-100k", "ml-1m"], ["SEAR", "SASRec"], [1, 2, 3])
+
+
+def test_an_extra_file_may_name_data_set_and_model_but_words_are_stronger(tmp_path):
+    (tmp_path / "run.yaml").write_text("dataset: beauty\nmodel: SASRec\nmodel_name: SASRec\n")
+    word = f"--config={tmp_path}/run.yaml"
+    assert parse([word]).datasets == ["beauty"] and parse([word]).models == ["SASRec"]
+    assert parse([word, "--dataset=ml-1m", "--model=SEAR"]).datasets == ["ml-1m"]
+    assert parse([word, "--dataset=ml-1m", "--model=SEAR"]).models == ["SEAR"]
+
+
+@pytest.mark.parametrize(
+    "words, why",
+    [
+        (["epochs=3"], "'epochs=3' is no setting - write --key=value"),
+        (["-epochs=3"], "'-epochs=3' is no setting"),
+        (["--epochs", "3"], "'3' is no setting - write --key=value, without spaces"),
+        (["--epochs"], "--epochs has no value - write --epochs=VALUE"),
+        (["--epochs="], "--epochs has no value"),
+        (["--"], "'--' is no setting"),
+        (["--=3"], "'--=3' is no setting"),
+        (["--epochs=1", "--epochs=1"], "--epochs stands twice - remove one of them"),
+        (["--epoch=1"], "unknown key epoch (did you mean epochs?) - --help lists the keys"),
+        (["--learning-rate=1"], "unknown key learning-rate (did you mean learning_rate?)"),
+        (["--evaluat=x"], "unknown key evaluat (did you mean evaluate?)"),
+        (["--debug=1"], "--debug takes no value"),
+        (["--seed=1,x"], "seed is 'x', not int >= 0 and < 4294967296 - for example --seed=2020"),
+        (["--seed=-1"], "seed is '-1', not int >= 0"),
+        (["--seed=1,1"], "--seed=1,1 names one entry twice"),
+        (["--seed=1,01"], "--seed=1,01 names one seed twice"),
+        (["--dataset="], "--dataset has no value"),
+        (["--dataset"], "--dataset has no value"),
+        (["--dataset=ml-100k,"], "--dataset has no value, or an empty one"),
+        (["--ablate=ratings"], "unknown part ratings (did you mean rating?) - choose from semantic, collaborative, "),
+        (["--ablate=rating,rating"], "--ablate=rating,rating names one entry twice"),
+        (["--model=Pop", "--ablate=rating"], "--ablate takes parts out of SEAR - add SEAR to --model"),
+        (["--model=NARM", "--d_state=8"], "unknown key d_state"),
+        (["--resume=nowhere"], "resume is 'nowhere', no run folder - name one: results/DATASET/MODEL/RUN_ID"),
+        (["--resume"], "resume is None, no run folder"),
+    ],
+)
+def test_words_that_cannot_be_understood_are_told(words, why):
+    found = message(*words)
+    assert found.startswith(f"command line: {why}")
+
+
+def test_unknown_data_sets_and_models_are_told():
+    assert message("--dataset=ml-100k,ml1m").startswith("unknown data set ml1m (did you mean ml-1m?)")
+    assert message("--model=SEAR,SASrec").startswith("unknown model SASrec (did you mean SASRec?)")
+
+
+def test_a_run_is_taken_as_it_is(tmp_path):
+    assert parse([f"--resume={tmp_path}"]).resume == tmp_path
+    assert parse([f"--evaluate={tmp_path}", "--debug"]).evaluate == tmp_path
+    assert message(f"--resume={tmp_path}", "--epochs=3").endswith("--resume takes a run as it is - remove --epochs")
+    assert message(f"--resume={tmp_path}", f"--evaluate={tmp_path}").endswith("remove --evaluate")

@@ -1,0 +1,154 @@
+import sys
+
+import pytest
+
+from sear.cli.main import main
+from sear.runs.grid import Cell, GridOutcome
+from sear.settings.known_models import PARTS
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What would have been run: (dataset, model, config files, overrides), nothing is trained."""
+    seen = []
+    monkeypatch.setattr(
+        "sear.quick_start.run_sear", lambda dataset, model, files, **keys: seen.append((dataset, model, files, keys))
+    )
+    return seen
+
+
+@pytest.fixture
+def grids(monkeypatch):
+    """What grids would have been run: (cells, their settings), nothing is trained."""
+    seen = []
+
+    def run_grid(cells, *, settings, **_):
+        seen.append((cells, [settings(cell) for cell in cells]))
+        return GridOutcome()
+
+    monkeypatch.setattr("sear.cli.main.run_grid", run_grid)
+    return seen
+
+
+def test_lists_make_a_grid_with_the_seeds_outermost(calls, grids, capsys):
+    assert main(["--model=SEAR,SASRec", "--seed=1,2", "--epochs=3"]) == 0
+    ((cells, settings),) = grids
+    assert cells == [Cell("ml-100k", model, "", seed) for seed in (1, 2) for model in ("SEAR", "SASRec")]
+    assert [(found["model"], found["seed"], found["epochs"]) for found in settings] == [
+        ("SEAR", 1, 3), ("SASRec", 1, 3), ("SEAR", 2, 3), ("SASRec", 2, 3)
+    ]  # fmt: skip
+    assert capsys.readouterr().out == "4 cells; the first: ml-100k, SEAR, seed 1\n"
+    assert calls == []
+
+
+def test_an_ablation_is_a_cell_of_its_own_beside_the_whole_model(grids):
+    assert main(["--model=SEAR,Pop", f"--ablate={','.join(PARTS)}"]) == 0
+    ((cells, settings),) = grids
+    assert [(cell.model, cell.ablate) for cell in cells] == [
+        ("SEAR", ""),
+        *(("SEAR", part) for part in PARTS),
+        ("Pop", ""),
+    ]
+    whole, *parts, pop = settings
+    assert "ablate" not in pop and whole["ablate"] is None
+    for part, found in zip(PARTS, parts, strict=True):
+        changed = {key: value for key, value in found.items() if value != whole[key]}
+        streams = [name for name in ("semantic", "collaborative", "rating") if name != part]
+        expected = {
+            "aggregation": {"aggregation": False},
+            "text_init": {"text_init": False},
+            "soft_labels": {"soft_label_length": 1},
+        }.get(part, {"streams": streams})
+        assert changed == {"ablate": part} | expected
+
+
+def test_a_part_that_is_missing_already_cannot_be_taken_out(grids, capsys):
+    assert main(["--ablate=rating,soft_labels", "--soft_label_length=1"]) == 2
+    assert capsys.readouterr().err == (
+        "error: command line: SEAR does without soft_labels already - remove it from --ablate\n"
+    )
+    assert grids == []
+
+
+def test_a_part_that_a_file_takes_out_and_parts_that_words_take_out_do_not_mix(grids, tmp_path, capsys):
+    (tmp_path / "my.yaml").write_text("ablate: rating\n")
+    assert main([f"--config={tmp_path}/my.yaml", "--ablate=aggregation"]) == 2
+    told = f"{tmp_path}/my.yaml, line 1: ablate is 'rating', and --ablate asks for other parts - remove one of the two"
+    assert told in capsys.readouterr().err
+    assert grids == []
+
+
+def test_each_model_takes_the_keys_it_knows_and_the_others_are_named(grids, capsys):
+    assert main(["--model=SEAR,SASRec,Pop", "--n_heads=1", "--d_state=8", "--epochs=3"]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "without --n_heads, which is no key of theirs: SEAR, Pop",
+        "without --d_state, which is no key of theirs: SASRec, Pop",
+    ]  # fmt: skip
+    ((_, settings),) = grids
+    assert [(found.get("n_heads"), found.get("d_state")) for found in settings] == [(None, 8), (1, None), (None, None)]
+    assert main(["--n_heads=1"]) == 2
+
+
+def test_nothing_runs_when_the_last_run_cannot(calls, tmp_path, capsys):
+    assert main(["--dataset=ml-100k,beauty", f"--data_path={tmp_path}"]) == 2
+    assert calls == []
+    error = capsys.readouterr().err
+    assert error == (
+        f"error: {tmp_path}/amazon-beauty/amazon-beauty.inter is missing - "
+        "make it with: python -m sear.atomic_files beauty RAW_DIR\n"
+    )
+
+
+def test_extra_files_reach_the_run(calls, tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text("seed: 5\n")
+    assert main([f"--config={tmp_path}/mine.yaml"]) == 0
+    assert calls == [("ml-100k", "SEAR", [tmp_path / "mine.yaml"], {})]
+    (tmp_path / "mine.yaml").write_text("\nseed: five\n")
+    assert main([f"--config={tmp_path}/mine.yaml"]) == 2
+    assert f"error: {tmp_path}/mine.yaml, line 2: seed is 'five'" in capsys.readouterr().err
+    assert main([f"--config={tmp_path}/none.yaml"]) == 2
+    assert f"error: {tmp_path}/none.yaml is missing" in capsys.readouterr().err
+
+
+def test_a_mistake_is_one_line_and_debug_shows_where(capsys):
+    assert main(["--num_heads=5"]) == 2
+    found = capsys.readouterr()
+    assert found.out == ""
+    assert found.err == (
+        "error: command line: num_heads is 5, which does not divide hidden_size 64 - "
+        "choose from 1, 2, 4, 8, 16, 32, 64\n"
+    )
+    assert main(["--num_heads=5", "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_written_is_one_line(monkeypatch, capsys):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "results/x")
+
+    monkeypatch.setattr("sear.quick_start.run_sear", full)
+    assert main([]) == 2
+    assert capsys.readouterr().err == "error: [Errno 28] No space left on device: 'results/x'\n"
+
+
+def test_ctrl_c_ends_with_130(monkeypatch, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sear.quick_start.run_sear", stop)
+    assert main([]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_resume_and_evaluate_reach_quick_start(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr("sear.quick_start.resume", lambda folder: seen.append(("resume", folder)))
+    monkeypatch.setattr("sear.quick_start.evaluate", lambda folder: seen.append(("evaluate", folder)))
+    assert main([f"--resume={tmp_path}"]) == main([f"--evaluate={tmp_path}"]) == 0
+    assert seen == [("resume", tmp_path), ("evaluate", tmp_path)]
+
+
+def test_words_come_from_sys_argv_by_default(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["custom_trainer.py", "--help"])
+    assert main() == 0
+    assert "custom_trainer.py" in capsys.readouterr().out

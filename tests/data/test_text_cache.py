@@ -1,0 +1,205 @@
+"""Text embeddings: kept once under a name that follows from texts and encoder, and believed only when verified."""
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from sear.data import text_cache as room
+from sear.data.text_encoder import PROJECT_ROOT, PUBLISHED, folder_identity
+from sear.errors import InputError
+from tests.helpers.tiny_encoder import make_tiny_encoder
+
+SENTENCES = ["kind: N/A", "title: Salt", "title: Toy Story", "title: Salt", "title: Thyme"]
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory):
+    """(encoder folder, folder with its one cache file, the vectors)."""
+    root = tmp_path_factory.mktemp("encoded")
+    encoder = make_tiny_encoder(root / "tiny")
+    return encoder, root / "cache", room.text_embedding(SENTENCES, str(encoder), root / "cache", "spices", device="cpu")
+
+
+@pytest.fixture
+def cached(encoded, tmp_path, monkeypatch):
+    """(encoder folder, a copy of the cache folder, the vectors); encoding anything is a failure."""
+
+    def never(*args):
+        raise AssertionError("encoded again")
+
+    monkeypatch.setattr(room, "encode", never)
+    return encoded[0], shutil.copytree(encoded[1], tmp_path / "cache"), encoded[2]
+
+
+@pytest.fixture
+def counting_encoder(monkeypatch):
+    """Encodes each sentence as its length, and notes which sentences it was asked for."""
+    asked = []
+
+    def by_length(encoder, sentences, batch_tokens, device):
+        asked.append(list(sentences))
+        return np.array([[len(sentence), 1.0] for sentence in sentences], dtype=np.float32)
+
+    monkeypatch.setattr(room, "encode", by_length)
+    return asked
+
+
+def only_file(folder):
+    (path,) = folder.iterdir()
+    return path
+
+
+def test_rows_are_in_the_order_of_the_sentences(encoded):
+    from sentence_transformers import SentenceTransformer
+
+    encoder, cache, vectors = encoded
+    plain = SentenceTransformer(str(encoder), device="cpu", local_files_only=True).encode(SENTENCES)
+    np.testing.assert_allclose(vectors, plain, atol=1e-6)
+    assert vectors.dtype == np.float32 and vectors[1].tobytes() == vectors[3].tobytes()
+    assert re.fullmatch(r"spices-[0-9a-f]{16}\.safetensors", only_file(cache).name)
+
+
+def test_each_different_sentence_is_encoded_once_and_a_line_says_so(counting_encoder, encoded, tmp_path, caplog):
+    with caplog.at_level("INFO", "sear"):
+        vectors = room.text_embedding(SENTENCES, str(encoded[0]), tmp_path, "spices")
+    assert caplog.messages == [f"encoding {len(set(SENTENCES))} different item texts with {encoded[0]}"]
+    assert [sorted(sentences) for sentences in counting_encoder] == [sorted(set(SENTENCES))]
+    assert vectors[:, 0].tolist() == [9, 11, 16, 11, 12]
+
+
+def test_the_second_time_they_come_from_the_file(cached):
+    encoder, cache, vectors = cached
+    assert room.text_embedding(SENTENCES, str(encoder), cache, "spices").tobytes() == vectors.tobytes()
+
+
+def test_a_part_of_the_sentences_in_another_order_is_served_by_the_same_file(cached):
+    encoder, cache, vectors = cached
+    part = room.text_embedding([SENTENCES[4], SENTENCES[0]], str(encoder), cache, "spices")
+    assert part.tobytes() == vectors[[4, 0]].tobytes()
+
+
+def test_a_changed_sentence_encoder_or_data_set_gets_a_name_of_its_own(counting_encoder, encoded, tmp_path):
+    other = shutil.copytree(encoded[0], tmp_path / "other")
+    (other / "sentence_bert_config.json").write_text('{"max_seq_length": 20}')
+    cache = tmp_path / "cache"
+    for sentences, encoder, name in [
+        (SENTENCES, encoded[0], "spices"),
+        ([*SENTENCES[:-1], "title: Thyme!"], encoded[0], "spices"),
+        (SENTENCES, other, "spices"),
+        (SENTENCES, encoded[0], "herbs"),
+    ]:
+        room.text_embedding(sentences, str(encoder), cache, name)
+        room.text_embedding(sentences, str(encoder), cache, name)
+    assert len(counting_encoder) == len(list(cache.iterdir())) == 4
+
+
+def test_a_file_found_needs_no_encoder_library(encoded):
+    encoder, cache, _ = encoded
+    code = (
+        "import sys; from sear.data.text_cache import text_embedding;"
+        f"print(text_embedding({SENTENCES!r}, {str(encoder)!r}, {str(cache)!r}, 'spices').shape);"
+        "print([name for name in ('sentence_transformers', 'transformers', 'torch') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT_ROOT)
+    assert done.stdout.splitlines() == ["(5, 16)", "[]"], done.stderr
+
+
+def test_killed_mid_write_leaves_no_file_of_the_final_name(encoded, tmp_path):
+    code = f"""
+import os, signal, numpy, safetensors.numpy
+from sear.data import text_cache as room
+def half(tensors, path, metadata):
+    whole = safetensors.numpy.save(tensors, metadata)
+    path.write_bytes(whole[: len(whole) // 2])
+    os.kill(os.getpid(), signal.SIGKILL)
+room.save_file = half
+room.encode = lambda encoder, sentences, *rest: numpy.ones((len(sentences), 3), numpy.float32)
+room.text_embedding({SENTENCES!r}, {str(encoded[0])!r}, {str(tmp_path)!r}, "spices")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=PROJECT_ROOT)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert [path.name[0] for path in tmp_path.iterdir()] == ["."]  # the half one, aside
+    room.text_embedding(SENTENCES, str(encoded[0]), tmp_path, "spices", device="cpu")
+    assert len([path for path in tmp_path.iterdir() if path.suffix == ".safetensors"]) == 1
+
+
+def test_failed_encoding_leaves_nothing(encoded, tmp_path, monkeypatch):
+    def fails(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(room, "encode", fails)
+    with pytest.raises(KeyboardInterrupt):
+        room.text_embedding(SENTENCES, str(encoded[0]), tmp_path / "cache", "spices")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_others_may_read_the_file_as_far_as_the_umask_lets_them(encoded, tmp_path):
+    (tmp_path / "plain").touch()
+    assert only_file(encoded[1]).stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_files_of_other_names_are_left_alone(cached):
+    encoder, cache, vectors = cached
+    for name in ("spices-notes.safetensors", "herbs-0123456789abcdef.safetensors", "spices.inter"):
+        (cache / name).write_bytes(b"not ours")
+    assert room.text_embedding(SENTENCES, str(encoder), cache, "spices").tobytes() == vectors.tobytes()
+
+
+@pytest.mark.parametrize("make", [lambda folder: None, lambda folder: folder.mkdir()])
+def test_without_encoder_and_file_the_error_says_what_to_do(tmp_path, make):
+    folder = tmp_path / "all-mpnet-base-v2"
+    make(folder)
+    with pytest.raises(InputError) as caught:
+        room.text_embedding(SENTENCES, str(folder), tmp_path / "dataset" / "spices", "spices")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert f"{folder} has no encoder" in message and str(tmp_path / "dataset" / "spices") in message
+    assert "4 texts" in message  # the different ones
+    assert "hf download sentence-transformers/all-mpnet-base-v2" in message and f"--local-dir {folder}" in message
+    assert "--item_sem_embedding_model_path=" in message
+    assert not (tmp_path / "dataset").exists()
+
+
+def test_the_published_encoders_file_is_found_with_the_folder_filled_and_emptied(cached, tmp_path, monkeypatch):
+    encoder, cache, vectors = cached
+    monkeypatch.setitem(PUBLISHED, "all-mpnet-base-v2", folder_identity(encoder))
+    folder = shutil.copytree(encoder, tmp_path / "all-mpnet-base-v2")
+    for path in (folder, "sentence-transformers/all-mpnet-base-v2", tmp_path / "moved" / "all-mpnet-base-v2"):
+        assert room.text_embedding(SENTENCES, str(path), cache, "spices").tobytes() == vectors.tobytes()
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / "README.md").write_text("Put the files here.\n")
+    assert room.text_embedding(SENTENCES, str(folder), cache, "spices").tobytes() == vectors.tobytes()
+
+
+def test_the_published_encoders_file_is_not_used_for_other_weights_of_that_name(cached, tmp_path, monkeypatch):
+    encoder, cache, _ = cached
+    monkeypatch.setitem(PUBLISHED, "all-mpnet-base-v2", folder_identity(encoder))
+    folder = shutil.copytree(encoder, tmp_path / "all-mpnet-base-v2")
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: value + 1 for name, value in weights.items()}, folder / "model.safetensors")
+    with pytest.raises(AssertionError, match="encoded again"):
+        room.text_embedding(SENTENCES, str(folder), cache, "spices")
+
+
+def test_a_folder_that_cannot_be_written_to_shows_before_the_work(cached, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written .* mend the folder's permissions"):
+        room.text_embedding(SENTENCES, str(cached[0]), tmp_path / "file" / "cache", "spices")
+
+
+def test_a_full_disk_leaves_nothing(encoded, tmp_path, monkeypatch):
+    def full(*args):
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr(room, "save_file", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        room.text_embedding(SENTENCES, str(encoded[0]), tmp_path / "cache", "spices", device="cpu")
+    assert list((tmp_path / "cache").iterdir()) == []

@@ -1,0 +1,171 @@
+import gzip
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sear.errors import InputError
+from sear.evaluation.significance import Comparison
+from sear.report import make_report
+from sear.report.__main__ import main
+from sear.report.freeze import freeze
+from sear.report.read_runs import read_runs
+from sear.report.rows import CorrectedTest, rows_of
+from sear.report.tables import Entry, Table, best_in_column, escape_latex, to_latex, to_markdown
+from tests.helpers.finished_runs import write_run
+
+
+def test_p_values_are_corrected_over_the_rows_of_a_metric(report):
+    table = pd.read_csv(report / "tiny-significance.csv")
+    for _, rows in table.groupby("metric"):
+        assert len(rows) == 4
+        smallest = rows.loc[rows["t_p"].idxmin()]
+        assert smallest["t_p_holm"] == pytest.approx(min(4 * smallest["t_p"], 1))
+        assert (rows["t_p_holm"] >= rows["t_p"]).all() and (rows["wilcoxon_p_holm"] >= rows["wilcoxon_p"]).all()
+
+
+def test_frozen_cells_give_the_same_tables_and_hold_no_ids(report, tmp_path, no_figures):
+    cells = freeze(read_runs([report.parent]), tmp_path / "frozen")
+    assert sorted(path.name for path in cells[0].iterdir()) == ["metrics.json", "ranks.csv.gz"]
+    kept = "".join(gzip.decompress((cell / "ranks.csv.gz").read_bytes()).decode() for cell in cells)
+    assert re.fullmatch(r"(rank\n(\d+\n)+)+", kept)
+    again = make_report([tmp_path / "frozen"]).parent
+    for table in report.glob("*.csv"):
+        assert (again / table.name).read_bytes() == table.read_bytes(), table.name
+
+
+def test_freezing_twice_gives_the_same_bytes(report, tmp_path):
+    runs = read_runs([report.parent])
+    for one, other in zip(freeze(runs, tmp_path / "a"), freeze(runs, tmp_path / "b"), strict=True):
+        assert (one / "ranks.csv.gz").read_bytes() == (other / "ranks.csv.gz").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("t_p", "wilcoxon_p", "mark"),
+    [(0.009, 0.009, "‡"), (0.009, 0.011, "†"), (0.049, 0.001, "†"), (0.051, 0.001, ""), (0.001, 0.051, "")],
+)
+def test_a_mark_needs_both_tests(t_p, wilcoxon_p, mark):
+    assert CorrectedTest(Comparison(9, 0.1, 0.0, 0.2, 1.0, 0.0, 0.0), t_p, wilcoxon_p).mark == mark
+
+
+@pytest.mark.parametrize(("sear", "pop", "change"), [(1, 3, "+100.0 %"), (3, 1, "−50.0 %")])
+def test_a_tile_says_how_far_the_reference_is_above_the_best_peer(tmp_path, no_figures, sear, pop, change):
+    write_run(tmp_path, [sear] * 3)  # rank 1: NDCG 1, rank 3: 1/2
+    write_run(tmp_path, [pop] * 3, model="Pop")
+    page = make_report([tmp_path]).read_text(encoding="utf-8")
+    interval = f"{change[0]}0.5000 to {change[0]}0.5000"
+    tile = f"<span>SEAR against Pop</span><b>{change}</b><small>NDCG@10, 95 % interval {interval}</small>"
+    assert tile in page
+
+
+def test_seeds_with_other_groups_than_each_other_are_named(tmp_path, no_figures):
+    write_run(tmp_path, [1, 2, 30], seed=1)
+    folder = write_run(tmp_path, [1, 2, 30], seed=2)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics["test_by_history_length"][0]["group"] = "0-3"
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(InputError, match="test_by_history_length has the groups 0-3, .* report on them apart"):
+        make_report([tmp_path])
+
+
+def test_a_reference_is_taken_where_it_is_and_must_be_somewhere(tmp_path, no_figures):
+    for dataset, models in {"a": ("SEAR", "Pop", "SASRec"), "b": ("SEAR", "Pop")}.items():
+        for number, model in enumerate(models):
+            write_run(tmp_path, [number + 1, 2, 30], dataset=dataset, model=model)
+    out = make_report([tmp_path], reference="SASRec").parent
+    assert "differs from SASRec" in (out / "a-models.md").read_text()
+    assert "differs from SEAR" in (out / "b-models.md").read_text()
+    with pytest.raises(InputError, match="--reference=LLM: no such row - choose from SEAR, Pop, SASRec"):
+        make_report([tmp_path], reference="LLM")
+
+
+def test_a_row_of_one_seed_is_told_to_be_one_training(report):
+    for name, one_seed in (("ablations", False), ("variants", True)):
+        assert ("as that one training" in (report / f"tiny-{name}-SEAR.md").read_text()) is one_seed
+
+
+def test_best_is_what_reads_highest_and_ties_share_it():
+    assert best_in_column([0.12341, 0.12339, 0.1]) == [True, True, False]
+    assert best_in_column([0.5]) == [False]
+    assert best_in_column([0.5, float("nan")]) == [False, False]
+
+
+def test_tables_survive_signs_that_markdown_and_latex_claim():
+    table = Table(
+        "t", "50% of_all [1]", ["m_1", "x"], [[Entry("a|b & <i>"), Entry("1 ± 2", True, "†")]], pd.DataFrame(), "± is"
+    )
+    assert r"| a\|b & \<i\> |" in to_markdown(table) and "**1 ± 2**†" in to_markdown(table)
+    latex = to_latex(table)
+    assert r"a|b \& $<$i$>$ & \textbf{1 $\pm$ 2}$^\dagger$ \\" in latex
+    assert r"\caption[{50\% of\_all [1]}]{50\% of\_all [1]. $\pm$ is}" in latex
+    assert escape_latex("\\{~^}") == r"\textbackslash{}\{\textasciitilde{}\textasciicircum{}\}"
+
+
+def test_a_model_of_the_users_own_is_a_peer_unless_it_is_sear_underneath(tmp_path, no_figures):
+    write_run(tmp_path, [1, 2, 30])
+    write_run(tmp_path, [2, 3, 30], model="Pop")
+    mine = write_run(tmp_path, [1, 1, 30], model="mine")
+    rows = rows_of(read_runs([tmp_path]))
+    assert {row.label: row.peer for row in rows} == {"mine": True, "SEAR": False, "Pop": True}
+    metrics = json.loads((mine / "metrics.json").read_text())
+    (mine / "metrics.json").write_text(json.dumps(metrics | {"class": "SEAR"}))
+    assert {row.label: row.peer for row in rows_of(read_runs([tmp_path]))}["mine"] is False
+
+
+def test_ranks_without_the_history_have_a_table_and_tests_of_their_own(tmp_path, no_figures):
+    random = np.random.default_rng(0)
+    for model, plain, masked in (("SEAR", 40, 3), ("Pop", 5, 9)):
+        write_run(tmp_path / "runs", random.integers(1, plain, 80), model=model, masked=random.integers(1, masked, 80))
+    write_run(tmp_path / "runs", random.integers(1, 20, 80), model="SASRec")
+    freeze(read_runs([tmp_path / "runs"]), tmp_path / "frozen")
+    tables = []
+    for name in ("runs", "frozen"):
+        make_report([tmp_path / name], tmp_path / f"{name}-report")
+        tables.append((tmp_path / f"{name}-report" / "tiny-history-masked.md").read_text())
+    assert tables[0] == tables[1]
+    assert re.findall(r"^\| (\w+) ", tables[0], re.M)[1:] == ["SEAR", "Pop"] and "‡" in tables[0]
+    tested = pd.read_csv(tmp_path / "frozen-report" / "tiny-history-masked-significance.csv")
+    assert set(tested["model"]) == {"Pop"} and (tested["t_p"] < 0.01).tolist() == [False, True, True]
+    make_report([tmp_path / "runs"], tmp_path / "pop-report", reference="Pop")
+    assert "differs from Pop" in (tmp_path / "pop-report" / "tiny-history-masked.md").read_text()
+    masked = read_runs([tmp_path / "frozen" / "tiny" / "SEAR"])[0].metrics["test_history_masked"]
+    assert f"{masked['ndcg@10']:.4f}" in tables[0]
+
+
+def test_the_best_model_is_a_whole_one(tmp_path, no_figures):
+    write_run(tmp_path, [2, 2, 30])
+    write_run(tmp_path, [1, 1, 30], ablate="rating")
+    page = make_report([tmp_path]).read_text(encoding="utf-8")
+    assert "<span>Best model</span><b>SEAR</b>" in page and "SEAR without rating" in page
+
+
+def test_equal_runs_give_equal_files(report, tmp_path):
+    again = make_report([report.parent / "other"], out=tmp_path).parent
+    files = sorted(path.name for path in again.glob("other-*"))
+    assert len([name for name in files if name.endswith(".svg")]) == 5
+    for name in files:
+        assert (again / name).read_bytes() == (report / name).read_bytes(), name
+
+
+def test_the_command_reports_and_freezes_and_names_mistakes(report, tmp_path, capsys, no_figures):
+    assert main([str(tmp_path / "nowhere")]) == 2
+    assert "no finished run there" in capsys.readouterr().err
+    assert main([str(report.parent), f"--out={tmp_path / 'out'}", "--reference=LLM"]) == 2
+    assert "choose from" in capsys.readouterr().err
+    assert main([f"--freeze={tmp_path / 'frozen'}", str(report.parent)]) == 0
+    assert len(list((tmp_path / "frozen").rglob("ranks.csv.gz"))) == 10
+    one = write_run(tmp_path, [1, 2])
+    assert main([str(one)]) == 0
+    assert (one / "report" / "report.html").exists()
+
+
+def test_a_run_without_extras_is_reported_all_the_same(tmp_path, no_figures):
+    folder = write_run(tmp_path, [1, 2, 30], example_titles=None)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    for key in ("peak_memory_mb", "command"):
+        del metrics[key]
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    text = make_report([folder]).read_text(encoding="utf-8")
+    assert "not recorded" in text and "Examples" not in text

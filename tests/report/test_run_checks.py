@@ -1,0 +1,50 @@
+import json
+
+import pytest
+
+from sear.errors import InputError
+from sear.report.freeze import freeze
+from sear.report.read_runs import read_runs
+from tests.helpers.finished_runs import write_run
+
+NEVER = 99  # a rank past every cut-off
+
+
+@pytest.mark.parametrize(("ranks", "targets"), [([1, 2, 3], ["i0", "i1", "i7"]), ([1, 2], ["i0", "i1"])])
+def test_runs_on_different_cases_are_refused(tmp_path, ranks, targets):
+    write_run(tmp_path, [1, 2, 3])
+    write_run(tmp_path, ranks, model="Pop", targets=targets)
+    with pytest.raises(InputError, match="not tested on the same cases"):
+        read_runs([tmp_path])
+
+
+def test_frozen_cells_of_other_cases_are_refused(tmp_path):
+    freeze(read_runs([write_run(tmp_path / "a", [1, 2])]), tmp_path / "frozen")
+    freeze(read_runs([write_run(tmp_path / "b", [1, 2], model="Pop", targets=["i5", "i6"])]), tmp_path / "frozen")
+    with pytest.raises(InputError, match="not tested on the same cases"):
+        read_runs([tmp_path / "frozen"])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("test", {"hit@10": 0.9}, "test hit@10 is 0.9, by the ranks beside it 0.5"),
+        ("test", None, "test is None, which the ranks beside it do not bear out"),
+        ("test_history_masked", {"hit@10": 0.5}, "test_history_masked is .*, which the ranks beside it"),
+        ("test", {"foo": 1}, "test has 'foo', which is no figure of ranks"),
+        ("test", {"foo@10": 1}, "test has 'foo@10', which is no figure of ranks"),
+        ("dataset", 5, "dataset is 5, no str"),
+        ("statistics", 5, "statistics is 5, no dict"),
+        ("command", ["python"], r"command is \['python'\], no str"),
+    ],
+)
+@pytest.mark.parametrize("frozen", [False, True])
+def test_figures_that_the_ranks_do_not_bear_out_are_refused(tmp_path, key, value, told, frozen):
+    folder = write_run(tmp_path / "runs", [1, NEVER])
+    if frozen:
+        (folder,) = freeze(read_runs([folder]), tmp_path / "frozen")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    (folder / "metrics.json").write_text(json.dumps(metrics | {key: value}))
+    remedy = "freeze that cell again" if frozen else "restore it, or delete the folder and run again"
+    with pytest.raises(InputError, match=f"metrics.json: {told}.* - {remedy}$"):
+        read_runs([folder])

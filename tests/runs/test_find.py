@@ -1,0 +1,32 @@
+"""A run is found by the settings that made it."""
+
+from sear.runs.find import find_runs, settings_hash
+from sear.runs.folder import new_run_folder, write_config
+from sear.settings.recbole_config import build_config, effective_settings
+
+
+def test_a_run_folder_is_found_by_the_settings_that_made_it(tmp_path):
+    settings = effective_settings(
+        build_config("ml-100k", "SEAR", {"learning_rate": 1e-5, "seed": 7, "results_path": str(tmp_path)})
+    )
+    folder = new_run_folder(tmp_path, "ml-100k", "SEAR", 7)
+    write_config(folder, settings)
+    assert find_runs(settings) == (None, folder)
+    assert find_runs(settings | {"seed": 8}) == (None, None)
+
+
+def test_settings_hash_ignores_places_and_kinds_of_number():
+    settings = {"topk": (5, 10), "k": 4, "text": None}
+    assert settings_hash({**settings, "topk": [5, 10], "use_gpu": False, "k": 4.0}) == settings_hash(settings)
+    assert settings_hash({**settings, "data_path": "elsewhere"}) != settings_hash(settings)  # other events, perhaps
+    assert settings_hash({**settings, "k": 1}) != settings_hash(settings)
+    assert settings_hash({**settings, "seed": 1}) != settings_hash({**settings, "seed": 2})
+
+
+def test_a_config_file_that_is_changed_is_read_again(tmp_path):
+    settings = {"dataset": "a", "results_path": str(tmp_path), "k": 4}
+    folder = new_run_folder(tmp_path, "a", "SEAR", 1)
+    write_config(folder, settings)
+    assert find_runs(settings) == (None, folder)
+    write_config(folder, settings | {"k": 5})
+    assert find_runs(settings) == (None, None)

@@ -1,0 +1,101 @@
+"""A grid from the command line to its report: finished, interrupted, resumed, and with a cell that fails."""
+
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from sear.cli.main import main
+from sear.errors import InputError
+from sear.settings.rules import dump_yaml
+from sear.trainer.trainer import SEARTrainer
+from tests.conftest import TOY, random_histories, tiny_config_root, write_atomic_files
+
+CELLS = 6
+
+
+@pytest.fixture
+def grid(tmp_path, monkeypatch, tiny_text):
+    """A function that runs SEAR, SEAR without ratings and Pop on the tiny data set, with two seeds; the exit code."""
+    write_atomic_files(tmp_path, "tiny", random_histories())
+    monkeypatch.setattr("sear.settings.gather.CONFIG_ROOT", tiny_config_root(tmp_path))
+    (tmp_path / "toy.yaml").write_text(dump_yaml({key: TOY[key] for key in TOY if key != "seed"} | {"threads": 1}))
+
+    def run(*words):
+        asked = ["--dataset=tiny", "--model=SEAR,Pop", "--ablate=rating", "--seed=1,2", f"--config={tmp_path}/toy.yaml"]
+        return main([*asked, f"--results_path={tmp_path}/results", *words])
+
+    run.results = tmp_path / "results"
+    return run
+
+
+def metrics_of(results):
+    return [json.loads(path.read_text()) for path in sorted(results.rglob("metrics.json"))]
+
+
+def test_a_grid_is_run_once_and_reported(grid, capsys):
+    assert grid() == 0
+    found = metrics_of(grid.results)
+    cells = [(m["model"], m["ablate"], m["seed"]) for m in found]
+    assert sorted(cells, key=str) == sorted(
+        [(model, part, seed) for model, part in (("SEAR", None), ("SEAR", "rating"), ("Pop", None)) for seed in (1, 2)],
+        key=str,
+    )
+    assert all(("--ablate=rating" in m["command"]) == (m["ablate"] == "rating") for m in found)
+    assert sorted(path.name for path in grid.results.rglob("*.pth")) == ["best.pth"] * CELLS
+    summary = pd.read_csv(grid.results / "summary.csv")
+    assert summary["ablate"].fillna("").tolist().count("rating") == 2
+    report = grid.results / "tiny" / "report" / "report.html"
+    page = report.read_text()
+    assert "SEAR without rating" in page and "Pop" in page and "--ablate=rating" in page
+    assert f"report: {report}" in capsys.readouterr().out
+
+    before = {path: path.stat().st_mtime_ns for path in grid.results.rglob("metrics.json")}
+    assert grid() == 0
+    assert before == {path: path.stat().st_mtime_ns for path in grid.results.rglob("metrics.json")}
+    assert capsys.readouterr().out.count("is done already in") == CELLS
+
+
+def test_an_interrupted_grid_goes_on_where_it_was(grid, monkeypatch, capsys):
+    step, steps = SEARTrainer._train_step, []
+
+    def interrupted(self, *arguments):
+        steps.append(1)
+        if len(steps) == 17:  # in the second cell, after its first epoch
+            raise KeyboardInterrupt
+        return step(self, *arguments)
+
+    monkeypatch.setattr(SEARTrainer, "_train_step", interrupted)
+    assert grid() == 130
+    assert "the same command goes on from here" in capsys.readouterr().out
+    assert len(metrics_of(grid.results)) == 1
+    assert grid() == 0
+    told = capsys.readouterr().out
+    assert told.count("is done already in") == 1 and told.count("goes on in") == 1 and "going on after epoch 0" in told
+    assert len(metrics_of(grid.results)) == len(list(grid.results.rglob("config.yaml"))) == CELLS
+
+
+def test_a_failed_cell_is_told_at_the_end_and_the_others_are_run(grid, monkeypatch, capsys):
+    fit = SEARTrainer.fit
+
+    def failing(self, *arguments, **options):
+        if self.config["ablate"] and self.config["seed"] == 1:
+            raise InputError("epoch 0: the training loss is nan - lower learning_rate")
+        return fit(self, *arguments, **options)
+
+    monkeypatch.setattr(SEARTrainer, "fit", failing)
+    assert grid() == 1
+    told = capsys.readouterr().out
+    assert re.search(r"^5 of 6 cells are finished\nfailed: tiny, SEAR without rating, seed 1: epoch 0", told, re.M)
+    assert len(metrics_of(grid.results)) == 5 and (grid.results / "tiny" / "report" / "report.html").exists()
+
+
+def test_both_names_of_a_data_set_mean_the_same_cells(grid, tmp_path, capsys):
+    root = tmp_path / "config" / "data"
+    (root / "short.yaml").write_text((root / "tiny.yaml").read_text() + "dataset: tiny\n")
+    (root / "tiny.yaml").unlink()
+    words = [f"--config={tmp_path}/toy.yaml", f"--results_path={grid.results}", "--model=Pop,ItemKNN"]
+    assert main(["--dataset=short", *words]) == 0
+    assert main(["--dataset=tiny", *words]) == 0
+    assert capsys.readouterr().out.count("is done already in") == 2

@@ -1,0 +1,184 @@
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sear.errors import HeldError, InputError
+from sear.runs.find import find_runs
+from sear.runs.folder import METRIC_KEYS, write_cases, write_history, write_metrics
+from sear.runs.grid import Cell, grid_cells, run_grid
+
+
+def test_every_model_stands_whole_and_only_sear_without_its_parts():
+    cells = grid_cells(["a"], ["SEAR", "SASRec"], [1, 2], ["semantic", "rating"], "SEAR".__eq__)
+    assert [(cell.model, cell.ablate) for cell in cells if cell.seed == 2] == [
+        ("SEAR", ""), ("SEAR", "semantic"), ("SEAR", "rating"), ("SASRec", "")
+    ]  # fmt: skip
+    assert [cell.seed for cell in cells] == [1] * 4 + [2] * 4
+
+
+def finish(folder):
+    """What only a finished run has."""
+    write_history(folder, [])
+    write_cases(folder, {"user": [], "target": [], "rank": []})
+    figures = {"epochs": 0, "environment": {"commit": "0123456789abcdef"}}
+    write_metrics(folder, dict.fromkeys(METRIC_KEYS) | figures)
+
+
+class Harness:
+    """Runs that leave folders as real ones do; `trouble` maps a cell to what is raised in it."""
+
+    def __init__(self, results):
+        self.results, self.trouble, self.ran, self.resumed, self.said = results, {}, [], [], []
+        self.use_gpu = True
+
+    def settings(self, cell):
+        names = {"dataset": cell.dataset, "model": cell.model, "ablate": cell.ablate, "seed": cell.seed}
+        return names | {"k": 4, "use_gpu": self.use_gpu, "results_path": str(self.results)}
+
+    def folder(self, cell):
+        return self.results / cell.dataset / cell.model / f"run-{cell.ablate or 'whole'}-{cell.seed}"
+
+    def run(self, cell):
+        self.ran.append(cell)
+        self.folder(cell).mkdir(parents=True)
+        (self.folder(cell) / "config.yaml").write_text(yaml.safe_dump(self.settings(cell)))
+        for name in ("best.pth", "last.pth"):
+            (self.folder(cell) / name).touch()
+        if cell in self.trouble:
+            raise self.trouble[cell]
+        finish(self.folder(cell))
+
+    def resume(self, folder, changes):
+        self.resumed.append((folder, changes))
+        finish(folder)
+
+    def grid(self, **changes):
+        asked = {"datasets": ["a"], "models": ["SEAR", "SASRec"], "seeds": [1, 2], "ablations": ["rating"]}
+        asked |= {"ablatable": "SEAR".__eq__} | changes
+        callables = {"run": self.run, "resume": self.resume, "settings": self.settings, "say": self.said.append}
+        return run_grid(grid_cells(**asked), **callables)
+
+
+@pytest.fixture
+def harness(tmp_path):
+    return Harness(tmp_path / "results")
+
+
+def test_a_second_call_runs_nothing_again(harness):
+    first = harness.grid()
+    assert len(harness.ran) == len(first.finished) == 6 and first.exit_code == 0
+    assert harness.grid().finished == first.finished
+    assert len(harness.ran) == 6
+    assert sum("is done already" in line and "at commit 0123456789abcdef -" in line for line in harness.said) == 6
+    harness.grid(seeds=[1, 2, 3])
+    assert [cell.seed for cell in harness.ran[6:]] == [3, 3, 3]
+
+
+def test_a_failed_cell_is_reported_and_does_not_stop_the_others(harness):
+    mistake, fault = Cell("a", "SEAR", "", 1), Cell("a", "SEAR", "rating", 1)
+    harness.trouble = {mistake: InputError("lower learning_rate"), fault: ZeroDivisionError("by zero")}
+    outcome = harness.grid()
+    assert outcome.failed == {mistake: "lower learning_rate", fault: "ZeroDivisionError: by zero"}
+    assert len(outcome.finished) == 4 and outcome.exit_code == 1
+    assert harness.said[-2:] == [
+        "failed: a, SEAR, seed 1: lower learning_rate",
+        "failed: a, SEAR without rating, seed 1: ZeroDivisionError: by zero",
+    ]
+
+
+def test_a_cell_that_another_process_works_on_is_left_to_it(harness):
+    held, done_meanwhile = Cell("a", "SEAR", "", 1), Cell("a", "SASRec", "", 1)
+    harness.trouble = {cell: HeldError("another process") for cell in (held, done_meanwhile)}
+
+    def run(cell):
+        if cell.seed == 2:
+            finish(harness.folder(done_meanwhile))
+        Harness.run(harness, cell)
+
+    harness.run = run
+    outcome = harness.grid()
+    assert outcome.held == {held: "another process"} and not outcome.failed and outcome.exit_code == 1
+    assert done_meanwhile in outcome.finished and len(outcome.finished) == 5
+    assert harness.said[-1].startswith("left to another process: a, SEAR, seed 1")
+
+
+def test_a_folder_that_cannot_be_read_is_told_of_once_and_stops_nothing(harness):
+    broken = harness.results / "a" / "SEAR" / "20260101-000000-seed1"
+    broken.mkdir(parents=True)
+    (broken / "config.yaml").write_text("k: [1")
+    assert len(harness.grid().finished) == 6
+    assert len([line for line in harness.said if str(broken) in line]) == 1
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "cases.csv.gz"])
+def test_a_finished_cell_with_a_broken_file_is_reported_and_does_not_stop_the_others(harness, name):
+    broken, folder = Cell("a", "SEAR", "", 1), harness.folder(Cell("a", "SEAR", "", 1))
+    harness.grid()
+    (folder / name).write_bytes((folder / name).read_bytes()[:-9])
+    outcome = harness.grid()
+    assert list(outcome.failed) == [broken] and len(outcome.finished) == 5 and outcome.exit_code == 1
+    assert re.search(f"{name} cannot be read.* run again; for the latter delete {folder}$", outcome.failed[broken])
+
+
+def test_each_cell_is_looked_for_where_its_own_settings_put_it(harness):
+    def settings(cell):
+        place = {"results_path": str(harness.results / "elsewhere")} if cell.model == "SASRec" else {}
+        return Harness.settings(harness, cell) | place
+
+    harness.settings = settings
+    harness.folder = lambda cell: Path(settings(cell)["results_path"]) / cell.dataset / cell.model / f"{cell.seed}"
+    assert len(harness.grid(ablations=[]).finished) == 4
+    assert len(harness.grid(ablations=[]).finished) == len(harness.ran) == 4
+
+
+def test_ctrl_c_stops_the_grid_and_the_next_call_resumes_the_cell(harness):
+    stopped = Cell("a", "SEAR", "rating", 1)
+    harness.trouble = {stopped: KeyboardInterrupt()}
+    with pytest.raises(KeyboardInterrupt):
+        harness.grid()
+    assert len(harness.ran) == 2
+    assert "the same command goes on" in harness.said[-1]
+    harness.use_gpu = False
+    outcome = harness.grid()
+    ((folder, changes),) = harness.resumed
+    assert folder == harness.folder(stopped) and changes["use_gpu"] is False  # as it is asked for now
+    assert len(outcome.finished) == 6 and stopped in outcome.finished
+    assert harness.ran.count(stopped) == 1
+
+
+def test_a_finished_cell_keeps_only_its_best_checkpoint(harness):
+    for folder in harness.grid().finished.values():
+        assert sorted(path.name for path in folder.glob("*.pth")) == ["best.pth"]
+
+
+def test_an_unfinished_cell_keeps_what_it_needs_to_go_on(harness):
+    failed = Cell("a", "SASRec", "", 1)
+    harness.trouble = {failed: RuntimeError("out of memory")}
+    harness.grid()
+    assert (harness.folder(failed) / "last.pth").exists()
+
+
+def test_a_mistake_in_the_settings_of_the_last_cell_costs_no_run(harness):
+    def settings(cell):
+        if cell.model == "SASRec":
+            raise InputError("n_heads must divide hidden_size")
+        return Harness.settings(harness, cell)
+
+    harness.settings = settings
+    with pytest.raises(InputError, match="n_heads"):
+        harness.grid()
+    assert not harness.ran
+
+
+def test_a_run_with_other_settings_is_not_taken_for_the_cell(harness):
+    harness.grid(models=["SASRec"], seeds=[1])
+    cell = Cell("a", "SASRec", "", 1)
+    assert find_runs(harness.settings(cell)) == (harness.folder(cell), None)
+    assert find_runs(harness.settings(cell) | {"k": 1}) == (None, None)
+
+
+def test_a_run_that_leaves_no_figures_counts_as_failed(harness):
+    harness.run = lambda cell: None
+    assert "left no folder" in harness.grid(models=["SASRec"], seeds=[1]).failed[Cell("a", "SASRec", "", 1)]

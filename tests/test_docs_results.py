@@ -1,0 +1,101 @@
+"""Tables and figures of results in README and docs/ are those that the report makes of the kept runs."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from sear.report import figures, make_report
+from tests.helpers.doc_pages import PAGES, ROOT, page_name, page_text
+
+RESULTS = ROOT / "docs" / "results"
+REPORT_NAMES = {"seen-filtered": "history-masked"}  # what the pages call a table -> what the report's file is called
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    """The folder of the reports on docs/results, with the one figure that is shown."""
+    folder = tmp_path_factory.mktemp("reports")
+    with pytest.MonkeyPatch.context() as patch:
+        for other in ("group_bars", "learning_curves", "quality_by_cost"):
+            patch.setattr(figures, other, lambda *_: None)
+        for runs in RESULTS.iterdir():
+            if runs.is_dir():
+                make_report([runs], folder / runs.name)
+    return folder
+
+
+def test_tables_of_results_are_made_of_the_kept_runs(reports):
+    count = 0
+    for path in PAGES:
+        text = page_text(path)
+        shown = re.findall(r"^<!-- (\S+/\S+) -->\n((?:\|.*\n)+)", text, re.M)
+        assert len(shown) == len(re.findall(r"^\| model ", text, re.M)), path  # none without its name
+        for name, table in shown:
+            for page, report in REPORT_NAMES.items():
+                name = name.replace(page, report)
+            made = re.findall(r"^\|.*\n", page_text(reports / f"{name}.md"), re.M)
+            if name.endswith("significance"):  # the tests on the main metric stand for all
+                made = [line for place, line in enumerate(made) if place < 2 or "NDCG@10" in line]
+            assert table == "".join(made), f"{page_name(path)}: {name}"
+            count += 1
+    assert count == 10
+
+
+def test_the_readme_has_one_table_of_results():
+    assert len(re.findall(r"^\| model ", page_text(ROOT / "README.md"), re.M)) == 1
+
+
+def test_the_figure_of_results_is_made_of_the_kept_runs(reports):
+    name = "ml-100k-effects.svg"
+    shown, made = (page_text(folder / name) for folder in (RESULTS, reports / "models"))
+    words, marks = r"<text[^>]*>([^<]*)", r'<use [^>]*x="([\d.]+)" y="([\d.]+)"'
+    assert re.findall(words, shown) == re.findall(words, made)
+    assert len(re.findall(marks, shown)) > 10
+    assert re.findall(r"<use [^>]*(--c\d)", shown) == re.findall(r"<use [^>]*(--c\d)", made)
+    assert np.array(re.findall(marks, shown), float) == pytest.approx(np.array(re.findall(marks, made), float), abs=0.2)
+
+
+def commits_of(run):
+    """The commits of a run, the last one first, each as seven letters."""
+    known = [run["environment"]["commit"], *run["environment"].get("earlier_commits", [])]
+    return [commit[:7] + ("+changes" if commit.endswith("+changes") else "") for commit in known]
+
+
+def test_the_provenance_is_that_of_the_kept_runs():
+    def joined(values):
+        return ", ".join(map(str, values))
+
+    made = []
+    for folder in (path for kind in ("models", "variants") for path in sorted((RESULTS / kind).glob("*/*"))):
+        runs = [json.loads(page_text(path)) for path in sorted(folder.glob("seed-*/metrics.json"))]
+        cells = [
+            folder.relative_to(RESULTS),
+            joined(run["seed"] for run in runs),
+            joined(f"{run['epochs']}\N{NO-BREAK SPACE}({run['best_epoch']})" for run in runs),
+            joined(dict.fromkeys(run["environment"]["threads"] for run in runs)),
+            joined(dict.fromkeys(commit for run in runs for commit in commits_of(run))),
+        ]
+        made.append(f"| {' | '.join(map(str, cells))} |")
+    table = page_text(RESULTS / "README.md").partition("<!-- provenance -->\n")[2].splitlines()
+    assert table[2:] == made and len(made) > 40
+
+
+def test_what_the_text_says_of_single_seeds_is_in_the_kept_runs():
+    text = page_text(ROOT / "docs" / "results.md")
+    found = re.search(
+        r"SEAR's seed 4\s+tests at NDCG@10 (\S+) \(the others at (\S+) to (\S+)\), "
+        r"SEAR-tuned's seed 1 at (\S+) \(the others at (\S+) to (\S+)\)",
+        text,
+    ).groups()
+    made = []
+    for model, early in (("SEAR", 4), ("SEAR-tuned", 1)):
+        value = {
+            seed: json.loads(page_text(RESULTS / "models" / "ml-100k" / model / f"seed-{seed}" / "metrics.json"))
+            for seed in range(1, 6)
+        }
+        value = {seed: run["test"]["ndcg@10"] for seed, run in value.items()}
+        one = value.pop(early)
+        made += [f"{number:.4f}" for number in (one, min(value.values()), max(value.values()))]
+    assert list(found) == made

@@ -1,0 +1,163 @@
+"""A run that was killed, stopped or finished meanwhile, and the run that goes on with it."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from sear.errors import HeldError
+from sear.quick_start import resume
+from sear.runs.log import RunLog
+from sear.runs.training_run import TrainingRun
+from sear.settings.recbole_config import build_config
+from sear.settings.rules import read_settings
+from sear.trainer.trainer import SEARTrainer
+from tests.conftest import TOY, fake_text_embedding, random_histories, tiny_config_root, write_atomic_files
+from tests.helpers.killed_run import interrupt_at_step, run
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def without_clock(metrics):
+    kept = {key: value for key, value in metrics.items() if key not in ("seconds", "run_folder", "peak_memory_mb")}
+    return json.loads(json.dumps(kept))
+
+
+def everything_but_the_clock(folder):
+    history = pd.read_csv(folder / "history.csv").drop(columns="seconds")
+    states = [torch.load(folder / name, weights_only=True) for name in ("best.pth", "last.pth")]
+    for state in states:
+        del state["fit_seconds"]
+        state["history"] = [{k: v for k, v in row.items() if k != "seconds"} for row in state["history"]]
+    return history, states, (folder / "cases.csv.gz").read_bytes(), (folder / "config.yaml").read_text()
+
+
+def assert_same(a, b):
+    if isinstance(a, torch.Tensor):
+        assert torch.equal(a, b)
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_same(a[key], b[key])
+    elif isinstance(a, (list, tuple)):
+        assert len(a) == len(b)
+        for x, y in zip(a, b, strict=True):
+            assert_same(x, y)
+    elif isinstance(a, pd.DataFrame):
+        pd.testing.assert_frame_equal(a, b, check_exact=True)
+    else:
+        assert a == b
+
+
+def test_two_runs_agree_to_the_last_bit(here):
+    first, second = run(here), run(here)
+    assert without_clock(first) == without_clock(second)
+    assert_same(*(everything_but_the_clock(Path(done["run_folder"])) for done in (first, second)))
+    assert len(pd.read_csv(here / "results" / "summary.csv")) == 2
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """moment -> the folder of a run that was killed then; all killed at the same time."""
+    processes = {}
+    for moment in ("first", "best", "step", "write", "report"):
+        folder = tmp_path_factory.mktemp(moment)
+        write_atomic_files(folder, "tiny", random_histories())
+        command = [sys.executable, "-m", "tests.helpers.killed_run", str(folder), moment]
+        processes[moment] = (
+            folder,
+            subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT),
+        )
+    for moment, (_, process) in processes.items():
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == -9, f"{moment}: {output.decode()}"
+    return {moment: folder for moment, (folder, _) in processes.items()}
+
+
+@pytest.fixture(scope="module")
+def unstopped(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unstopped")
+    write_atomic_files(folder, "tiny", random_histories())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sear.settings.gather.CONFIG_ROOT", tiny_config_root(folder))
+        patch.setattr("sear.data.text_cache.text_embedding", fake_text_embedding)
+        return run(folder)
+
+
+@pytest.mark.parametrize("moment", ["first", "best", "step", "write", "report"])
+def test_a_killed_run_ends_as_if_it_had_never_been_stopped(killed, unstopped, moment, monkeypatch, tiny_text):
+    monkeypatch.setattr("sear.settings.gather.CONFIG_ROOT", tiny_config_root(killed[moment]))
+    (folder,) = (killed[moment] / "results" / "tiny" / "SEAR").iterdir()
+    assert not (folder / "metrics.json").exists()
+    resumed = resume(folder)
+    assert without_clock(resumed) == without_clock(unstopped)
+    ours, theirs = (everything_but_the_clock(Path(run["run_folder"])) for run in (resumed, unstopped))
+    assert_same(ours[:3], theirs[:3])
+    assert not list(folder.glob(".*.tmp"))
+    assert len(pd.read_csv(killed[moment] / "results" / "summary.csv")) == 1
+    assert without_clock(resume(folder)) == without_clock(unstopped)  # a finished run is left as it is
+
+
+def test_ctrl_c_leaves_a_resumable_run_and_says_how_to_go_on(here, monkeypatch, capsys):
+    interrupt_at_step(7, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        run(here)
+    told = re.search(r"python custom_trainer.py --resume=(\S+)", capsys.readouterr().out)
+    assert resume(told.group(1))["epochs"] == 3
+
+
+def test_a_run_goes_on_where_it_is_asked_to_and_says_so(here, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("sear.runs.training_run.TrainingRun._report", stop)
+        run(here)
+    (config,) = (here / "results").rglob("config.yaml")
+    assert read_settings(config)[0]["threads"] == 2
+    assert resume(config.parent, {"threads": 1})["environment"]["threads"] == 1
+    assert read_settings(config)[0]["threads"] == 1
+
+
+def test_a_run_that_another_process_finished_meanwhile_is_left_as_it_is(here):
+    folder = Path(run(here, epochs=1)["run_folder"])
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(HeldError, match="finished by another process"), RunLog() as log:
+        TrainingRun(build_config("tiny", overrides=TOY), folder).train(log)
+    assert before == {path: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_commit_is_the_one_that_a_run_began_with(here, monkeypatch):
+    commits = iter(["first", "second"])
+    monkeypatch.setattr("sear.runs.training_run.environment", lambda _: {"device": "cpu", "commit": next(commits)})
+    fit = SEARTrainer.fit
+
+    def fit_and_commit(self, *arguments, **options):
+        found = fit(self, *arguments, **options)
+        next(commits)
+        return found
+
+    monkeypatch.setattr(SEARTrainer, "fit", fit_and_commit)
+    assert run(here, epochs=1)["environment"]["commit"] == "first"
+
+
+def test_a_run_that_was_resumed_at_another_commit_names_both(here, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    def at(commit):
+        monkeypatch.setattr("sear.runs.training_run.environment", lambda _: {"device": "cpu", "commit": commit})
+
+    at("first")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("sear.runs.training_run.TrainingRun._report", stop)
+        run(here, epochs=1)
+    (config,) = (here / "results").rglob("config.yaml")
+    at("second")
+    made = resume(config.parent)["environment"]
+    assert (made["commit"], made["earlier_commits"]) == ("second", ["first"])
