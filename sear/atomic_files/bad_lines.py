@@ -112,4 +112,4 @@ def one_line(text: str) -> str:
 
 def _kind(bad: BadLine) -> str:
     """What two bad lines have in common: their message without the values."""
-    return bad.option or re.sub(r"'(?:[^'\\]|\\.)*'|\"[^\"]*\"|[\d.,]+", "", str(bad))
+    return re.sub(r"'(?:[^'\\]|\\.)*'|\"[^\"]*\"|[-+\d.,eE]*\d", "", str(bad))

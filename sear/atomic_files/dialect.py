@@ -15,6 +15,7 @@ SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # what Excel takes a
 UNQUOTED = ("\t", "|", "::", " ")  # what dumps separate with that know no quoting
 # a quoted text that goes on behind its second quotation mark: no CSV
 WENT_ON = r'(?:\A|{0})"[^"{0}]*(?:""[^"{0}]*)*"[^"{0}\r\n]'
+UNCLOSED = r'(?:\A|{0})"[^"]*\Z'
 BACKSLASH = r'(?:\A|{0})"(?:[^"\\]|\\.)*\\"(?:[^"\\]|\\.)*"(?:{0}|\Z)'
 QUOTED = r'(?:\A|{0})"[^"]*(?:""|{0})[^"]*"(?:{0}|\Z)'
 
@@ -52,7 +53,9 @@ def dialect_of(
     delimiter = delimiter or _delimiter(first, names, width)
     if delimiter == "::":
         quoting = "none"
-    return Dialect(delimiter, quoting or _quoting(delimiter, quoted), skipped)
+    if not quoting:
+        quoting = _quoting(delimiter, quoted, len(Dialect(delimiter).fields(first[0])) if first else 0)
+    return Dialect(delimiter, quoting, skipped)
 
 
 def _delimiter(lines: Sequence[str], names: Collection[str], expected: int) -> str:
@@ -72,18 +75,19 @@ def _delimiter(lines: Sequence[str], names: Collection[str], expected: int) -> s
     return best
 
 
-def _quoting(delimiter: str, quoted: Sequence[str]) -> str:
+def _quoting(delimiter: str, quoted: Sequence[str], width: int) -> str:
     """csv, unless lines show that quotation marks are escaped by backslashes or are characters like others."""
     if not quoted:
         return "csv"
     comma = re.escape(delimiter)
-    went_on, backslash, csv_like = (
+    went_on, backslash, csv_like, unclosed = (
         sum(re.search(pattern.format(comma), line[:LONGEST]) is not None for line in quoted)
-        for pattern in (WENT_ON, BACKSLASH, QUOTED)
+        for pattern in (WENT_ON, BACKSLASH, QUOTED, UNCLOSED)
     )
+    whole = all(line.count(delimiter) == width - 1 for line in quoted)  # so no text goes on in the next line
     if backslash and backslash >= csv_like:
         return "backslash"
-    if delimiter in UNQUOTED and went_on and not csv_like:
+    if delimiter in UNQUOTED and (went_on or unclosed and whole) and not csv_like:
         return "none"
     return "csv"
 

@@ -108,6 +108,11 @@ class EventColumns:
         found = dates_in_digits(time)
         return (self._line[found.row], time[found.row], found) if found else None
 
+    def zero_times(self) -> int:
+        """How many events have the time 0, where most are decades later."""
+        time = np.frombuffer(self._time, np.float64)
+        return int(np.count_nonzero(time == 0)) if np.median(time) > DECADE else 0
+
     def lone_times(self) -> list[tuple[int, int, float]]:
         """(how many, line of the first, its time) of the few events that lie decades before or after all others."""
         time = np.frombuffer(self._time, np.float64)
@@ -115,6 +120,7 @@ class EventColumns:
         factor = TIME_UNITS[_usual(units)][0]
         order = np.argsort(time, kind="stable")
         few = min(max(3, int(LONE * len(time))), (len(time) - 1) // 3)
+        order = order[time[order] != 0]  # told apart from the others
         gaps = np.diff(time[order]) > DECADE * factor
         found = []
         for ends, rows in ((gaps[:few], order), (gaps[::-1][:few], order[::-1])):

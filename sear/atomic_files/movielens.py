@@ -21,6 +21,7 @@ CSV_HEADERS = {
 }
 RATING_RANGE = (0.5, 5.0)
 TITLE_AND_YEAR = re.compile(r"(.*\S)\s*\((\d{4})[^()]*\)")  # "(2006-2007)" for series; only the last brackets count
+OTHER_TABLE = "if it is another table, name its columns: --columns=user,item,rating,time"
 NO_GENRE = "(no genres listed)"
 # The flags of u.item, in order (u.genre of the same dump).
 GENRES_100K = (
@@ -72,7 +73,8 @@ def _events(lines: LineFile, separator: str, bad_lines: BadLines) -> Iterator[Ev
             user, item, rating, time = fields
             yield line, user, item, time, rating
         else:
-            bad_lines.report(lines.path, line, f"{len(fields)} fields where user, movie, rating and time are expected")
+            reason = f"{len(fields)} fields where user, movie, rating and time are expected"
+            bad_lines.report(lines.path, line, BadLine(reason, OTHER_TABLE))
 
 
 def _items(lines: LineFile, separator: str, movie, bad_lines: BadLines) -> Iterator[ItemRow]:

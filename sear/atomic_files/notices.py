@@ -14,6 +14,7 @@ from sear.errors import InputError
 
 NO_IDS = frozenset("null none nan na n/a nil undefined unknown (null) <na> #n/a \\n - ? anonymous".split())
 WHOLE_WITH_POINT = re.compile(r"\d+\.0+")
+INVISIBLE = "\ufeff\u200b\u200e\u200f\u2060"  # byte order mark, marks of no width
 EARLY = 10 * 365.25 * 86_400  # before 1980 no data set of events was made
 
 
@@ -86,6 +87,11 @@ def value_notices(source: Source, columns: EventColumns) -> list[str]:
             " their last digits - export them as text"
         )
     if not source.by_line:
+        zeros = columns.zero_times()
+        if zeros:
+            notices.append(
+                f"{counted(zeros, 'event')} at time 0, 1970-01-01, and most long after: is that a missing time?"
+            )
         for count, line, time in columns.lone_times():
             path, number = source.place(line)
             notices.append(
@@ -103,9 +109,9 @@ def _id_notices(kind: str, codes: Iterable[str], columns: EventColumns) -> list[
             f"{counted(len(scientific), f'{kind} id')} in scientific notation (the first: {scientific[0]}): a"
             " spreadsheet has cut off their last digits, and different ones may have become one - export ids as text"
         )
-    blanks = [token for token in codes if token != token.strip()]
+    blanks = [token for token in codes if token != _stripped(token)]
     if blanks:
-        twins = sum(token.strip() in codes for token in blanks)
+        twins = sum(_stripped(token) in codes for token in blanks)
         notices.append(
             f"{counted(len(blanks), f'{kind} id')} with blanks around (the first: {blanks[0]!r}), kept as they are;"
             f" {twins:,} of them are another id without"
@@ -120,6 +126,10 @@ def _id_notices(kind: str, codes: Iterable[str], columns: EventColumns) -> list[
             f"{counted(pointed, f'{kind} id')} such as 12.0, kept as they are: whole numbers that became decimal ones"
         )
     return notices
+
+
+def _stripped(token: str) -> str:
+    return token.strip().strip(INVISIBLE)
 
 
 def cut_off_notices(bad_lines: BadLines) -> list[str]:

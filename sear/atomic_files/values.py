@@ -29,8 +29,9 @@ DATE_FORMATS = (
       for clock in ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", ", %H:%M:%S")),
     *("%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%m %d, %Y", "%b %d, %Y %H:%M:%S"),
     *("%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %z %Y", "%a, %d %b %Y %H:%M:%S %z", "%d %b %Y, %H:%M"),
+    *("%Y-%m-%d %I:%M %p", "%d/%m/%y", "%m/%d/%y", "%d/%m/%y %H:%M", "%m/%d/%y %H:%M"),
     *("%d %b %Y %H:%M:%S", "%a, %d %b %Y %H:%M:%S GMT", "%d/%b/%Y:%H:%M:%S %z", "%Y-%m-%d-%H.%M.%S"),
-    *("%Y-%m", "%Y %m %d", "%H:%M:%S %d.%m.%Y", "%Y年%m月%d日", "%y/%m/%d", "%Y-%m-%d %I:%M:%S %p", "%Y%m%dT%H%M%S"),
+    *("%Y-%m", "%H:%M:%S %d.%m.%Y", "%Y年%m月%d日", "%y/%m/%d", "%Y-%m-%d %I:%M:%S %p", "%Y%m%dT%H%M%S"),
 )  # fmt: skip
 
 
@@ -86,14 +87,12 @@ class Ratings:
         if number == -1:
             return math.nan, "minus one"
         if abs(number) >= LARGEST_RATING:
-            raise BadLine(
-                f"rating {shown(value)} is too large for a 32-bit number", "give the ratings on another scale"
-            )
-        raise BadLine(
-            f"rating {shown(value)} is outside {self.low:g}..{self.high:g} (--rating_range=LOW,HIGH states another"
-            " scale)",
-            f"--missing={shown(value)} if it means none",
-        )
+            raise BadLine(f"rating {shown(value)} is too large for 32 bits", "give the ratings on another scale")
+        scale = f"{self.low:g}..{self.high:g} (--rating_range=LOW,HIGH states another scale)"
+        reason = f"rating {shown(value)} is outside {scale}"
+        if number < self.low:
+            raise BadLine(f"{reason}, below it", f"--missing={shown(value)} if it means none")
+        raise BadLine(reason, f"if they are ratings: --rating_range={self.low:g},{number:g}, with the highest there is")
 
 
 def _rating(value: object, text: str, decimal: str) -> float:
@@ -102,9 +101,7 @@ def _rating(value: object, text: str, decimal: str) -> float:
         if number is None:
             if re.fullmatch(r"[-+]?\d+,\d+", text):
                 raise BadLine(f"rating {shortened(value)} is no number", "--decimal=, reads decimal commas")
-            raise BadLine(
-                f"rating {shortened(value)} is no number", f"--missing={shown(value)} says that it means none"
-            )
+            raise BadLine(f"rating {shortened(value)} is no number", f"--missing={shown(value)} if it means none")
         return number
     try:
         return float(value)

@@ -126,6 +126,14 @@ def test_a_tab_separated_dump_knows_no_quoting(tmp_path):
     assert rows(tmp_path, "mydata", "item")[2] == ["i1", '"""Weird Al"" Yankovic"']
 
 
+def test_a_quotation_mark_that_nothing_closes_is_a_character_where_tabs_separate(tmp_path):
+    write_lines(
+        tmp_path / "raw" / "e.tsv", ["user\titem\ttime\ttitle", 'u\ti\t1\t"Heroes', "u\tj\t2\tx", 'u\tk\t3\t"y']
+    )
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--text=title") == 0
+    assert len(events(tmp_path)) == 3
+
+
 def test_a_tab_separated_file_with_csv_quoting_keeps_it(tmp_path):
     write_lines(
         tmp_path / "raw" / "e.tsv", ["user\titem\ttime\ttitle", 'u\ti\t1\t"say ""hi"""', 'u\tj\t2\t"tab\there"']
