@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sear.model.repeat_bias import add_bias_
+from sear.ops.earlier_items import add_to_items
 
 
 class ScoringModule(nn.Module):
@@ -54,7 +54,7 @@ class ScoringModule(nn.Module):
             history_BH: int64, the distinct items of each user's whole history, 0 = none; only the bias reads it.
         """
         score_BV = user_BD @ self.item_table().T
-        return score_BV if self.repeat_bias is None else add_bias_(score_BV, history_BH, self.repeat_bias)
+        return score_BV if self.repeat_bias is None else add_to_items(score_BV, history_BH, self.repeat_bias)
 
     def scores_of(self, user_BD: Tensor, item_B: Tensor, history_BH: Tensor | None) -> Tensor:
         """(B,): the score of one item for each user; arguments as in `all_scores`."""
