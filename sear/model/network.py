@@ -26,6 +26,9 @@ class SEARNetwork(ScoringModule):
     Made by `SEARNetwork().build(...)`. Nothing looks ahead, so one pass gives the user vector after every event.
     """
 
+    item_text_VE: Tensor
+    text_whitening_WE: Tensor
+    text_mean_E: Tensor
     _text_Vd: Tensor | None = None
 
     def build(self, config, items: int, text_VE: np.ndarray | None, rating_encoder: Callable[[], nn.Module]):
