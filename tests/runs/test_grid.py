@@ -37,12 +37,12 @@ def metrics_of(results):
 def test_a_grid_is_run_once_and_reported(grid, capsys):
     assert grid() == 0
     found = metrics_of(grid.results)
-    cells = [(m["model"], m.get("ablate"), m["seed"]) for m in found]
+    cells = [(m["model"], m["ablate"], m["seed"]) for m in found]
     assert sorted(cells, key=str) == sorted(
         [(model, part, seed) for model, part in (("SEAR", None), ("SEAR", "rating"), ("Pop", None)) for seed in (1, 2)],
         key=str,
     )
-    assert all(("--ablate=rating" in m["command"]) == (m.get("ablate") == "rating") for m in found)
+    assert all(("--ablate=rating" in m["command"]) == (m["ablate"] == "rating") for m in found)
     assert sorted(path.name for path in grid.results.rglob("*.pth")) == ["best.pth"] * CELLS
     summary = pd.read_csv(grid.results / "summary.csv")
     assert summary["ablate"].fillna("").tolist().count("rating") == 2
