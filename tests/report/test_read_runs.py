@@ -73,7 +73,7 @@ def test_cases_are_matched_whatever_their_order_in_the_files(tmp_path):
     assert runs["Pop"].cases.equals(runs["SEAR"].cases)
 
 
-def test_of_two_runs_of_one_cell_the_newer_counts(tmp_path):
+def test_of_two_runs_of_one_run_the_newer_counts(tmp_path):
     older = write_run(tmp_path / "a", [NEVER, NEVER])
     newer = write_run(tmp_path / "b", [1, 1])
     stamp = (older / "metrics.json").stat().st_mtime_ns
