@@ -9,7 +9,7 @@ import yaml
 
 from sear.errors import InputError
 from sear.files import PROJECT_ROOT
-from sear.runs.grid import Cell
+from sear.runs.grid import PlannedRun
 from sear.settings.gather import SEAR_KEYS, find_data, find_model, nearest, rules_of
 from sear.settings.known_models import PARTS
 from sear.settings.rules import Rule, load_yaml, read_settings
@@ -42,12 +42,12 @@ class Request:
         found = {key: [name for name in self.models if key not in known[name]] for key in self.overrides}
         return {key: names for key, names in found.items() if names}
 
-    def overrides_of(self, cell: Cell) -> dict[str, Any]:
+    def overrides_of(self, planned: PlannedRun) -> dict[str, Any]:
         """One run's overrides; with several models asked for, each takes the keys it knows."""
-        known = _known_rules(cell.model)
+        known = _known_rules(planned.model)
         own = {key: value for key, value in self.overrides.items() if key in known}
-        own |= {"seed": cell.seed} if self.seeds else {}
-        return own | ({"ablate": cell.ablate} if cell.ablate else {})
+        own |= {"seed": planned.seed} if self.seeds else {}
+        return own | ({"ablate": planned.ablate} if planned.ablate else {})
 
 
 def parse(argv: Iterable[str]) -> Request:
