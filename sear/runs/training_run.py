@@ -20,6 +20,7 @@ from sear.evaluation.examples import run_examples
 from sear.evaluation.metrics import case_figures, case_rows, tables
 from sear.files import COMMAND, PROJECT_ROOT, shown
 from sear.model.counting import CountingModel
+from sear.model.network import SEARNetwork
 from sear.runs.command import command_of
 from sear.runs.folder import (
     discard_run_folder,
@@ -136,7 +137,7 @@ class TrainingRun:
         self.seconds["data"] = perf_counter() - started
         started = perf_counter()
         build = model_class(config["model"])
-        if config["model"] == "SEAR" and (config["text_init"] or "semantic" in config["streams"]):
+        if issubclass(build, SEARNetwork) and (config["text_init"] or "semantic" in config["streams"]):
             build.check_catalogue(config, dataset.item_num)  # before an hour of encoding, not after
             self.dataset.item_text_embedding()
         self.seconds["text"] = perf_counter() - started

@@ -7,8 +7,8 @@ from typing import Any
 
 from sear.errors import InputError
 from sear.files import shown
-from sear.settings.gather import Settings, nearest
-from sear.settings.known_models import OWN_MODELS, TIED_STREAMS
+from sear.settings.gather import Settings, learns_from_windows, nearest
+from sear.settings.known_models import TIED_STREAMS
 from sear.settings.rules import dump_value
 
 MOST_PADDED = 100_000  # events; a batch of histories padded to more takes gigabytes
@@ -40,7 +40,7 @@ def check_settings(settings: Settings) -> None:
     _check_metrics(settings)
     _check_protocol(settings)
     _check_columns(settings)
-    if settings.model == "SEAR":
+    if settings.family == "SEAR":
         _check_sear(settings)
     else:
         _check_peer(settings)
@@ -160,7 +160,7 @@ def _check_peer(settings: Settings) -> None:
         raise settings.fault("n_heads", f"which does not divide hidden_size {hidden}", remedy)
     if settings.get("ablate") is not None:
         raise settings.fault("ablate", f"but {settings.model_name} has no such part", "remove it; it is for SEAR alone")
-    if settings.model not in OWN_MODELS and settings.get("train_rows") != "prefixes":
+    if not learns_from_windows(settings.model) and settings.get("train_rows") != "prefixes":
         raise settings.fault("train_rows", f"but {settings.model_name} {LAST_EVENT_ONLY}", "write prefixes")
 
 

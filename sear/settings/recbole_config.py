@@ -19,9 +19,10 @@ import sear.recbole_compat  # noqa: F401
 from sear.errors import InputError
 from sear.files import PROJECT_ROOT
 from sear.settings.checks import check_settings, require_data_files
-from sear.settings.gather import SEAR_KEYS, Settings, gather_settings, plain, rules_of, sear_yaml
+from sear.settings.gather import Settings, find_model, gather_settings, keys_of_others, plain, sear_yaml
 from sear.settings.known_models import OWN_MODELS
-from sear.settings.rules import read_settings
+from sear.settings.own_models import is_reference, own_class, reference
+from sear.settings.rules import Rule, make_rule, read_settings
 
 # Config works these out anew, for the machine it runs on
 DERIVED = (
@@ -31,7 +32,13 @@ DERIVED = (
 
 
 class SEARConfig(Config):
-    """RecBole's Config, deaf to `sys.argv`: values arrive typed, and a string stays a string."""
+    """RecBole's Config, deaf to `sys.argv`: values arrive typed, and a string stays a string.
+
+    Attributes:
+        rules: the keys that can be set.
+    """
+
+    rules: dict[str, Rule]
 
     def _load_cmd_line(self):
         return {}
@@ -56,7 +63,7 @@ class SEARConfig(Config):
 
 def build_config(
     dataset: str,
-    model: str = "SEAR",
+    model: str | type = "SEAR",
     overrides: Mapping[str, Any] | None = None,
     config_files: Iterable[Path | str] = (),
     overrides_from: str = "arguments",
@@ -65,7 +72,7 @@ def build_config(
 
     Args:
         dataset: name of a config/data/*.yaml, or the RecBole folder that such a file names.
-        model: "SEAR", a config/model/*.yaml, or any RecBole sequential model.
+        model: "SEAR", a config/model/*.yaml, any RecBole sequential model, "my_package.my_module:MyModel", or a class.
         overrides: typed values, strongest of all.
         config_files: extra YAML files, later ones stronger.
         overrides_from: how an error names the place of an override.
@@ -73,7 +80,8 @@ def build_config(
     Raises:
         InputError: an unknown name, key or value, or a missing data file; names place and remedy.
     """
-    return _checked_config(gather_settings(dataset, model, config_files, overrides, overrides_from))
+    name = model if isinstance(model, str) else reference(model)
+    return _checked_config(gather_settings(dataset, name, config_files, overrides, overrides_from))
 
 
 def config_from_settings(settings: Mapping[str, Any], place: str = "config.yaml") -> SEARConfig:
@@ -81,8 +89,12 @@ def config_from_settings(settings: Mapping[str, Any], place: str = "config.yaml"
     for key in ("dataset", "model", "model_name"):
         if not isinstance(settings.get(key), str):
             raise InputError(f"{place}: has no {key}, so it is no whole config.yaml of a run - start that run anew")
+    if is_reference(settings["model"]):
+        find_model(settings["model"])
     found = Settings(settings["dataset"], settings["model"], settings["model_name"])
-    left_out = SEAR_KEYS if settings["model"] != "SEAR" else ()
+    if is_reference(settings["model"]):  # a key may be of a --config file
+        found.rules |= {key: make_rule(key, "anything") for key in settings if key not in found.rules}
+    left_out = keys_of_others(settings["model"])
     wanted = [key for key in read_settings(sear_yaml())[0] if key not in left_out]
     if missing := [key for key in wanted if key not in settings]:
         raise InputError(
@@ -96,8 +108,7 @@ def effective_settings(config: Config) -> dict[str, Any]:
     """Every key that can be set, with the value in force, as plain YAML types; a valid --config file by itself."""
     model, model_name = config["model"], config["model_name"] or config["model"]
     names = {"dataset": config["dataset"], "model": model, "model_name": model_name}
-    known = rules_of(model, model_name)
-    values = {key: plain(config[key]) for key in config.final_config_dict if key in known and key not in DERIVED}
+    values = {key: plain(config[key]) for key in config.final_config_dict if key in config.rules and key not in DERIVED}
     base = Path(values.pop("data_path")).parent  # RecBole appends the data set's name
     if base.name != "dataset_example":  # inside RecBole, wherever that is installed
         values["data_path"] = str(base.relative_to(PROJECT_ROOT) if base.is_relative_to(PROJECT_ROOT) else base)
@@ -112,7 +123,9 @@ def usual_settings(dataset: str, model: str, overrides: Mapping[str, Any] | None
 
 
 def model_class(name: str) -> type:
-    """The class behind a model name. Raises InputError for a RecBole model that is not sequential."""
+    """The class behind a model name or MODULE:CLASS. Raises InputError for one that is not sequential."""
+    if is_reference(name):
+        return own_class(name)
     own, asked_for = name in OWN_MODELS, torch.is_anomaly_enabled()
     found = getattr(importlib.import_module(OWN_MODELS[name]), name) if own else get_model(name)
     torch.autograd.set_detect_anomaly(asked_for)  # RecBole's SINE turns it on for everybody as soon as it is imported
@@ -141,7 +154,7 @@ def _config(settings: Settings) -> SEARConfig:
     copy_of_ours = Path(values["data_path"]) / settings.dataset
     if (copy_of_ours / f"{settings.dataset}.inter").is_file():
         config["data_path"] = str(copy_of_ours)  # for ml-100k RecBole would read its own copy all the same
-    config["model_name"] = settings.model_name
+    config["model"], config["model_name"], config.rules = settings.model, settings.model_name, settings.rules
     return config
 
 
