@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
-from sear.data.atomic_table import read_atomic
 from sear.data.events import day, rating_column, read_event_table
 from sear.errors import InputError
 from sear.files import PROJECT_ROOT
@@ -39,13 +38,13 @@ def statistics_table(name: str, data_path: Path | str | None = None) -> pd.DataF
         dataset.time_field,
         rating_column(dataset.config["load_col"], dataset.rating_field),
     )
-    table = read_event_table(dataset.item_path.with_suffix(".inter"), *names)
+    table = read_event_table(dataset.texts.path.with_suffix(".inter"), *names)
     events = [table[field].cat.codes.to_numpy() for field in (user, item)] + [table[time].to_numpy()]
     events.append(table[rating].to_numpy(np.float32) if rating in table else None)
-    kept = [dataset.inter_feat[field].numpy() for field in (user, item, time)]
-    kept.append(dataset.inter_feat[rating].numpy() if rating in table else None)
+    kept = [dataset.events.user, dataset.events.item, dataset.events.time]
+    kept.append(dataset.events.rating if rating in table else None)
     values = np.zeros(0) if events[3] is None else np.unique(events[3][~np.isnan(events[3])])
-    texts = _item_texts(dataset), "load_col names none" if dataset.item_path.is_file() else "no .item file"
+    texts = _item_texts(dataset), "load_col names none" if dataset.texts.types else "no .item file"
     tokens = table[item].cat.categories[np.unique(events[1])]
     columns = {
         "all events": _figures(*events, len(tokens), values) | _missing_text(tokens, *texts),
@@ -125,11 +124,9 @@ def _histogram(ratings: np.ndarray, values: np.ndarray) -> dict[str, str]:
 
 def _item_texts(dataset) -> pd.DataFrame | None:
     """The columns that are told of by item id, the first row of each; None for a data set without any."""
-    fields = dataset.text_fields
-    if not fields:
+    if not dataset.texts.fields:
         return None
-    table = read_atomic(dataset.item_path, [dataset.iid_field, *fields], exact=[dataset.iid_field])
-    return table.drop_duplicates(dataset.iid_field).set_index(dataset.iid_field)
+    return dataset.texts.table.drop_duplicates(dataset.iid_field).set_index(dataset.iid_field)
 
 
 def _missing_text(tokens: np.ndarray, texts: pd.DataFrame | None, why_none: str) -> dict[str, str]:

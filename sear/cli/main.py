@@ -7,6 +7,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import cache
 
 from sear.cli.arguments import PLACE, Request, is_sear, parse
 from sear.errors import InputError
@@ -88,17 +89,22 @@ def _run_cells(request: Request, cells: Sequence[Cell]) -> int:
     _say(f"{len(cells)} cells; the first: {cells[0]}")
     for key, models in request.models_without_key().items():
         _say(f"without --{key}, which is no key of theirs: {', '.join(models)}")
+    from sear.data.dataset import data_hashes
     from sear.quick_start import resume, run_sear
     from sear.settings.recbole_config import build_config, effective_settings
 
     files = request.config_files
+
+    @cache
+    def config_of(cell: Cell):
+        return build_config(cell.dataset, cell.model, request.overrides_of(cell), files, PLACE)
+
     outcome = run_grid(
         cells,
         run=lambda cell: run_sear(cell.dataset, cell.model, files, **request.overrides_of(cell)),
         resume=resume,
-        settings=lambda cell: effective_settings(
-            build_config(cell.dataset, cell.model, request.overrides_of(cell), files, PLACE)
-        ),
+        settings=lambda cell: effective_settings(config_of(cell)),
+        data=lambda cell: data_hashes(config_of(cell)),
         say=_say,
     )
     return max(outcome.exit_code, _report(request, outcome)) if outcome.finished else outcome.exit_code

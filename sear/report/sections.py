@@ -130,5 +130,7 @@ def _figures(
 
 
 def _groups(rows: Sequence[Row]) -> dict[str, str]:
-    """The groupings that some run has figures for."""
-    return {key: what for key, what in GROUPS.items() if any(run.metrics.get(key) for row in rows for run in row.runs)}
+    """The groupings that some run has metrics for."""
+    return {
+        key: what for key, what in GROUPS.items() if any(getattr(run.record, key) for row in rows for run in row.runs)
+    }

@@ -126,15 +126,15 @@ def group_numbers(rows: Sequence[Row], key: str, metric: str) -> pd.DataFrame:
     """
     found = []
     for row in rows:
-        runs = [run for run in row.runs if run.metrics.get(key)]
-        names = [[group["group"] for group in run.metrics[key]] for run in runs]
+        runs = [run for run in row.runs if getattr(run.record, key)]
+        names = [[group["group"] for group in getattr(run.record, key)] for run in runs]
         for run, own in zip(runs, names, strict=True):
             if own != names[0]:
                 raise InputError(
                     f"{run.folder}: {key} has the groups {', '.join(own)}, and {runs[0].folder} has "
                     f"{', '.join(names[0])} - report on them apart, or run one of them again with the other's groups"
                 )
-        for groups in zip(*(run.metrics[key] for run in runs), strict=True):
+        for groups in zip(*(getattr(run.record, key) for run in runs), strict=True):
             values = np.array([np.nan if group[metric] is None else group[metric] for group in groups], dtype=float)
             first = {"model": row.label, "group": groups[0]["group"], "cases": groups[0]["cases"]}
             found.append({**first, "mean": mean(values), "sd": deviation(values)})
@@ -162,7 +162,7 @@ def dataset_table(rows: Sequence[Row]) -> Table:
     first = {row.dataset: row for row in reversed(rows)}
     numbers, entries = [], []
     for dataset in sorted(first):
-        known = first[dataset].runs[0].metrics.get("statistics") or {}
+        known = first[dataset].runs[0].record.statistics or {}
         numbers.append({"dataset": dataset, **{key: known.get(key) for key in forms}})
         texts = ["–" if known.get(key) is None else format(known[key], form) for key, form in forms.items()]
         entries.append([*map(Entry, [dataset, *texts])])

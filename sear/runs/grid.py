@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
-from sear.errors import HeldError, InputError
-from sear.runs.find import NOT_OF_THE_RESULT, find_runs
+from sear.errors import HeldError, InputError, OtherDataError
+from sear.runs.find import find_runs
+from sear.settings.keys import Role, with_role
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ def run_grid(
     *,
     resume: Callable[[Path, Mapping], object],
     settings: Callable[[Cell], Mapping],
+    data: Callable[[Cell], Mapping[str, str] | None] = lambda cell: None,
     say: Callable[[str], None] = print,
 ) -> GridOutcome:
     """Bring every cell of the grid to its end, whatever an earlier call left behind.
@@ -77,9 +79,10 @@ def run_grid(
     Args:
         run: trains and tests one cell, leaving a run folder where its settings say.
         resume: brings an unfinished run folder to its end, with the second argument's settings in place of its own:
-            those of NOT_OF_THE_RESULT, such as use_gpu, as they are asked for now.
+            those that change no result, such as use_gpu, as they are asked for now.
         settings: a cell's effective settings, as its run folder's config.yaml has them; `find_runs` looks where they
             say. Asked for all cells before any is run, so that a user's mistake costs no time.
+        data: hashes of the data that a cell is trained on, as they are now; a run on other data is not taken as done.
 
     Raises:
         InputError: where `settings` does.
@@ -93,7 +96,7 @@ def run_grid(
             say(line)
 
     def find(cell: Cell) -> tuple[Path | None, Path | None]:
-        return find_runs(wanted[cell], tell)
+        return find_runs(wanted[cell], data(cell), tell)
 
     for number, cell in enumerate(cells, start=1):
         name = f"cell {number} of {len(cells)}: {cell}"
@@ -136,21 +139,25 @@ def _finish(cell: Cell, wanted: Mapping, name: str, run, find, resume, say) -> P
     Raises:
         InputError: a finished run's files are broken, so that no report can be made of it.
     """
-    from sear.runs.folder import read_run  # imports pandas
+    from sear.runs.folder import read_run_folder  # imports pandas
 
     finished, unfinished = find(cell)
     if finished:
         try:
-            commit = (read_run(finished)["metrics"]["environment"] or {}).get("commit")
+            commit = (read_run_folder(finished).record.environment or {}).get("commit")
         except InputError as error:
             raise InputError(f"{error}; for the latter delete {finished}") from None
         place = f"{finished} at commit {commit}" if commit else str(finished)
         say(f"{name} is done already in {place} - delete that folder to run it again")
         return finished
-    if unfinished:
-        say(f"{name} goes on in {unfinished}")
-        resume(unfinished, {key: value for key, value in wanted.items() if key in NOT_OF_THE_RESULT})
-    else:
+    try:
+        if unfinished:
+            say(f"{name} goes on in {unfinished}")
+            resume(unfinished, {key: value for key, value in wanted.items() if key in with_role(Role.PLACE)})
+    except OtherDataError as error:
+        say(f"{str(error).partition(' - ')[0]}: {name} begins anew")
+        unfinished = None
+    if not unfinished:
         say(name)
         run(cell)
     finished, _ = find(cell)

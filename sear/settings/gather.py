@@ -8,38 +8,13 @@ from typing import Any
 
 from sear.errors import InputError
 from sear.files import BUNDLED, CHECKOUT, PROJECT_ROOT, from_here, shown
-from sear.settings.known_models import (
-    LOSS_KEYS,
-    OWN_MODELS,
-    UNFED_MODELS,
-    recbole_models,
-    recbole_root,
-    settings_without,
-)
+from sear.settings.keys import KEYS, Role, with_role
+from sear.settings.known_models import OWN_MODELS, UNFED_MODELS, recbole_models, recbole_root, settings_without
 from sear.settings.own_models import is_reference, known_base, new_keys, own_class, recbole_base, yaml_files
 from sear.settings.rules import Rule, make_rule, read_rules, read_settings
 
 CONFIG_ROOT = BUNDLED / "config"
-# Keys of SEAR.yaml that are SEAR's own; the rest (protocol, training, report) hold for every model.
-SEAR_KEYS = (
-    "hidden_size num_layers num_heads dropout_prob d_state d_conv expand streams aggregation text_init ablate "
-    "mamba_kernel initializer_range keep_dt_init rating_encoding loss_type soft_label_length soft_label_decay "
-    "trim_padding train_neg_sample_args item_table text_whitening cosine_scale "
-    "repeat_bias repeat_bias_lr"
-).split()
-# RecBole's comments say less than RecBole accepts
-RECBOLE_RULES = {
-    "state": "str: DEBUG | INFO | WARNING | ERROR | CRITICAL",
-    "gpu_id": "str or int",
-    "train_neg_sample_args": "dict or ~",
-    "additional_feat_suffix": "list or str or ~",
-    "user_inter_num_interval": "str or ~",
-    "item_inter_num_interval": "str or ~",
-    "entity_kg_num_interval": "str or ~",
-    "relation_kg_num_interval": "str or ~",
-    "normalize_all": "bool or ~",
-    "load_col": "dict or ~",
-}
+SEAR_KEYS = with_role(Role.SEAR)
 
 
 class Settings:
@@ -76,6 +51,26 @@ class Settings:
     def get(self, key: str) -> Any:
         """The value in force, RecBole's default included."""
         return self.values[key] if key in self.values else self.rules[key].default if key in self.rules else None
+
+    def in_force(self) -> dict[str, Any]:
+        """Every key that can be set, with the value in force, after the run's names; a config.yaml by itself.
+
+        Several ways to write one thing are one here. What has no use is left out where it was not given.
+        """
+        names = {"dataset": self.dataset, "model": self.model, "model_name": self.model_name}
+        without_use = with_role(Role.UNUSED)
+        if self.family != "SEAR":
+            without_use |= {key for key in SEAR_KEYS if self.rules[key].allowed == "anything"}
+        left_out = with_role(Role.DERIVED) | (without_use - set(self.values))
+        found = {key: plain(self.get(key)) for key in self.rules if key not in left_out}
+        for key in ("metrics", "topk"):
+            found[key] = found[key] if isinstance(found[key], list) else [found[key]]
+        if is_leave_one_out(found["eval_args"]):
+            found["eval_args"] = dict(LEAVE_ONE_OUT)
+        if (found["train_neg_sample_args"] or {}).get("distribution", "uniform") in ("none", "None", None):
+            found["train_neg_sample_args"] = None
+        found["data_path"] = shown(PROJECT_ROOT / found["data_path"])
+        return names | found
 
     def fault(self, key: str, why: str, remedy: str) -> InputError:
         """The error that says where the value stands, what is wrong with it and what to do."""
@@ -165,7 +160,7 @@ def keys_of_others(model: str) -> set[str]:
     if family_of(model) == "SEAR":
         return set()
     by_our_loss = is_reference(model) and hasattr(own_class(model), "users_and_items")
-    return set(SEAR_KEYS) - (set(LOSS_KEYS) if by_our_loss else set())
+    return set(SEAR_KEYS) - (with_role(Role.LOSS) if by_our_loss else set())
 
 
 def learns_from_windows(model: str) -> bool:
@@ -217,8 +212,8 @@ def rules_of(model: str, model_name: str, config_files: Iterable[Path | str] = (
     """
     properties = recbole_root() / "properties"
     rules = read_rules(properties / "overall.yaml") | read_rules(properties / "dataset" / "sample.yaml")
-    for key, allowed in RECBOLE_RULES.items():
-        rules[key] = make_rule(key, allowed, rules[key].meaning, rules[key].default)
+    for key in (key for key in rules if key in KEYS and KEYS[key].allowed):
+        rules[key] = make_rule(key, KEYS[key].allowed, rules[key].meaning, rules[key].default)
     published = read_rules(sear_yaml())
     for key in keys_of_others(model):  # known to every model, so that one command line serves several
         published[key] = rules.get(key) or make_rule(key, "anything", published[key].meaning)
@@ -239,6 +234,17 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     by_lower = {str(choice).lower(): str(choice) for choice in choices}
     found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return f" (did you mean {by_lower[found[0]]}?)" if found else ""
+
+
+LEAVE_ONE_OUT = {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full", "group_by": "user"}
+
+
+def is_leave_one_out(eval_args: Mapping[str, Any]) -> bool:
+    """Whether RecBole's eval_args ask for what is done: leave-one-out by time, full ranking."""
+    given = {"mode": "full", "group_by": "user"} | dict(eval_args)
+    if isinstance(given["mode"], Mapping) and set(given["mode"]) <= {"valid", "test"}:
+        given["mode"] = "full" if all(mode == "full" for mode in given["mode"].values()) else None
+    return given == LEAVE_ONE_OUT
 
 
 def plain(value: Any) -> Any:

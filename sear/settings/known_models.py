@@ -35,10 +35,6 @@ UNFED_MODELS = {  # RecBole's sequential models that cannot run here -> why
     "S3Rec": FEATURES,
     "SASRecF": FEATURES,
 }
-LOSS_KEYS = (  # of SEAR.yaml, for every model that learns by soft labels at every position
-    "loss_type soft_label_length soft_label_decay trim_padding train_neg_sample_args cosine_scale repeat_bias "
-    "repeat_bias_lr"
-).split()
 
 
 @cache

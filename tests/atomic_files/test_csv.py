@@ -101,7 +101,7 @@ def test_the_readmes_own_data_command_ends_in_a_data_set_that_trains(tmp_path, m
     (copy_config(tmp_path, monkeypatch) / "data" / "mydata.yaml").write_text(printed, encoding="utf-8")
     dataset = SEARDataset(build_config("mydata"))
     assert (dataset.statistics["users"], dataset.statistics["interactions"]) == (5, 25)
-    sentence = dataset.item_sentences[dataset.token2id("item_id", "I3")]
+    sentence = dataset.texts.sentences[dataset.token2id("item_id", "I3")]
     assert sentence.endswith("*title*: I3 of a kind; *brand*: N/A")
     assert len(dataset.build()) == 3
 

@@ -130,7 +130,7 @@ def test_ranks_without_the_history_have_a_table_and_tests_of_their_own(tmp_path,
     assert set(tested["model"]) == {"Pop"} and (tested["t_p"] < 0.01).tolist() == [False, True, True]
     make_report([tmp_path / "runs"], tmp_path / "pop-report", reference="Pop")
     assert "differs from Pop" in (tmp_path / "pop-report" / "tiny-history-masked.md").read_text()
-    masked = read_runs([tmp_path / "frozen" / "tiny" / "SEAR"])[0].metrics["test_history_masked"]
+    masked = read_runs([tmp_path / "frozen" / "tiny" / "SEAR"])[0].record.test_history_masked
     assert f"{masked['ndcg@10']:.4f}" in tables[0]
 
 

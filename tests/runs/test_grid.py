@@ -37,12 +37,12 @@ def metrics_of(results):
 def test_a_grid_is_run_once_and_reported(grid, capsys):
     assert grid() == 0
     found = metrics_of(grid.results)
-    cells = [(m["model"], m["ablate"], m["seed"]) for m in found]
+    cells = [(m["model"], m.get("ablate"), m["seed"]) for m in found]
     assert sorted(cells, key=str) == sorted(
         [(model, part, seed) for model, part in (("SEAR", None), ("SEAR", "rating"), ("Pop", None)) for seed in (1, 2)],
         key=str,
     )
-    assert all(("--ablate=rating" in m["command"]) == (m["ablate"] == "rating") for m in found)
+    assert all(("--ablate=rating" in m["command"]) == (m.get("ablate") == "rating") for m in found)
     assert sorted(path.name for path in grid.results.rglob("*.pth")) == ["best.pth"] * CELLS
     summary = pd.read_csv(grid.results / "summary.csv")
     assert summary["ablate"].fillna("").tolist().count("rating") == 2
@@ -55,6 +55,18 @@ def test_a_grid_is_run_once_and_reported(grid, capsys):
     assert grid() == 0
     assert before == {path: path.stat().st_mtime_ns for path in grid.results.rglob("metrics.json")}
     assert capsys.readouterr().out.count("is done already in") == CELLS
+
+
+def test_a_grid_trains_anew_what_was_trained_on_other_data(grid, tmp_path, capsys):
+    words = ["--model=Pop,ItemKNN", "--dataset=tiny", f"--config={tmp_path}/toy.yaml", f"--results_path={grid.results}"]
+    assert main(words) == 0
+    events = tmp_path / "tiny" / "tiny.inter"
+    events.write_text(events.read_text() + "u0\ti1\t5\t990000000\n")
+    assert main(words) == 0
+    assert capsys.readouterr().out.count("was trained on other data (its .inter file was another)") == 2
+    assert len(metrics_of(grid.results)) == 4
+    assert main(words) == 0
+    assert capsys.readouterr().out.count("is done already in") == 2 and len(metrics_of(grid.results)) == 4
 
 
 def test_an_interrupted_grid_goes_on_where_it_was(grid, monkeypatch, capsys):

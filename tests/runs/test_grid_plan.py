@@ -1,13 +1,15 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from sear.errors import HeldError, InputError
+from sear.errors import HeldError, InputError, OtherDataError
 from sear.runs.find import find_runs
-from sear.runs.folder import METRIC_KEYS, write_cases, write_history, write_metrics
+from sear.runs.folder import write_cases, write_history, write_metrics
 from sear.runs.grid import Cell, grid_cells, run_grid
+from tests.runs.test_folder import RECORD
 
 
 def test_every_model_stands_whole_and_only_sear_without_its_parts():
@@ -18,12 +20,12 @@ def test_every_model_stands_whole_and_only_sear_without_its_parts():
     assert [cell.seed for cell in cells] == [1] * 4 + [2] * 4
 
 
-def finish(folder):
+def finish(folder, data=None):
     """What only a finished run has."""
     write_history(folder, [])
     write_cases(folder, {"user": [], "target": [], "rank": []})
-    figures = {"epochs": 0, "environment": {"commit": "0123456789abcdef"}}
-    write_metrics(folder, dict.fromkeys(METRIC_KEYS) | figures)
+    commit = {"commit": "0123456789abcdef"}
+    write_metrics(folder, replace(RECORD, epochs=0, environment=commit, data=data))
 
 
 class Harness:
@@ -31,7 +33,7 @@ class Harness:
 
     def __init__(self, results):
         self.results, self.trouble, self.ran, self.resumed, self.said = results, {}, [], [], []
-        self.use_gpu = True
+        self.use_gpu, self.data = True, {"inter": "0123", "item": "4567"}
 
     def settings(self, cell):
         names = {"dataset": cell.dataset, "model": cell.model, "ablate": cell.ablate, "seed": cell.seed}
@@ -48,16 +50,17 @@ class Harness:
             (self.folder(cell) / name).touch()
         if cell in self.trouble:
             raise self.trouble[cell]
-        finish(self.folder(cell))
+        finish(self.folder(cell), self.data)
 
     def resume(self, folder, changes):
         self.resumed.append((folder, changes))
-        finish(folder)
+        finish(folder, self.data)
 
     def grid(self, **changes):
         asked = {"datasets": ["a"], "models": ["SEAR", "SASRec"], "seeds": [1, 2], "ablations": ["rating"]}
         asked |= {"ablatable": "SEAR".__eq__} | changes
         callables = {"run": self.run, "resume": self.resume, "settings": self.settings, "say": self.said.append}
+        callables["data"] = lambda _: self.data
         return run_grid(grid_cells(**asked), **callables)
 
 
@@ -74,6 +77,41 @@ def test_a_second_call_runs_nothing_again(harness):
     assert sum("is done already" in line and "at commit 0123456789abcdef -" in line for line in harness.said) == 6
     harness.grid(seeds=[1, 2, 3])
     assert [cell.seed for cell in harness.ran[6:]] == [3, 3, 3]
+
+
+def test_runs_on_other_data_are_not_taken_as_done_and_it_is_said(harness):
+    harness.folder = lambda cell: Harness.folder(harness, cell).with_name(f"run-{cell.seed}-{harness.data}")
+    asked = {"models": ["SASRec"], "seeds": [1]}
+    harness.grid(**asked)
+    (old,) = harness.grid(**asked).finished.values()
+    assert len(harness.ran) == 1
+    harness.data = {"inter": "89ab", "item": "4567"}
+    (new,) = harness.grid(**asked).finished.values()
+    assert len(harness.ran) == 2 and new != old
+    assert f"{old} was trained on other data (its .inter file was another): not taken as done" in harness.said
+    assert len(harness.grid(**asked).finished) == 1 and len(harness.ran) == 2
+    (new / "metrics.json").write_text((new / "metrics.json").read_text().replace('"data"', '"other"'))
+    harness.data = {"inter": "89ab"}
+    assert harness.grid(**asked).exit_code == 0 and len(harness.ran) == 3
+    assert any("does not say which data it was trained on" in line for line in harness.said)
+
+
+def test_a_stopped_run_whose_data_have_changed_begins_anew(harness):
+    cell = Cell("a", "SASRec", "", 1)
+    harness.trouble = {cell: RuntimeError("stopped")}
+    harness.grid(models=["SASRec"], seeds=[1])
+    harness.trouble = {}
+
+    def resume(folder, changes):
+        raise OtherDataError(f"{folder}/last.pth was trained on other events - restore the data")
+
+    harness.resume = resume
+    harness.folder = lambda cell: Harness.folder(harness, cell).with_name("anew")
+    assert harness.grid(models=["SASRec"], seeds=[1]).exit_code == 0
+    assert any(
+        line.endswith("last.pth was trained on other events: cell 1 of 1: a, SASRec, seed 1 begins anew")
+        for line in harness.said
+    )
 
 
 def test_a_failed_cell_is_reported_and_does_not_stop_the_others(harness):
@@ -94,7 +132,7 @@ def test_a_cell_that_another_process_works_on_is_left_to_it(harness):
 
     def run(cell):
         if cell.seed == 2:
-            finish(harness.folder(done_meanwhile))
+            finish(harness.folder(done_meanwhile), harness.data)
         Harness.run(harness, cell)
 
     harness.run = run

@@ -1,0 +1,60 @@
+"""Which weight and floor of a model's transition prior rank a part's targets best: every pair of a small grid is tried.
+
+B cases, V items incl. padding id 0.
+"""
+
+from collections.abc import Callable, Iterable
+from itertools import product
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+
+from sear.evaluation.ranks import ranks_from_scores
+
+Mix = tuple[float, float]  # weight, floor
+Score = Callable[[np.ndarray, np.ndarray | None], float]
+
+
+@torch.no_grad()
+def choose_mix(
+    model,
+    eval_data,
+    to_device: Callable[[Interaction], Interaction],
+    batch: int,
+    grid: tuple[Iterable[float], Iterable[float]],
+    score: Score,
+    filters: bool,
+) -> tuple[Mix, dict[Mix, float]]:
+    """The best pair and the score of every one; of equal ones the first, which has the smallest weight.
+
+    The model encodes each case once; its `transition_prior` is left as it was.
+
+    Args:
+        grid: weights and floors; with weight 0 the floor does nothing, and it is tried once.
+        score: makes one number of all ranks and, with `filters`, those with seen items filtered.
+    """
+    model.eval()
+    weights, floors = (sorted(set(part)) for part in grid)
+    pairs = [(w, f) for w, f in product(weights, floors) if w or f == floors[0]]
+    ranks: dict[Mix, list] = {pair: [] for pair in pairs}
+    prior, dataset = model.transition_prior, eval_data._dataset
+    before = prior.mix.clone()
+    prior.mix[0] = 0
+    for start in range(0, len(dataset), batch):
+        index = np.arange(start, min(start + batch, len(dataset)))
+        interaction = to_device(eval_data.collate_fn(index)[0])
+        history = dataset.full_history(index) if filters else None
+        score_BV, share_BV = model.full_sort_predict(interaction), prior.shares(interaction[model.ITEM_SEQ])
+        for weight, floor in pairs:
+            said_BV = torch.log1p(share_BV / floor).to(score_BV.dtype)
+            mixed_BV = score_BV.add(said_BV, alpha=weight)
+            ranks[weight, floor].append(ranks_from_scores(mixed_BV, dataset.targets(index), history))
+    prior.mix.copy_(before)
+    scores = {pair: score(*_joined(parts)) for pair, parts in ranks.items()}
+    return max(pairs, key=scores.__getitem__), scores
+
+
+def _joined(parts: list) -> tuple[np.ndarray, np.ndarray | None]:
+    kept, filtered = zip(*parts, strict=True)
+    return np.concatenate(kept), None if filtered[0] is None else np.concatenate(filtered)
