@@ -58,7 +58,7 @@ def check_pip(words):
     for word in shlex.split(words):
         if word.endswith(".txt"):
             assert (ROOT / word).is_file(), word
-        elif word not in ("-q", "-r", "--no-deps"):
+        elif word not in ("-q", "-r", "-e", ".", "--no-deps", "--no-build-isolation"):
             assert word in PACKAGES, word
 
 
@@ -156,7 +156,7 @@ def test_every_option_in_prose_exists(readers_files):
     known = {*LISTS, *RUNS, *FLAGS, "no-deps"}
     for model in own_files("model"):
         known |= set(rules_of(find_model(model), model))
-    for path in ("sear/report/__main__.py", "sear/atomic_files/__main__.py", "benchmarks/run.py"):
+    for path in ("sear/report/__main__.py", "sear/atomic_files/command_line.py", "benchmarks/run.py"):
         known |= options_of(page_text(ROOT / path))
     for page, code in inline_code():
         assert options_of(code) <= known, f"{page}: {code}"

@@ -10,11 +10,14 @@ prefix each, and so do the cases it is tested on. A window's last positions are 
 history has, and the windows' stride makes them as frequent as the first ones.
 """
 
-from recbole.model.sequential_recommender import gru4rec, sasrec
 from torch import Tensor, nn
 
 from sear.model.layers import MambaLayer, mamba_options, residual_norm
 from sear.model.next_item import CausalLoss
+from sear.recbole_compat import anomaly_detection_kept
+
+with anomaly_detection_kept():
+    from recbole.model.sequential_recommender import gru4rec, sasrec
 
 
 class CausalModel(CausalLoss):

@@ -10,8 +10,9 @@ from recbole.utils import InputType
 from torch import Tensor
 
 from sear.model.loss import loss_targets, soft_label_loss
-from sear.model.repeat_bias import EarlierItems, items_before
+from sear.model.repeat_bias import items_before
 from sear.model.scoring import ScoringModule
+from sear.ops.earlier_items import EarlierItems
 
 
 class NextItemModel(SequentialRecommender, ScoringModule):
@@ -47,7 +48,7 @@ class NextItemModel(SequentialRecommender, ScoringModule):
             return None
         length_B = interaction[self.ITEM_SEQ_LEN]
         row_B = torch.arange(len(length_B), device=length_B.device)
-        return items_before(interaction, row_B, length_B).of(slice(None))
+        return items_before(interaction, row_B, length_B).items()
 
 
 class CausalLoss(NextItemModel):

@@ -1,8 +1,8 @@
 """Counted transitions as a second opinion on any model's scores, mixed in after training.
 
 score + weight · log(1 + share / floor): `share` is an item's part of what all the history's transitions say, in units
-of the part that it would have if all items had the same; where they say nothing, the score stays. Up to a constant per row
-this is log p + weight · log(floor + share). B cases, L history length, V items incl. padding id 0.
+of the part that it would have if all items had the same; where they say nothing, the score stays. Up to a constant per
+row this is log p + weight · log(floor + share). B cases, L history length, V items incl. padding id 0.
 """
 
 import torch

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from recbole.config import Config
 from recbole.utils import InputType, ModelType, get_model
 
 import sear.recbole_compat  # noqa: F401
 from sear.errors import InputError
 from sear.files import PROJECT_ROOT
+from sear.recbole_compat import anomaly_detection_kept
 from sear.settings.checks import check_settings, require_data_files
 from sear.settings.gather import Settings, gather_settings, keys_of_others, sear_yaml
 from sear.settings.keys import Role, with_role
@@ -126,9 +126,9 @@ def model_class(name: str) -> type:
     """The class behind a model name or MODULE:CLASS. Raises InputError for one that is not sequential."""
     if is_reference(name):
         return own_class(name)
-    own, asked_for = name in OWN_MODELS, torch.is_anomaly_enabled()
-    found = getattr(importlib.import_module(OWN_MODELS[name]), name) if own else get_model(name)
-    torch.autograd.set_detect_anomaly(asked_for)  # RecBole's SINE turns it on for everybody as soon as it is imported
+    own = name in OWN_MODELS
+    with anomaly_detection_kept():
+        found = getattr(importlib.import_module(OWN_MODELS[name]), name) if own else get_model(name)
     if not own and found.type != ModelType.SEQUENTIAL:
         raise InputError(f"model {name} is no sequential model - choose one of those that --help lists")
     return found
