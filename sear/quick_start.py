@@ -17,13 +17,13 @@ logger = logging.getLogger("sear")
 
 
 def run_sear(
-    dataset: str = "ml-100k", model: str = "SEAR", config_files: Iterable[Path | str] = (), **overrides: Any
+    dataset: str = "ml-100k", model: str | type = "SEAR", config_files: Iterable[Path | str] = (), **overrides: Any
 ) -> dict[str, Any]:
     """Train, test and report one model on one data set.
 
     Args:
         dataset: name of a config/data/*.yaml.
-        model: "SEAR", a config/model/*.yaml or a RecBole sequential model.
+        model: "SEAR", a config/model/*.yaml, a RecBole sequential model, "my_package.my_module:MyModel", or a class.
         config_files: extra YAML files, later ones stronger.
         overrides: any key of the configuration, strongest of all.
 

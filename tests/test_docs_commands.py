@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sys
 from importlib.metadata import version
 from types import SimpleNamespace
 
@@ -32,6 +33,11 @@ def readers_files(tmp_path, monkeypatch):
     )
     (small,) = (block.text for block in blocks("yaml") if "model: SEAR\n" in block.text)
     (config / "model" / "SEAR-small.yaml").write_text(small)
+    for block in (*blocks("python"), *blocks("yaml")):
+        if head := re.match(r"# (my_model\.py|CosineSEAR\.yaml)\n", block.text):
+            (tmp_path / head[1]).write_text(block.text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_model", raising=False)
     (tmp_path / "my.yaml").write_text("learning_rate: 0.002\n")
     return {"my.yaml": str(tmp_path / "my.yaml"), "RUN_DIR": str(tmp_path), "=N": "=1", "any_key=value": "epochs=1"}
 

@@ -143,8 +143,11 @@ LOCK = ".lock"
 
 
 def new_run_folder(results_directory: Path | str, dataset: str, model: str, seed: int) -> Path:
-    """A folder that did not exist before: RESULTS/DATASET/MODEL/RUN_ID, RUN_ID such as 20260131-120509-seed2020."""
-    parent = Path(results_directory) / dataset / model
+    """A folder that did not exist before: RESULTS/DATASET/MODEL/RUN_ID, RUN_ID such as 20260131-120509-seed2020.
+
+    A model called MODULE:CLASS has a folder MODULE.CLASS, for not every system allows a colon.
+    """
+    parent = Path(results_directory) / dataset / model.replace(":", ".")
     run_id = f"{datetime.now():%Y%m%d-%H%M%S}-seed{seed}"
     for number in count(1):
         folder = parent / (run_id if number == 1 else f"{run_id}-{number}")

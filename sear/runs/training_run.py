@@ -20,6 +20,7 @@ from sear.evaluation.examples import run_examples
 from sear.evaluation.metrics import case_rows, metric_tables, metrics_of_cases
 from sear.files import COMMAND, PROJECT_ROOT, shown
 from sear.model.counting import CountingModel
+from sear.model.network import SEARNetwork
 from sear.runs.command import command_of
 from sear.runs.find import deciding_settings
 from sear.runs.folder import (
@@ -67,7 +68,7 @@ def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
     dataset = loaders[0]._dataset
     read = perf_counter()
     build = model_class(config["model"])
-    if config["model"] == "SEAR" and (config["text_init"] or "semantic" in config["streams"]):
+    if issubclass(build, SEARNetwork) and (config["text_init"] or "semantic" in config["streams"]):
         build.check_catalogue(config, dataset.item_num)  # before an hour of encoding, not after
         _ = dataset.texts.embedding
     _ = dataset.texts.titles  # now, for a fault in them must not end a run that is trained

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from sear.errors import InputError
 from sear.files import shown
-from sear.settings.gather import Settings, is_leave_one_out, nearest
+from sear.settings.gather import Settings, is_leave_one_out, learns_from_windows, nearest
 from sear.settings.keys import Role, with_role
-from sear.settings.known_models import OWN_MODELS, TIED_STREAMS
+from sear.settings.known_models import TIED_STREAMS
 from sear.settings.rules import dump_value
 
 MOST_PADDED = 100_000  # events; a batch of histories padded to more takes gigabytes
@@ -32,7 +32,7 @@ def check_settings(settings: Settings) -> None:
     _check_metrics(settings)
     _check_protocol(settings)
     _check_columns(settings)
-    if settings.model == "SEAR":
+    if settings.family == "SEAR":
         _check_sear(settings)
     else:
         _check_baseline(settings)
@@ -152,7 +152,7 @@ def _check_baseline(settings: Settings) -> None:
         raise settings.fault("n_heads", f"which does not divide hidden_size {hidden}", remedy)
     if settings.get("ablate") is not None:
         raise settings.fault("ablate", f"but {settings.model_name} has no such part", "remove it; it is for SEAR alone")
-    if settings.model not in OWN_MODELS and settings.get("train_rows") != "prefixes":
+    if not learns_from_windows(settings.model) and settings.get("train_rows") != "prefixes":
         raise settings.fault("train_rows", f"but {settings.model_name} {LAST_EVENT_ONLY}", "write prefixes")
 
 
