@@ -54,6 +54,7 @@ def source(format_name: str, reviews: LineFile | Path, meta: LineFile | None, ro
 
     def events(bad_lines: BadLines) -> Iterator[Event]:
         if rows is None:
+            assert isinstance(reviews, LineFile), "JSON is read line by line"
             return _json_events(reviews, dump, bad_lines)
         return ((line, user, item, time, rating) for line, (user, item, time, rating) in rows(bad_lines))
 
@@ -74,7 +75,8 @@ def _json_events(reviews: LineFile, dump: Dump, bad_lines: BadLines) -> Iterator
         yield line, review.get(user), review.get(item), review.get(time), review.get(rating)
 
 
-def _items(meta: LineFile, dump: Dump, bad_lines: BadLines) -> Iterator[ItemRow]:
+def _items(meta: LineFile | None, dump: Dump, bad_lines: BadLines) -> Iterator[ItemRow]:
+    assert meta is not None, "asked for where there is a file of items"
     for _, product in json_records(meta, bad_lines):
         yield product.get(dump.item), item_texts(product)
 

@@ -167,6 +167,8 @@ def main(arguments: list[str] | None = None, prog: str = PROGRAM) -> int:
     except InputError as error:
         return _refused(str(error))
     except OSError as error:  # no permission, no space, a file where a folder should be
+        if asked is None:
+            raise
         return _refused(_machine_fault(error, asked))
     except MemoryError:
         return _refused("out of memory: the ids and events do not fit - use a machine with more, or a part of the data")
@@ -229,7 +231,7 @@ def _machine_fault(error: OSError, asked: argparse.Namespace) -> str:
         errno.EACCES: "give yourself the rights, or choose another place",
         errno.EPERM: "give yourself the rights, or choose another place",
         errno.EROFS: "write elsewhere with --out",
-    }.get(error.errno, "mend it, or choose another")
+    }.get(error.errno or 0, "mend it, or choose another")
     return f"{place}: {error.strerror or error} - {remedy}"
 
 

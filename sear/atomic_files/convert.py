@@ -4,6 +4,7 @@ import filecmp
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -181,7 +182,8 @@ def _named_by_header(raw: Path, options: Options) -> Source | None:
             described.append((f"{path} has {told}", f"say which columns are which: --format=csv {advice}"))
     if len(usable) == 1:
         table, roles = usable[0]
-        source = own_table.find(table.path, replace(options.columns, **roles), options.no_text, options.reading)
+        named: dict[str, Any] = dict(roles)
+        source = own_table.find(table.path, replace(options.columns, **named), options.no_text, options.reading)
         told = ", ".join(f"{role}={column}" for role, column in roles.items())
         others = [name for name in table.columns if name not in roles.values()]
         unread = f"; not read: {', '.join(others[:8])} (texts with --text=…)" if others else ""

@@ -5,6 +5,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from sear.atomic_files.bad_lines import BadLine, BadLines
 
@@ -41,7 +42,7 @@ def csv_rows(
     """
     csv.field_size_limit(LONGEST_FIELD)
     record = _RecordLines(_without_nulls(lines, delimiter) if backslash else lines)
-    written = {"escapechar": "\\", "doublequote": False} if backslash else {}
+    written: dict[str, Any] = {"escapechar": "\\", "doublequote": False} if backslash else {}
     rows = csv.reader(record, delimiter=delimiter, strict=True, skipinitialspace=delimiter == " ", **written)
     while True:
         fault, opening = "", 0

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sear.atomic_files.csv_rows import split_rows
 from sear.atomic_files.values import iso_seconds
@@ -32,7 +33,7 @@ class Dialect:
         """The fields of one line, as far as they can be told from it alone."""
         if self.quoting == "none":
             return next(split_rows([(1, line)], self.delimiter))[1]
-        written = {"escapechar": "\\", "doublequote": False} if self.quoting == "backslash" else {}
+        written: dict[str, Any] = {"escapechar": "\\", "doublequote": False} if self.quoting == "backslash" else {}
         try:
             rows = csv.reader([line], delimiter=self.delimiter, skipinitialspace=self.delimiter == " ", **written)
             return next(rows, [])

@@ -77,7 +77,8 @@ def _events(lines: LineFile, separator: str, bad_lines: BadLines) -> Iterator[Ev
             bad_lines.report(lines.path, line, BadLine(reason, OTHER_TABLE))
 
 
-def _items(lines: LineFile, separator: str, movie, bad_lines: BadLines) -> Iterator[ItemRow]:
+def _items(lines: LineFile | None, separator: str, movie, bad_lines: BadLines) -> Iterator[ItemRow]:
+    assert lines is not None, "asked for where there is a file of items"
     for line, fields in _rows(lines, separator, CSV_HEADERS["movies.csv"], bad_lines):
         try:
             yield movie(fields)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from sear.atomic_files.bad_lines import BadLines, counted
 from sear.atomic_files.column_names import looks_like_time, recognised
@@ -31,6 +32,7 @@ SUFFIXES = (
     ".pq",
     ".inter",
 )
+OTHERS: tuple[str, ...]
 OTHERS = (".xlsx", ".xls", ".ods", ".db", ".sqlite", ".h5", ".hdf5", ".feather", ".arrow", ".orc", ".avro", ".pkl")
 OTHERS += (".pickle", ".rdata", ".rds", ".sav", ".dta", ".tar", ".tgz", ".7z", ".rar", ".mat", ".npy", ".npz")
 RATING_RANGE = (0.5, 5.0)
@@ -96,7 +98,9 @@ def find(path: Path, columns: Columns, no_text: bool, reading: Reading = AS_SHOW
 
 def _completed(columns: Columns, reading: Reading) -> Columns:
     """--columns=user,item,rating,time names the roles by itself."""
-    roles = {role: getattr(columns, role) or (role if role in reading.columns else "") for role in _ROLES}
+    roles: dict[str, Any] = {
+        role: getattr(columns, role) or (role if role in reading.columns else "") for role in _ROLES
+    }
     return replace(columns, **roles)
 
 
@@ -294,7 +298,8 @@ def _require_types(table: Table, columns: Columns, times: list[str]) -> None:
         table.require_types(purposes | ({columns.rating: "rating"} if columns.rating else {}))
 
 
-def _items(items: Parts, names: list[str], bad_lines: BadLines, alone) -> Iterator[ItemRow]:
+def _items(items: Parts | None, names: list[str], bad_lines: BadLines, alone) -> Iterator[ItemRow]:
+    assert items is not None, "asked for where there is a table of items"
     for table in items.tables:
         if isinstance(table, ParquetTable):
             table.require_types(dict.fromkeys(names, "text") | {names[0]: "ids"})
@@ -302,7 +307,7 @@ def _items(items: Parts, names: list[str], bad_lines: BadLines, alone) -> Iterat
             yield token(item), [joined(text, one_line) for text in texts]
 
 
-def token(value: object) -> object:
+def token(value: Any) -> object:
     """An id as text: 12 and 12.0 (an integer column with gaps) are both `12`."""
     if isinstance(value, (str, bool)) or value is None:
         return value

@@ -118,8 +118,9 @@ def line_file(path: Path, encoding: str = "") -> LineFile:
     """
     head = head_of(path)
     asked, wide = (named(encoding) if encoding else None), wide_encoding(head)
-    if asked and asked.wide or wide and not asked:
-        found = LineFile(path, asked or wide)
+    chosen = asked or wide
+    if chosen and chosen.wide:
+        found = LineFile(path, chosen)
     else:
         old_mac = b"\r" in head.rstrip(b"\r") and b"\n" not in head
         found = LineFile(path, asked or UTF8, b"\r" if old_mac else b"\n")

@@ -7,6 +7,7 @@ from collections import Counter
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from reprlib import repr as shortened
+from typing import Any
 
 from sear.atomic_files.bad_lines import BadLine
 from sear.atomic_files.reading import AS_SHOWN, UNIX, Reading
@@ -75,7 +76,7 @@ class Ratings:
         if isinstance(value, str) and text in self.missing:
             return math.nan, ""
         if isinstance(value, bool) or text in TRUTH:
-            number, kind = TRUTH[text] if text else float(value), "truth"
+            number, kind = TRUTH[text] if text else float(value is True), "truth"
             if not self.stated:
                 return number, kind
         else:
@@ -95,7 +96,7 @@ class Ratings:
         raise BadLine(reason, f"if they are ratings: --rating_range={self.low:g},{number:g}, with the highest there is")
 
 
-def _rating(value: object, text: str, decimal: str) -> float:
+def _rating(value: Any, text: str, decimal: str) -> float:
     if isinstance(value, str):
         number = _number(text, decimal)
         if number is None:
@@ -134,7 +135,7 @@ class Times:
         self.format, self.decimal = reading.date_format, reading.decimal
         self.found: Counter[str] = Counter()
 
-    def __call__(self, value: object) -> float:
+    def __call__(self, value: Any) -> float:
         """Raises BadLine for what is no time."""
         kind = type(value)
         if (kind is int or kind is float) and self.format in ("", UNIX):
@@ -227,7 +228,9 @@ def iso_seconds(text: str) -> float | None:
         return None
     year, _, month, day, hour, minute, second, fraction, zone = found.groups()
     try:
-        start = datetime(*map(int, (year, month, day, hour or 0, minute or 0, second or 0)), tzinfo=timezone.utc)
+        start = datetime(
+            int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0), tzinfo=timezone.utc
+        )
     except ValueError:
         return None
     seconds = start.timestamp() + (float(f"0.{fraction}") if fraction else 0.0)

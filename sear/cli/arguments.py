@@ -82,7 +82,7 @@ def _request(texts: dict[str, str | None], flags: set[str]) -> Request:
             return request
     names = {key: _names(key, texts.pop(key)) for key in LISTS if key in texts}
     request.config_files = [_config_file(name) for name in names.get("config", [])]
-    told = {}
+    told: dict[str, Any] = {}
     for path in request.config_files:
         told |= read_settings(path)[0]
     for key in ("dataset", "model"):
