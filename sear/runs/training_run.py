@@ -154,6 +154,9 @@ class TrainingRun:
         """The test figures and the cases they are made of, from one pass with the best checkpoint."""
         started = perf_counter()
         self.trainer.load_best()
+        self.prior = self.trainer.choose_prior(self.valid_data)
+        if self.prior:
+            logger.info("transition prior: weight {weight}, floor {floor}, validation {score:.4f}".format(**self.prior))
         ranks, masked = self.trainer.target_ranks(self.test_data, self.config["show_progress"])
         cases = case_rows(self.test_data._dataset, ranks, masked)
         figures = case_figures(cases, self.config)
@@ -175,6 +178,7 @@ class TrainingRun:
             "best_epoch": trainer.best_epoch,
             "valid_metric": self.config["valid_metric"].lower(),
             "valid": dict(trainer.best_valid_result or {}),
+            **({"transition_prior": self.prior} if self.prior else {}),
             **figures,
             "seconds": self.seconds,
             **self.memory.figures(),
