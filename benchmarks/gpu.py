@@ -86,16 +86,20 @@ def product_rate(device: torch.device, size: int) -> float:
 def epochs(device: torch.device, quick: bool) -> Iterator[dict]:
     """Epochs of SEAR in windows, of prefixes and of RecBole's SASRec, on ml-100k and on ml-1m's lengths."""
     rate = product_rate(device, 256 if quick else 8192)
-    for dataset in ("ml-100k",) if quick else ("ml-100k", "ml-1m"):
-        with tempfile.TemporaryDirectory(prefix="sear-benchmark-") as folder:
-            experiment = Experiment(dataset, synthetic_data(dataset, Path(folder)), use_gpu=device.type == "cuda")
+    with tempfile.TemporaryDirectory(prefix="sear-benchmark-") as folder:
+        found = {}
+        for dataset in ("ml-100k",) if quick else ("ml-100k", "ml-1m"):
+            data_path = synthetic_data(dataset, Path(folder))
+            found[dataset] = experiment = Experiment(dataset, data_path, use_gpu=device.type == "cuda")
             whole = experiment.windows(2 if quick else None)
             yield _epoch(f"{dataset}, SEAR, windows", experiment.train(whole), whole, device, rate, 1 if quick else 3)
+        for dataset, experiment in found.items():
             few = experiment.prefixes(True, 2, 2_000 if quick else MOST_EVENTS)
             yield _epoch(f"{dataset}, SEAR, trimmed prefixes", experiment.train(few), few, device, rate, 1)
-            run, scale, batches = experiment.sasrec(1 if quick else 20, Path(folder))
-            found = timed(run, device, 1)
-            yield {"name": f"{dataset}, RecBole's SASRec", "epoch_seconds": found["seconds"] * scale, **found}
+        for dataset, experiment in found.items():
+            run, scale, _ = experiment.sasrec(1 if quick else 20, Path(folder))
+            seconds = timed(run, device, 1)
+            yield {"name": f"{dataset}, RecBole's SASRec", "epoch_seconds": seconds["seconds"] * scale, **seconds}
 
 
 def _epoch(
@@ -154,15 +158,19 @@ PARTS = {"tests": tests, "scan": scan, "epochs": epochs, "ranking": ranking, "la
 
 
 def measure(names: list[str], device: torch.device, quick: bool, out: Path) -> dict:
-    """{"environment": …, part: rows or what went wrong}, written to `out` after each part."""
+    """{"environment": …, part: rows, the last of which may say what went wrong}, written to `out` after each row."""
     found: dict = {"environment": environment(device), "quick": quick}
     for name in names:
         started = perf_counter()
         try:
-            found[name] = [row for row in PARTS[name](device, quick)]
-        except Exception as error:  # the other parts are worth having all the same: the card may be lent for minutes
-            found[name] = {"failed": f"{type(error).__name__}: {error}"}
-        say(f"{name}: {perf_counter() - started:.0f} s\n{json.dumps(found[name], indent=1)}")
+            found[name] = []
+            for row in PARTS[name](device, quick):
+                found[name].append(row)
+                say(f"{name}: {json.dumps(row)}")
+                write_text(out, json.dumps(found, indent=2) + "\n")  # after each: the card may be lent for minutes
+        except Exception as error:  # the other parts are worth having all the same
+            found[name].append({"failed": f"{type(error).__name__}: {error}"})
+        say(f"{name}: {perf_counter() - started:.0f} s")
         write_text(out, json.dumps(found, indent=2) + "\n")
     return found
 

@@ -12,6 +12,7 @@ import argparse
 import json
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import product
 
 import torch
@@ -98,8 +99,8 @@ def scans() -> dict[str, Scan]:
     from sear.ops.selective_scan import selective_scan
 
     found: dict[str, Scan] = {
-        "triton": lambda *tensors: selective_scan(*tensors, kernel="triton"),
-        "plain": lambda *tensors: selective_scan(*tensors, kernel="plain"),
+        "triton": partial(selective_scan, kernel="triton"),
+        "plain": partial(selective_scan, kernel="plain"),
     }
     try:
         from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
@@ -126,7 +127,7 @@ def tuning_rows(length: int = 100, dtype: torch.dtype = torch.float32) -> Iterat
         triton_scan.KEPT, triton_scan.FORWARD, triton_scan.BACKWARD = kept, forward, backward
         row = {"kept": kept, "forward": forward[1:], "backward": backward[1:]}
         try:
-            yield row | timed(lambda *tensors: selective_scan(*tensors, kernel="triton"), inputs)
+            yield row | timed(partial(selective_scan, kernel="triton"), inputs)
         except RuntimeError as error:  # more registers or shared memory than the card has
             yield row | {"error": str(error).partition("\n")[0]}
 

@@ -9,8 +9,9 @@ names are only put back where they are missing, and mean what they meant in NumP
   the first Config is made: `restore_old_names` sets them for code that runs without a Config.
 
 Nothing is mended for Ray, which RecBole's metadata asks for in a version that ends at Python 3.11: only
-`recbole.quick_start` imports it, and SEAR never imports that. Nor for pandas 3, where RecBole's own Dataset leaves
-missing values unfilled: SEARDataset reads the atomic files itself.
+`recbole.quick_start` imports it, and SEAR never imports that. Nor for pandas 3: SEARDataset reads the atomic files
+itself. RecBole's own Dataset, in a script of one's own, fails there on columns of type token_seq and leaves missing
+numbers unfilled; such a script wants `pandas<3`.
 """
 
 import numpy as np

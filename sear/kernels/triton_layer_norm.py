@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from sear.kernels.triton_tiles import FUSED, load_tile, store_tile
 
-ELEMENTS = 2048  # of a tile
+ELEMENTS = 1024  # of a tile; twice as many take all registers
 MOST_PROGRAMS = 512  # backward, each with its share in the gradients of the weights: some four for a multiprocessor
 
 

@@ -11,12 +11,12 @@ from sear.files import PROJECT_ROOT
 RUN = [sys.executable, str(PROJECT_ROOT / "custom_trainer.py")]
 
 
-def test_only_python_3_10_and_3_11_pass():
-    for version in ((3, 10, 0), (3, 11, 7)):
+def test_only_python_3_10_to_3_14_pass():
+    for version in ((3, 10, 0), (3, 11, 7), (3, 12, 3), (3, 14, 1)):
         assert custom_trainer.wrong_python(version) == ""
-    for version, text in (((2, 7, 18), "2.7"), ((3, 9, 1), "3.9"), ((3, 12, 0), "3.12"), ((4, 0, 0), "4.0")):
+    for version, text in (((2, 7, 18), "2.7"), ((3, 9, 1), "3.9"), ((3, 15, 0), "3.15"), ((4, 0, 0), "4.0")):
         assert custom_trainer.wrong_python(version).startswith(
-            f"error: SEAR needs Python 3.10 or 3.11, this is {text} - start it with"
+            f"error: SEAR needs Python 3.10 to 3.14, this is {text} - start it with"
         )
 
 
@@ -40,10 +40,27 @@ def test_missing_packages_are_named(tmp_path):
     assert custom_trainer.missing_packages(tmp_path / "requirements.txt") == ["no-such-package-1", "no_such.2"]
 
 
+def test_another_version_than_the_pinned_one_will_do_and_the_encoder_may_be_absent(tmp_path):
+    (tmp_path / "requirements.txt").write_text("numpy==0.0.1\nsentence-transformers>=99\n")
+    assert custom_trainer.missing_packages(tmp_path / "requirements.txt") == []
+
+
 def test_missing_packages_end_it_in_one_line(monkeypatch, capsys):
     monkeypatch.setattr(custom_trainer, "missing_packages", lambda _: ["numba", "torch"])
     assert custom_trainer.main() == 2
     assert capsys.readouterr().err == "error: not installed: numba, torch - run: pip install -r requirements.txt\n"
+
+
+def test_a_missing_recbole_is_told_with_the_command_that_leaves_its_dependencies_out(monkeypatch, capsys):
+    monkeypatch.setattr(custom_trainer, "missing_recbole", lambda: True)
+    monkeypatch.setattr(custom_trainer, "missing_packages", lambda _: [])
+    assert custom_trainer.main() == 2
+    remedy = "pip install --no-deps recbole==1.2.1"
+    assert capsys.readouterr().err == f"error: not installed: recbole - run: {remedy}\n"
+    monkeypatch.setattr(custom_trainer, "missing_packages", lambda _: ["torch"])
+    assert custom_trainer.main() == 2
+    everything = f"pip install -r requirements.txt && {remedy}"
+    assert capsys.readouterr().err == f"error: not installed: torch, recbole - run: {everything}\n"
 
 
 def test_a_mistake_is_told_at_once_from_any_folder(tmp_path):

@@ -1,0 +1,91 @@
+"""Where data, results and configuration are looked for: in a checkout, and as an installed package elsewhere."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sear import files
+from sear.settings import gather
+
+ROOT = Path(__file__).parent.parent
+CODE = """
+import sys
+sys.path.insert(0, {place!r})
+from sear import files
+from sear.settings.gather import gather_settings, own_files
+"""
+
+
+def test_a_checkout_counts_from_itself_wherever_one_stands():
+    assert files.CHECKOUT == files.PROJECT_ROOT == files.BUNDLED == ROOT
+    assert files.COMMAND == ("python", "custom_trainer.py")
+
+
+def test_a_package_without_the_projects_files_around_it_is_an_installed_one(tmp_path):
+    (tmp_path / "sear").mkdir()
+    assert files.find_checkout(tmp_path / "sear") is None
+    (tmp_path / "custom_trainer.py").touch()
+    assert files.find_checkout(tmp_path / "sear") is None
+    (tmp_path / "config").mkdir()
+    assert files.find_checkout(tmp_path / "sear") == tmp_path
+
+
+def test_a_path_counts_from_where_one_stands_and_is_short_inside_the_project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert files.from_here("mine") == str(tmp_path / "mine")
+    assert files.from_here("../mine") == str(tmp_path.parent / "mine")
+    assert files.from_here(tmp_path / "mine") == str(tmp_path / "mine")
+    monkeypatch.chdir(ROOT / "docs")
+    assert files.from_here("mine") == os.path.join("docs", "mine")
+
+
+@pytest.mark.parametrize("folder", [".", "docs"])
+def test_results_path_counts_from_where_one_stands_and_its_default_from_the_checkout(folder, monkeypatch):
+    monkeypatch.chdir(ROOT / folder)
+    assert gather.gather_settings("ml-100k", "SEAR").get("results_path") == "results/"
+    asked = gather.gather_settings("ml-100k", "SEAR", (), {"results_path": "mine"}, "command line")
+    assert asked.get("results_path") == os.path.normpath(os.path.join(folder, "mine"))
+
+
+@pytest.fixture
+def installed(tmp_path):
+    """A function (code) -> what it prints in an empty folder, with `sear` as an installed package."""
+    place, here = tmp_path / "site-packages", tmp_path / "here"
+    shutil.copytree(ROOT / "sear", place / "sear", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "config", place / "sear" / "bundled" / "config")
+    here.mkdir()
+
+    def run(code: str) -> str:
+        code = CODE.format(place=str(place)) + code
+        done = subprocess.run([sys.executable, "-c", code], cwd=here, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run.here, run.place = here, place
+    return run
+
+
+def test_an_installed_package_counts_from_the_working_directory(installed):
+    printed = installed("print(files.CHECKOUT, files.PROJECT_ROOT, files.BUNDLED, *files.COMMAND, sep='\\n')")
+    assert printed.splitlines() == [
+        "None", str(installed.here), str(installed.place / "sear" / "bundled"), "sear", "train",
+    ]  # fmt: skip
+
+
+def test_an_installed_package_reads_its_own_yaml_and_the_users_over_it(installed):
+    show = "s = gather_settings({!r}, {!r})\nprint(s.get('hidden_size'), s.get('epochs'), s.dataset)"
+    before = installed(show.format("ml-100k", "SEAR")).split()
+    for path, text in {
+        "data/mine.yaml": "dataset: my-folder\n",
+        "model/Small.yaml": "model: SEAR\nhidden_size: 16   # (int) width\n",
+        "model/SEAR.yaml": "epochs: 7   # (int) mine\n",
+    }.items():
+        (installed.here / "config" / path).parent.mkdir(parents=True, exist_ok=True)
+        (installed.here / "config" / path).write_text(text)
+    assert installed(show.format("mine", "SEAR")).split() == [before[0], "7", "my-folder"]
+    assert installed(show.format("mine", "Small")).split() == ["16", "7", "my-folder"]
+    assert "ml-100k" in installed("print(*own_files('data'))").split()
