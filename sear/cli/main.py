@@ -46,7 +46,7 @@ def _obey(request: Request) -> int:
         _say(f"SEAR: {request.resume or request.evaluate}")
         from sear.quick_start import evaluate, resume
 
-        (resume if request.resume else evaluate)(request.resume or request.evaluate)
+        (resume if request.resume else evaluate)(request.resume or request.evaluate, request.overrides)
         return 0
     cells = _checked_cells(request)
     return _run_cells(request, cells) if len(cells) > 1 else _run_one(request, cells[0])
