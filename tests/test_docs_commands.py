@@ -13,7 +13,7 @@ from sear.atomic_files.__main__ import parser as converter_parser
 from sear.cli.arguments import FLAGS, LISTS, PLACE, RUNS, is_sear, parse
 from sear.errors import InputError
 from sear.report import __main__ as report
-from sear.runs.grid import grid_cells
+from sear.runs.grid import plan_runs
 from sear.settings.checks import check_settings
 from sear.settings.gather import find_data, find_model, gather_settings, own_files, rules_of
 from tests.helpers.config_folder import copy_config
@@ -49,9 +49,9 @@ def check_trainer(words, readers_files):
     request = parse(shlex.split(words))
     if request.help or request.resume or request.evaluate:
         return
-    for cell in grid_cells(request.datasets, request.models, request.seeds or [1], request.ablations, is_sear):
-        overrides = request.overrides_of(cell)
-        check_settings(gather_settings(cell.dataset, cell.model, request.config_files, overrides, PLACE))
+    for run in plan_runs(request.datasets, request.models, request.seeds or [1], request.ablations, is_sear):
+        overrides = request.overrides_of(run)
+        check_settings(gather_settings(run.dataset, run.model, request.config_files, overrides, PLACE))
 
 
 def check_pip(words):

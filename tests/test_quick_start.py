@@ -99,7 +99,7 @@ def test_bad_run_folders_and_checkpoints_are_named_with_the_remedy(here, monkeyp
         with pytest.raises(InputError, match="trained on other texts of 30 items - restore"):
             evaluate(folder)
     write_atomic_files(here, "tiny", random_histories(seed=5))
-    with pytest.raises(InputError, match="trained on other events or another catalogue"):
+    with pytest.raises(InputError, match="trained on other events or items"):
         evaluate(folder)
 
 

@@ -10,7 +10,7 @@ import yaml
 
 from sear.errors import InputError
 from sear.files import PROJECT_ROOT
-from sear.runs.grid import Cell
+from sear.runs.grid import PlannedRun
 from sear.settings.gather import SEAR_KEYS, family_of, find_data, find_model, nearest, rules_of
 from sear.settings.keys import MEASURED
 from sear.settings.known_models import PARTS
@@ -46,12 +46,12 @@ class Request:
         found = {key: [name for name in self.models if key not in known[name]] for key in self.overrides}
         return {key: names for key, names in found.items() if names}
 
-    def overrides_of(self, cell: Cell) -> dict[str, Any]:
+    def overrides_of(self, planned: PlannedRun) -> dict[str, Any]:
         """One run's overrides; with several models asked for, each takes the keys it knows."""
-        known = _known_rules(cell.model, self.config_files)
+        known = _known_rules(planned.model, self.config_files)
         own = {key: value for key, value in self.overrides.items() if key in known}
-        own |= {"seed": cell.seed} if self.seeds else {}
-        return own | ({"ablate": cell.ablate} if cell.ablate else {})
+        own |= {"seed": planned.seed} if self.seeds else {}
+        return own | ({"ablate": planned.ablate} if planned.ablate else {})
 
 
 def parse(argv: Iterable[str]) -> Request:

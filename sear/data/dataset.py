@@ -257,7 +257,7 @@ class SEARDataset(SequentialDataset):
         }
 
     @cached_property
-    def catalogue_hash(self) -> str:
+    def events_hash(self) -> str:
         """SHA-256 of the item ids and of all events in their order: a checkpoint fits only what it was trained on."""
         digest = hashlib.sha256("\n".join(self.field2id_token[self.iid_field]).encode())
         for column in (self.events.user, self.events.item, self.events.rating):

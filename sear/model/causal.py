@@ -1,4 +1,4 @@
-"""Peers that look back only: GRU4Rec, SASRec and Mamba4Rec, each trained at every position of a window.
+"""Baselines that look back only: GRU4Rec, SASRec and Mamba4Rec, each trained at every position of a window.
 
 GRU4Rec and SASRec are RecBole's classes; Mamba4Rec (Liu et al. 2024, arXiv 2403.03900) is made of SEAR's Mamba layers.
 Like SEAR they get the user after every event from one pass and learn from all items, so that nobody is held back by

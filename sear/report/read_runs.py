@@ -1,7 +1,7 @@
-"""Run folders and frozen cells, read alike: figures, ranks in case order, learning curve, examples.
+"""Run folders and frozen runs, read alike: metrics, ranks in case order, learning curve, examples.
 
-A run folder has cases.csv.gz (`user, target, rank, …`); a frozen cell has ranks.csv.gz (`rank` alone, in the same
-order) and, in its metrics.json, the hash of the cases it left out.
+A run folder has cases.csv.gz (`user, target, rank, …`); a frozen run has ranks.csv.gz (`rank` alone, in the same
+order) and, in its metrics.json, the hash of its cases.
 """
 
 import hashlib

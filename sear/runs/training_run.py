@@ -76,7 +76,7 @@ def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
     init_seed(config["seed"], config["reproducibility"])
     model = build(config, dataset).to(config["device"])
     trainer = (CountingTrainer if isinstance(model, CountingModel) else SEARTrainer)(config, model)
-    checkpoints.catalogue = dataset.catalogue_hash
+    checkpoints.events_hash = dataset.events_hash
     trainer.checkpoints = checkpoints
     return Prepared(dataset, loaders, trainer, hashes, seconds)
 

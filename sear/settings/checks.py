@@ -25,7 +25,7 @@ def check_settings(settings: Settings) -> None:
         if key in unused and value not in (rule.default, None, []) and (value or rule.default is True):
             raise settings.fault(
                 key,
-                "but it has no effect here: SEAR reads and batches data itself, and rounds no figure",
+                "but it has no effect here: SEAR reads and batches data itself, and rounds no metric",
                 f"remove {key}",
             )
     _check_lists(settings)
@@ -35,7 +35,7 @@ def check_settings(settings: Settings) -> None:
     if settings.family == "SEAR":
         _check_sear(settings)
     else:
-        _check_peer(settings)
+        _check_baseline(settings)
 
 
 def _wrong_kind(settings: Settings, key: str, value: object) -> InputError:
@@ -62,7 +62,7 @@ def _check_metrics(settings: Settings) -> None:
     choices = [f"{metric}@{k}" for metric in metrics for k in topk]
     if settings.get("valid_metric").lower() not in [choice.lower() for choice in choices]:
         raise settings.fault(
-            "valid_metric", "no figure that metrics and topk report", f"choose from {', '.join(choices)}"
+            "valid_metric", "no metric that metrics and topk ask for", f"choose from {', '.join(choices)}"
         )
 
 
@@ -71,7 +71,7 @@ def _check_protocol(settings: Settings) -> None:
         raise settings.fault("eval_args", HELD_OUT, WRITE_EVAL_ARGS)
     if settings.get("repeatable") is not True:
         raise settings.fault(
-            "repeatable", "but a sequential model may repeat items", "set it True; mask_history leaves old items out"
+            "repeatable", "but a sequential model may repeat items", "set it True; mask_history filters seen items"
         )
     stride, length = settings.get("window_stride"), settings.get("MAX_ITEM_LIST_LENGTH")
     if stride is not None and stride > length:
@@ -145,7 +145,7 @@ def _check_sear(settings: Settings) -> None:
         )
 
 
-def _check_peer(settings: Settings) -> None:
+def _check_baseline(settings: Settings) -> None:
     hidden, heads = settings.get("hidden_size"), settings.get("n_heads")
     if hidden and heads and hidden % heads:
         remedy = f"choose from {_divisors(hidden)}"

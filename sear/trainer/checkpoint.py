@@ -24,7 +24,7 @@ State = dict[str, Any]
 KINDS = {  # what a checkpoint holds
     "model": str,
     "dataset": str,
-    "catalogue": str | None,
+    "catalogue": str | None,  # the events' hash
     "settings": dict | None,
     "epoch": int,
     "cur_step": int,
@@ -127,7 +127,7 @@ class Checkpoints:
         best, last: where the files are.
         settings: those of the run that decide its result; a checkpoint must have been made with the same. None where
             nobody knows them, as in a plain script: then one of any settings is taken.
-        catalogue: hash of the data that a checkpoint must have been trained on (SEARDataset.catalogue_hash); None
+        events_hash: of the data that a checkpoint must have been trained on (SEARDataset.events_hash); None
             until the data are read.
         commits: at which the epochs so far ran, as far as is known.
     """
@@ -143,7 +143,7 @@ class Checkpoints:
     ):
         self.model, self.dataset, self.best, self.last, self.device = model, dataset, best, last, device
         self.settings = None if settings is None else dict(settings)
-        self.catalogue: str | None = None
+        self.events_hash: str | None = None
         self.commits: list[str] = []
 
     def save(self, model: torch.nn.Module, progress: State, learning: State, best_weights: State | None) -> None:
@@ -157,7 +157,7 @@ class Checkpoints:
         state = progress | {
             "model": self.model,
             "dataset": self.dataset,
-            "catalogue": self.catalogue,
+            "catalogue": self.events_hash,
             "settings": self.settings,
             "commits": self.commits,
             "state_dict": model.state_dict(),
@@ -209,10 +209,8 @@ class Checkpoints:
         if state["model"] != self.model:
             raise InputError(f"{path} holds a {state['model']}, not a {self.model} - name another run")
         self._refuse_other_settings(path, state["settings"])
-        if self.catalogue is not None and state["catalogue"] != self.catalogue:
-            raise OtherDataError(
-                f"{path} was trained on other events or another catalogue of items - restore the data, or train anew"
-            )
+        if self.events_hash is not None and state["catalogue"] != self.events_hash:
+            raise OtherDataError(f"{path} was trained on other events or items - restore the data, or train anew")
         return state
 
     def _refuse_other_settings(self, path: Path | str, theirs: Mapping[str, Any] | None) -> None:
@@ -256,8 +254,8 @@ class Checkpoints:
             InputError: they are of other sizes, or were learned with other text embeddings.
         """
         mine, learned = text_sums(model), state["text_sums"]
-        same_catalogue = mine is not None and learned is not None and len(mine) == len(learned)
-        if same_catalogue and (count := int(((mine - learned).abs() > 1e-3).sum())):
+        same_items = mine is not None and learned is not None and len(mine) == len(learned)
+        if same_items and (count := int(((mine - learned).abs() > 1e-3).sum())):
             remedy = "restore the item texts and the encoder it was trained with, or train anew"
             raise OtherDataError(f"{path} was trained on other texts of {count} items - {remedy}")
         try:

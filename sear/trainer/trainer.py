@@ -122,7 +122,7 @@ class SEARTrainer(Trainer):
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         """Train until `epochs` or early stopping; returns (best validation score, best validation metrics)."""
         require_sear_dataset(train_data._dataset, "SEARTrainer")
-        self.checkpoints.catalogue = train_data._dataset.catalogue_hash
+        self.checkpoints.events_hash = train_data._dataset.events_hash
         if hasattr(train_data, "get_model"):
             train_data.get_model(self.model)
         for epoch in range(self.start_epoch, self.epochs):
@@ -247,7 +247,7 @@ class SEARTrainer(Trainer):
         """Mean metrics over the cases of `eval_data`, e.g. {"hit@10": …}, in one pass over them."""
         require_sear_dataset(eval_data._dataset, "SEARTrainer")
         if load_best_model:
-            self.checkpoints.catalogue = eval_data._dataset.catalogue_hash
+            self.checkpoints.events_hash = eval_data._dataset.events_hash
             self.checkpoints.load_best(self.model, model_file)
         ranks, _ = self.rank_cases(eval_data, show_progress, mask_history=False)  # nobody asks for the others
         return OrderedDict(self._means(ranks))
