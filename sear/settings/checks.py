@@ -153,7 +153,7 @@ def _check_baseline(settings: Settings) -> None:
         raise settings.fault("n_heads", f"which does not divide hidden_size {hidden}", remedy)
     if settings.get("ablate") is not None:
         raise settings.fault("ablate", f"but {settings.model_name} has no such part", "remove it; it is for SEAR alone")
-    if settings.get("transition_prior") and (settings.model not in OWN_MODELS or settings.model in COUNTING_MODELS):
+    if settings.get("transition_prior") and (settings.family not in OWN_MODELS or settings.family in COUNTING_MODELS):
         raise settings.fault("transition_prior", f"but {settings.model_name} has no user vectors", "remove it")
     if not learns_from_windows(settings.model) and settings.get("train_rows") != "prefixes":
         raise settings.fault("train_rows", f"but {settings.model_name} {LAST_EVENT_ONLY}", "write prefixes")
