@@ -5,5 +5,9 @@ class InputError(ValueError):
     """A user's mistake: one line that names the thing, its place and the remedy (the command line exits with 2)."""
 
 
+class OtherDataError(InputError):
+    """A checkpoint was trained on other data than those that are there now."""
+
+
 class HeldError(InputError):
     """A run folder that another process works in, or has just finished or taken back."""

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from sear.errors import InputError
-from sear.runs.folder import read_run
+from sear.runs.folder import read_run_folder
 from sear.runs.log import RunLog, Terminal
 from sear.runs.summary import append_summary
-from sear.runs.training_run import TrainingRun
+from sear.runs.training_run import TrainingRun, train_in_new_folder
 from sear.settings.recbole_config import build_config, config_from_settings
 from sear.settings.rules import read_settings
 
@@ -17,13 +17,13 @@ logger = logging.getLogger("sear")
 
 
 def run_sear(
-    dataset: str = "ml-100k", model: str = "SEAR", config_files: Iterable[Path | str] = (), **overrides: Any
+    dataset: str = "ml-100k", model: str | type = "SEAR", config_files: Iterable[Path | str] = (), **overrides: Any
 ) -> dict[str, Any]:
     """Train, test and report one model on one data set.
 
     Args:
         dataset: name of a config/data/*.yaml.
-        model: "SEAR", a config/model/*.yaml or a RecBole sequential model.
+        model: "SEAR", a config/model/*.yaml, a RecBole sequential model, "my_package.my_module:MyModel", or a class.
         config_files: extra YAML files, later ones stronger.
         overrides: any key of the configuration, strongest of all.
 
@@ -35,7 +35,7 @@ def run_sear(
     """
     config = build_config(dataset, model, overrides, config_files)
     with Terminal(config["state"]), RunLog() as log:
-        return TrainingRun(config).train(log)
+        return train_in_new_folder(config, log)
 
 
 def resume(run_folder: Path | str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -52,14 +52,14 @@ def resume(run_folder: Path | str, changes: Mapping[str, Any] | None = None) -> 
     with Terminal(config["state"]), RunLog() as log:
         if (folder / "metrics.json").exists():
             logger.info(f"{folder} is finished already: nothing to go on with")
-            metrics = read_run(folder)["metrics"]
-            append_summary(folder, metrics)  # the stop may have come before this row was written
-            return metrics | {"run_folder": str(folder)}
-        return TrainingRun(config, folder).train(log)
+            record = read_run_folder(folder).record
+            append_summary(folder, record)  # the stop may have come before this row was written
+            return record.to_dict() | {"run_folder": str(folder)}
+        return TrainingRun(config, folder, begun=True).train(log)
 
 
 def evaluate(run_folder: Path | str) -> dict[str, Any]:
-    """Test a run's best checkpoint again, without training and without changing the run; returns the test figures."""
+    """Test a run's best checkpoint again, without training and without changing the run; returns the test metrics."""
     config = _config_of(Path(run_folder))
     with Terminal(config["state"]):
         return TrainingRun(config, Path(run_folder)).test_again()

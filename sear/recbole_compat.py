@@ -7,12 +7,17 @@ names are only put back where they are missing, and mean what they meant in NumP
   are put back.
 - `recbole.evaluator` and `recbole.data` read `np.float` and others of NumPy's oldest names, which RecBole sets when
   the first Config is made: `restore_old_names` sets them for code that runs without a Config.
+- RecBole's SINE turns torch's anomaly detection on for the whole process when `recbole.model.sequential_recommender`
+  is imported, which slows every backward pass: `anomaly_detection_kept` leaves the switch as it was.
 
 Nothing is mended for Ray, which RecBole's metadata asks for in a version that ends at Python 3.11: only
 `recbole.quick_start` imports it, and SEAR never imports that. Nor for pandas 3: SEARDataset reads the atomic files
 itself. RecBole's own Dataset, in a script of one's own, fails there on columns of type token_seq and leaves missing
 numbers unfilled; such a script wants `pandas<3`.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -29,3 +34,15 @@ def restore_old_names() -> None:
 
     if "float" not in vars(np):
         Config.compatibility_settings(None)  # uses nothing of its Config
+
+
+@contextmanager
+def anomaly_detection_kept() -> Iterator[None]:
+    """Whatever the block imports, torch's anomaly detection is on afterwards only if it was on before."""
+    import torch
+
+    before = torch.is_anomaly_enabled()
+    try:
+        yield
+    finally:
+        torch.autograd.set_detect_anomaly(before)

@@ -48,14 +48,14 @@ def random_histories(users=40, items=30, longest=30, seed=0):
     return histories
 
 
-def fake_text_embedding(sentences, *_, **__):
+def fake_sentence_vectors(sentences, *_, **__):
     """Text embeddings without an encoder: 24 random numbers per sentence, the same in every run."""
     return np.random.default_rng(1).standard_normal((len(sentences), 24)).astype(np.float32)
 
 
 @pytest.fixture
 def tiny_text(monkeypatch):
-    monkeypatch.setattr("sear.data.text_cache.text_embedding", fake_text_embedding)
+    monkeypatch.setattr("sear.data.text_cache.sentence_vectors", fake_sentence_vectors)
 
 
 def tiny_config_root(folder):

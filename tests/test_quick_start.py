@@ -11,7 +11,7 @@ from sear.errors import HeldError, InputError
 from sear.quick_start import evaluate, resume
 from sear.runs.folder import held
 from sear.trainer.trainer import SEARTrainer
-from tests.conftest import fake_text_embedding, random_histories, write_atomic_files
+from tests.conftest import fake_sentence_vectors, random_histories, write_atomic_files
 from tests.helpers.killed_run import run
 
 
@@ -36,14 +36,14 @@ def test_a_run_leaves_all_that_it_promises(here):
 def test_a_run_holds_its_folder_before_anything_that_takes_long_and_leaves_none_if_that_fails(here, monkeypatch):
     seen = []
 
-    def prepare(self):
+    def prepare(config, checkpoints):
         (folder,) = here.glob("**/results/**/config.yaml")
         with pytest.raises(HeldError), held(folder.parent):
             pass
         seen.append(folder)
         raise InputError("no item has any text")
 
-    monkeypatch.setattr("sear.runs.training_run.TrainingRun._prepare", prepare)
+    monkeypatch.setattr("sear.runs.training_run.prepare", prepare)
     with pytest.raises(InputError, match="no item has any text"):
         run(here)
     assert len(seen) == 1 and not (here / "results").exists()
@@ -90,11 +90,11 @@ def test_bad_run_folders_and_checkpoints_are_named_with_the_remedy(here, monkeyp
         evaluate(folder)
     best.write_bytes(whole)
     with monkeypatch.context() as other_texts:
-        other_texts.setattr("sear.data.text_cache.text_embedding", lambda *a, **k: -fake_text_embedding(*a, **k))
+        other_texts.setattr("sear.data.text_cache.sentence_vectors", lambda *a, **k: -fake_sentence_vectors(*a, **k))
         with pytest.raises(InputError, match="trained on other texts of 30 items - restore"):
             evaluate(folder)
     write_atomic_files(here, "tiny", random_histories(seed=5))
-    with pytest.raises(InputError, match="trained on other events or another catalogue"):
+    with pytest.raises(InputError, match="trained on other events or items"):
         evaluate(folder)
 
 
@@ -106,7 +106,7 @@ def test_a_fault_in_the_data_leaves_no_run_folder(here):
 
 
 def test_a_catalogue_too_small_for_its_start_is_told_before_anything_is_encoded(here, monkeypatch):
-    monkeypatch.setattr("sear.data.text_cache.text_embedding", None)
+    monkeypatch.setattr("sear.data.text_cache.sentence_vectors", None)
     with pytest.raises(InputError, match="hidden_size is 64: 3 streams need 192 PCA components, but 30 items have"):
         run(here, hidden_size=64)
 

@@ -47,7 +47,7 @@ def test_a_plain_script_resumes_with_the_best_of_its_first_session(here, tiny_co
     first.fit(train_data, valid_data)
     config["checkpoint_dir"] = str(tmp_path / "elsewhere")
     second = SEARTrainer(config, SEAR(config, train_data.dataset))
-    second.resume_checkpoint(first.last_model_file)
+    second.resume_checkpoint(first.checkpoints.last)
     second.fit(train_data, valid_data)
     assert len(second.history) == 3 and second.best_epoch == 0
     assert second.evaluate(test_data) == first.evaluate(test_data)

@@ -60,7 +60,7 @@ def test_ready_made_files_train_in_exact_time_order(tmp_path):
     assert dataset.statistics["interactions"] == 25
     items = dataset.field2id_token["item_id"][dataset.inter_feat["item_id"].numpy()]
     assert items.reshape(5, 5).tolist() == [["I0", "I1", "I2", "I3", "I4"]] * 5
-    assert "*title*: NA  x; *categories*: 'A', \"B; *brand*: N/A" in dataset.item_sentences[1]
+    assert "*title*: NA  x; *categories*: 'A', \"B; *brand*: N/A" in dataset.texts.sentences[1]
 
 
 def test_a_data_set_of_ones_own_without_ratings_and_texts(tmp_path, monkeypatch, capsys):
@@ -75,7 +75,7 @@ def test_a_data_set_of_ones_own_without_ratings_and_texts(tmp_path, monkeypatch,
     check_settings(settings)
     assert settings.get("streams") == ["collaborative", "rating"] and settings.get("text_init") is False
     dataset = SEARDataset(build_config("mine"))
-    assert (dataset.inter_num, dataset.has_rating) == (25, False)
+    assert (dataset.inter_num, dataset.events.has_rating) == (25, False)
     assert main(["mine"]) == 0
     told = capsys.readouterr().out
     assert "all (no column)" in told and "all (no .item file)" in told and "published" not in told

@@ -9,8 +9,8 @@ import yaml
 
 from sear.errors import InputError
 from sear.files import PROJECT_ROOT
-from sear.runs.grid import Cell
-from sear.settings.gather import SEAR_KEYS, find_data, find_model, nearest, rules_of
+from sear.runs.grid import PlannedRun
+from sear.settings.gather import SEAR_KEYS, family_of, find_data, find_model, nearest, rules_of
 from sear.settings.known_models import PARTS
 from sear.settings.rules import Rule, load_yaml, read_settings
 
@@ -38,16 +38,16 @@ class Request:
 
     def models_without_key(self) -> dict[str, list[str]]:
         """key -> the models asked for that do not know it and run without it, for every such key."""
-        known = {name: _known_rules(name) for name in self.models}
+        known = {name: _known_rules(name, self.config_files) for name in self.models}
         found = {key: [name for name in self.models if key not in known[name]] for key in self.overrides}
         return {key: names for key, names in found.items() if names}
 
-    def overrides_of(self, cell: Cell) -> dict[str, Any]:
+    def overrides_of(self, planned: PlannedRun) -> dict[str, Any]:
         """One run's overrides; with several models asked for, each takes the keys it knows."""
-        known = _known_rules(cell.model)
+        known = _known_rules(planned.model, self.config_files)
         own = {key: value for key, value in self.overrides.items() if key in known}
-        own |= {"seed": cell.seed} if self.seeds else {}
-        return own | ({"ablate": cell.ablate} if cell.ablate else {})
+        own |= {"seed": planned.seed} if self.seeds else {}
+        return own | ({"ablate": planned.ablate} if planned.ablate else {})
 
 
 def parse(argv: Iterable[str]) -> Request:
@@ -93,7 +93,7 @@ def _request(texts: dict[str, str | None], flags: set[str]) -> Request:
         find_data(name)
     rules: dict[str, Rule] = {}
     for name in request.models:
-        rules |= _known_rules(name)
+        rules |= _known_rules(name, request.config_files)
     request.ablations = names.get("ablate", [])
     for part in request.ablations:
         if part not in PARTS:
@@ -109,12 +109,12 @@ def _request(texts: dict[str, str | None], flags: set[str]) -> Request:
 
 def is_sear(model: str) -> bool:
     """Whether the model is SEAR or a variant of it, so that parts can be left out."""
-    return find_model(model) == "SEAR"
+    return family_of(find_model(model)) == "SEAR"
 
 
-def _known_rules(model: str) -> dict[str, Rule]:
+def _known_rules(model: str, config_files: Iterable[Path]) -> dict[str, Rule]:
     """What the model can be told; files may hold SEAR's keys for every model, a command line may not."""
-    rules = rules_of(find_model(model), model)
+    rules = rules_of(find_model(model), model, config_files)
     return {key: rule for key, rule in rules.items() if not (key in SEAR_KEYS and rule.allowed == "anything")}
 
 

@@ -5,8 +5,8 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 from sear.files import COMMAND, shown
-from sear.settings.gather import find_model, own_files, rules_of
-from sear.settings.known_models import OWN_MODELS, PARTS, recbole_models, recbole_root
+from sear.settings.gather import find_model, model_files, own_files, recbole_yaml, rules_of, sear_yaml
+from sear.settings.known_models import OWN_MODELS, PARTS, recbole_models
 from sear.settings.rules import Rule, dump_value, read_rules
 
 PROGRAM = " ".join(COMMAND)
@@ -26,7 +26,7 @@ command line. Values are YAML: 1e-3, True, ~ for none, [5, 10]; lists and texts 
 the shell."""
 OPTIONS = {
     "dataset=NAME[,NAME]": "data sets (ml-100k)",
-    "model=NAME[,NAME]": "models (SEAR)",
+    "model=NAME[,NAME]": "models (SEAR); MODULE:CLASS is one of your own, docs/recipes.md tells how",
     "seed=N[,N]": "seeds",
     "ablate=NAME[,NAME]": f"parts that SEAR is also run without, one at a time: {', '.join(PARTS)}",
     "config=FILE[,FILE]": "extra YAML files, such as a run's config.yaml",
@@ -56,13 +56,12 @@ def _books(models: Iterable[str]) -> Iterator[tuple[str, dict[str, Rule], bool]]
     """(title, rules, whether its values hold against those before) of every YAML file that explains keys."""
     for name in dict.fromkeys(models):
         class_name = find_model(name)
-        if name in own_files("model"):
-            rules = read_rules(own_files("model")[name])
+        for path in [sear_yaml()] * (name == "SEAR") + model_files(class_name, name):
+            rules = read_rules(path)
             rules.pop("model", None)  # the class behind the name, no key
-            yield f"Keys of {shown(own_files('model')[name])}", rules, True
-        if class_name in recbole_models():
-            file = recbole_root() / "properties" / "model" / f"{class_name}.yaml"
-            yield f"Keys of RecBole's {class_name}", read_rules(file), False
+            yield f"Keys of {shown(path)}", rules, True
+        if file := recbole_yaml(class_name):
+            yield f"Keys of RecBole's {file.stem}", read_rules(file), False
     yield "Keys of RecBole", rules_of("SEAR", "SEAR"), False
 
 

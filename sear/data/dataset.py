@@ -1,13 +1,13 @@
 """SEARDataset: a RecBole sequential dataset that keeps every history once, flat, and cuts rows out per batch.
 
-RecBole's own SequentialDataset stores one padded row per prefix and field; here `inter_feat` holds the events
-themselves, sorted by user and exact time, and `__getitem__`, which RecBole's loaders call with row numbers, cuts the
-padded lists out. So RecBole's loaders, trainers and sequential models work on it too, these on prefixes.
+RecBole's own SequentialDataset stores one padded row per prefix and field; here `events` holds the events once, sorted
+by user and exact time, and `__getitem__`, which RecBole's loaders and helpers call with row numbers, cuts the padded
+lists out. So RecBole's loaders, trainers and sequential models work on it too, these on prefixes.
 """
 
 import copy
 import hashlib
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,21 +19,54 @@ from recbole.utils import FeatureSource, FeatureType
 
 import sear.recbole_compat  # noqa: F401
 from sear.data import history
-from sear.data.atomic_table import read_atomic, read_header
-from sear.data.events import core_events, count_interval, rating_column, read_event_table, sort_events
-from sear.data.item_texts import DatasetText
+from sear.data.events import Events, core_events, count_interval, rating_column, read_event_table, sort_events
+from sear.data.item_texts import ItemTexts
 from sear.errors import InputError
 from sear.settings.checks import HELD_OUT, LAST_EVENT_ONLY, WRITE_EVAL_ARGS, is_leave_one_out
 
 
-class DatasetEvents:
-    """The half of SEARDataset that reads `.inter`."""
+class SEARDataset(SequentialDataset):
+    """Histories of a RecBole data set, leak-free, in exact time order.
 
-    def _load_events(self) -> None:
+    After `build()` (RecBole's `data_preparation` calls it) the three parts share one flat history and differ only in
+    their `rows`.
+
+    Attributes:
+        events: all events, sorted by user and exact time (sear.data.events.Events); the parts share them.
+        texts: what is told of the items (sear.data.item_texts.ItemTexts).
+        rows: sear.data.history.Rows of this part; None before `build()`.
+
+    Raises:
+        InputError: an atomic file or a setting is at fault; the message names file, line or key, and the remedy.
+    """
+
+    events: Events
+    texts: ItemTexts
+    rows: history.Rows | None = None
+    _inter_feat: Interaction | pd.DataFrame | None = None
+
+    def _from_scratch(self) -> None:
+        self._get_preset()
+        self._get_field_from_config()
         self.rating_field = self.config["RATING_FIELD"]
+        self.user_feat = self.item_feat = None
+        self.feat_name_list = ["inter_feat"]
+        if self.benchmark_filename_list is not None:
+            raise InputError("benchmark_filename: ready-made splits are not supported - remove the key")
+        folder, load_col = Path(self.dataset_path), self.config["load_col"] or {}
+        encoder, device = self.config["item_sem_embedding_model_path"], str(self.config["device"])
+        self.texts = ItemTexts(folder / f"{self.dataset_name}.item", self.iid_field, load_col, encoder, device)
+        self.events = self._read_events(folder / f"{self.dataset_name}.inter")
+        self.texts.item_tokens = self.events.item_tokens
+        self._set_tokens(self.uid_field, self.events.user_tokens)
+        self._set_tokens(self.iid_field, self.events.item_tokens)
+        self.inter_feat = Interaction({self.uid_field: torch.from_numpy(self.events.user), **self._columns})
+        self._set_fields()
+
+    def _read_events(self, path: Path) -> Events:
+        """The events of a `.inter` file that are left after the filters, checked and sorted."""
         rating = rating_column(self.config["load_col"], self.rating_field)
         names = (self.uid_field, self.iid_field, self.time_field, rating)
-        path = Path(self.dataset_path) / f"{self.dataset_name}.inter"
         table = self._filter_by_value(read_event_table(path, *names))
         intervals = [
             count_interval(self.config[key], key) for key in ("user_inter_num_interval", "item_inter_num_interval")
@@ -44,20 +77,14 @@ class DatasetEvents:
                 f"{path}: no event is left after filtering - lower user_inter_num_interval and item_inter_num_interval"
             )
         events = sort_events(table, *names)
+        if self.config["item_inter_num_interval"] is None:  # then, as in RecBole, items that nobody has met count too
+            known = set(events.item_tokens)
+            unmet = [token for token in self.texts.listed_items if token not in known]
+            events.item_tokens = np.concatenate([events.item_tokens, unmet]).astype(object)
         if not events.has_rating:
             why = "has no column" if rating else "is read without the column"
             self.logger.info(f"{path} {why} {self.rating_field!r}: every event counts as unrated")
-        self.offsets, self.has_rating = events.offsets, events.has_rating
-        self._set_tokens(self.uid_field, events.user_tokens)
-        self._set_tokens(self.iid_field, self._with_cold_items(events.item_tokens))
-        self.inter_feat = Interaction(
-            {
-                self.uid_field: torch.from_numpy(events.user),
-                self.iid_field: torch.from_numpy(events.item),
-                self.rating_field: torch.from_numpy(events.rating),
-                self.time_field: torch.from_numpy(events.time),
-            }
-        )
+        return events
 
     def _filter_by_value(self, table: pd.DataFrame) -> pd.DataFrame:
         """RecBole's own `rm_dup_inter` and `val_interval`, where the config asks for them."""
@@ -74,51 +101,33 @@ class DatasetEvents:
         self._filter_by_field_value()
         return self.inter_feat.sort_index()
 
-    def _with_cold_items(self, tokens: np.ndarray) -> np.ndarray:
-        """Without an item filter the catalogue also holds items that nobody has met yet, as in RecBole."""
-        if self.config["item_inter_num_interval"] is not None or not self.item_path.is_file():
-            return tokens
-        if self.iid_field not in read_header(self.item_path):
-            return tokens
-        known = set(tokens)
-        listed = read_atomic(self.item_path, [self.iid_field], exact=[self.iid_field])[self.iid_field]
-        return np.concatenate([tokens, [token for token in dict.fromkeys(listed) if token not in known]]).astype(object)
-
     def _set_tokens(self, field: str, tokens: np.ndarray) -> None:
         self.field2id_token[field] = tokens
         self.field2token_id[field] = {token: number for number, token in enumerate(tokens)}
 
+    @property
+    def _columns(self) -> dict[str, torch.Tensor]:
+        """What an event holds besides its user, (events,) each: views of `events`."""
+        events = self.events
+        columns = {self.iid_field: events.item, self.rating_field: events.rating, self.time_field: events.time}
+        return {field: torch.from_numpy(values) for field, values in columns.items()}
 
-class SEARDataset(DatasetEvents, DatasetText, SequentialDataset):
-    """Histories of a RecBole data set, leak-free, in exact time order.
+    @property
+    def inter_feat(self):
+        """All events; of a part, as RecBole's helpers take it, each row's user and the event its history leads to."""
+        if self._inter_feat is None and self.rows is not None:
+            target = torch.from_numpy(self.rows.start + self.rows.length)
+            columns = {field: values[target] for field, values in self._columns.items()}
+            self._inter_feat = Interaction({self.uid_field: torch.from_numpy(self.rows.user + 1), **columns})
+        return self._inter_feat
 
-    After `build()` (RecBole's `data_preparation` calls it) the three parts share one flat history and differ only in
-    their `rows`.
-
-    Attributes:
-        inter_feat: all events, sorted: user_id, item_id int64, rating float32 (NaN = none), timestamp float64.
-        offsets: int64 (users + 1,), user u's events (u from 1) are offsets[u-1] .. offsets[u]-1.
-        rows: sear.data.history.Rows of this part; None before `build()`.
-
-    Raises:
-        InputError: an atomic file or a setting is at fault; the message names file, line or key, and the remedy.
-    """
-
-    rows: history.Rows | None = None
-
-    def _from_scratch(self) -> None:
-        self._get_preset()
-        self._get_field_from_config()
-        self.user_feat = self.item_feat = None
-        self.feat_name_list = ["inter_feat"]
-        if self.benchmark_filename_list is not None:
-            raise InputError("benchmark_filename: ready-made splits are not supported - remove the key")
-        self._load_events()
-        self._set_fields()
+    @inter_feat.setter
+    def inter_feat(self, feature) -> None:
+        self._inter_feat = feature
 
     def _set_fields(self) -> None:
         kinds = {self.rating_field: FeatureType.FLOAT, self.time_field: FeatureType.FLOAT}
-        for field in self.inter_feat:
+        for field in (self.uid_field, *self._columns):
             kind = kinds.get(field, FeatureType.TOKEN)
             self.set_field_property(field, kind, FeatureSource.INTERACTION, 1)
             if field != self.uid_field:
@@ -135,12 +144,12 @@ class SEARDataset(DatasetEvents, DatasetText, SequentialDataset):
         """Training, validation and test parts: leave-one-out by exact time (the method's Protocol)."""
         if not is_leave_one_out(self.config["eval_args"]):
             raise InputError(f"eval_args is {self.config['eval_args']}, {HELD_OUT} - {WRITE_EVAL_ARGS}")
-        length = self.max_item_list_len
+        length, offsets = self.max_item_list_len, self.events.offsets
         if train_rows(self.config) == "prefixes":
-            train = history.prefix_rows(self.offsets, length)
+            train = history.prefix_rows(offsets, length)
         else:
-            train = history.window_rows(self.offsets, length, self.config["window_stride"] or max(1, length // 2))
-        parts = [train, history.held_out_rows(self.offsets, length, 2), history.held_out_rows(self.offsets, length, 1)]
+            train = history.window_rows(offsets, length, self.config["window_stride"] or max(1, length // 2))
+        parts = [train, history.held_out_rows(offsets, length, 2), history.held_out_rows(offsets, length, 1)]
         if not len(train) or not len(parts[1]):
             least = history.MIN_EVENTS_TO_HOLD_OUT
             raise InputError(f"{self.dataset_name}: no user has {least} events - nothing to test; add events")
@@ -148,11 +157,11 @@ class SEARDataset(DatasetEvents, DatasetText, SequentialDataset):
 
     def _part(self, rows: history.Rows) -> "SEARDataset":
         part = copy.copy(self)
-        part.rows = rows
+        part.rows, part.inter_feat = rows, None
         return part
 
     def __len__(self) -> int:
-        return self.inter_num if self.rows is None else len(self.rows)
+        return len(self.events) if self.rows is None else len(self.rows)
 
     def __getitem__(self, index, join: bool = True) -> Interaction:
         """The rows with these numbers, right-padded with 0 to MAX_ITEM_LIST_LENGTH, or to the longest (`trim_padding`).
@@ -172,21 +181,38 @@ class SEARDataset(DatasetEvents, DatasetText, SequentialDataset):
         real, at = torch.from_numpy(real), torch.from_numpy(at)
         target = torch.from_numpy(self.rows.start[index] + length)
         batch = {self.uid_field: torch.from_numpy(self.rows.user[index] + 1)}
+        columns = self._columns
         for field in (self.iid_field, self.rating_field, *self._other_list_fields):
-            values = self.inter_feat[field]
+            values = columns[field]
             batch[field] = values[target]
             batch[field + self.config["LIST_SUFFIX"]] = values[at].masked_fill_(~real, 0)
         batch[self.item_list_length_field] = torch.from_numpy(length)
         if self.rows.loss_count[index[0]] and self.config["soft_label_length"]:
             k = self.config["soft_label_length"]
-            items = self.inter_feat[self.iid_field].numpy()
+            items = self.events.item
             batch["target_id_list"] = torch.from_numpy(history.future_targets(items, self.rows, index, width, k))
         if self.config["repeat_bias"]:
-            first, start = self.offsets[self.rows.user[index]], self.rows.start[index]
+            first, start = self.events.offsets[self.rows.user[index]], self.rows.start[index]
             items = history.whole_histories(self.first_meetings, first, start + length)
             batch[history.HISTORY_ITEMS] = torch.from_numpy(items)
             batch[history.EARLIER_EVENTS] = torch.from_numpy(start - first)
         return Interaction(batch)
+
+    def inter_matrix(self, form: str = "coo", value_field: str | None = None):
+        """Sparse (users, items): all events, or those of this part, of which training has many to a row.
+
+        Args:
+            form: "coo" or "csr".
+            value_field: whose values the matrix holds, such as the rating's (NaN = none); None: ones.
+        """
+        chosen = np.arange(len(self.events))
+        if self.rows is not None and self.rows.loss_count.any():
+            chosen = np.flatnonzero(self.events.training & np.isin(self.events.user, self.rows.user + 1))
+        elif self.rows is not None:
+            chosen = self.rows.start + self.rows.length
+        columns = {self.uid_field: torch.from_numpy(self.events.user), **self._columns}
+        events = Interaction({field: values[torch.from_numpy(chosen)] for field, values in columns.items()})
+        return self._create_sparse_matrix(events, self.uid_field, self.iid_field, form, value_field)
 
     @property
     def _other_list_fields(self) -> tuple[str, ...]:
@@ -200,28 +226,27 @@ class SEARDataset(DatasetEvents, DatasetText, SequentialDataset):
 
     def targets(self, index: np.ndarray) -> torch.Tensor:
         """int64 (B,): the item after the last event of each row."""
-        return self.inter_feat[self.iid_field][torch.from_numpy(self.rows.start[index] + self.rows.length[index])]
+        return torch.from_numpy(self.events.item[self.rows.start[index] + self.rows.length[index]])
 
     def full_history(self, index: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Every event before the rows' targets, uncapped: all items flat, and each row's begin and end (B,) in them."""
-        first, end = self.offsets[self.rows.user[index]], self.rows.start[index] + self.rows.length[index]
-        return self.inter_feat[self.iid_field], torch.from_numpy(first), torch.from_numpy(end)
+        first, end = self.events.offsets[self.rows.user[index]], self.rows.start[index] + self.rows.length[index]
+        return torch.from_numpy(self.events.item), torch.from_numpy(first), torch.from_numpy(end)
 
     @cached_property
     def first_meetings(self) -> np.ndarray:
         """int64 (events,): the items where their user meets them for the first time, else 0."""
-        return history.first_meetings(self.inter_feat[self.uid_field].numpy(), self.inter_feat[self.iid_field].numpy())
+        return history.first_meetings(self.events.user, self.events.item)
 
     @cached_property
     def training_item_counts(self) -> np.ndarray:
         """int64 (V,): how often each item occurs among all training events."""
-        training = history.is_training(self.offsets)
-        return np.bincount(self.inter_feat[self.iid_field].numpy()[training], minlength=self.item_num)
+        return np.bincount(self.events.item[self.events.training], minlength=self.item_num)
 
     @cached_property
     def statistics(self) -> dict[str, float]:
         """Users, items and interactions without the padding rows, and what follows from them."""
-        users, items, events = self.user_num - 1, self.item_num - 1, self.inter_num
+        users, items, events = self.user_num - 1, self.item_num - 1, len(self.events)
         return {
             "users": users,
             "items": items,
@@ -232,12 +257,39 @@ class SEARDataset(DatasetEvents, DatasetText, SequentialDataset):
         }
 
     @cached_property
-    def catalogue_hash(self) -> str:
+    def events_hash(self) -> str:
         """SHA-256 of the item ids and of all events in their order: a checkpoint fits only what it was trained on."""
         digest = hashlib.sha256("\n".join(self.field2id_token[self.iid_field]).encode())
-        for field in (self.uid_field, self.iid_field, self.rating_field):
-            digest.update(self.inter_feat[field].numpy().tobytes())
+        for column in (self.events.user, self.events.item, self.events.rating):
+            digest.update(column.tobytes())
         return digest.hexdigest()
+
+
+def data_hashes(config) -> dict[str, str]:
+    """SHA-256 of the atomic files that a Config's data set has, by suffix: `inter`, and `item` where there is one.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    stems = [(suffix, Path(config["data_path"]) / f"{config['dataset']}.{suffix}") for suffix in ("inter", "item")]
+    try:
+        found = {suffix: path.stat() for suffix, path in stems if path.is_file()}
+        return {
+            suffix: _file_hash(path, found[suffix].st_mtime_ns, found[suffix].st_size, found[suffix].st_ino)
+            for suffix, path in stems
+            if suffix in found
+        }
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be read ({error.strerror}) - mend its rights") from None
+
+
+@cache  # a grid asks again and again
+def _file_hash(path: Path, *stamp: int) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def train_rows(config) -> str:
@@ -257,7 +309,7 @@ def train_rows(config) -> str:
 
 def require_sear_dataset(dataset, who: str) -> None:
     """Raises InputError where `who` is handed a dataset of another class."""
-    if not hasattr(dataset, "item_text_embedding"):
+    if not hasattr(dataset, "events"):
         raise InputError(
             f"{who} needs a sear.dataset.SEARDataset, not a {type(dataset).__name__} - "
             "build it with: from sear.dataset import SEARDataset; dataset = SEARDataset(config)"

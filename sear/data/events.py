@@ -7,12 +7,14 @@ other lose their order, and with it many users get another test item.
 import math
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from sear.data.atomic_table import read_atomic, read_header
+from sear.data.history import is_training
 from sear.errors import InputError
 
 PADDING = "[PAD]"
@@ -24,7 +26,7 @@ class Events:
     """Events sorted by user and time; users and items are numbered from 1 in the order the file first names them.
 
     user, item: int64 (events,); rating: float32 (events,), NaN = missing; time: float64 (events,);
-    user_tokens, item_tokens: str, [0] = "[PAD]"; has_rating: whether the file has a rating column.
+    user_tokens, item_tokens: str, [0] = "[PAD]"; has_rating: whether a rating column was read.
     """
 
     user: np.ndarray
@@ -35,10 +37,18 @@ class Events:
     item_tokens: np.ndarray
     has_rating: bool
 
-    @property
+    def __len__(self) -> int:
+        return len(self.user)
+
+    @cached_property
     def offsets(self) -> np.ndarray:
         """int64 (users + 1,): user u's events, u from 1, are offsets[u - 1] .. offsets[u] - 1."""
         return np.concatenate([[0], np.cumsum(np.bincount(self.user, minlength=len(self.user_tokens))[1:])])
+
+    @cached_property
+    def training(self) -> np.ndarray:
+        """bool (events,): which of them train."""
+        return is_training(self.offsets)
 
 
 def rating_column(load_col: dict | None, rating: str) -> str | None:

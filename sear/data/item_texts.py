@@ -1,7 +1,8 @@
 """Items as sentences, the input of the text encoder (SEAR's method: Text embedding)."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -89,81 +90,93 @@ def _place(item_table: pd.DataFrame) -> str:
     return str(item_table.attrs.get("path", "the .item file"))
 
 
-def item_titles(dataset) -> list[str]:
-    """(V,) by item id: the first text field of `load_col.item`, or the item's own id where there is none."""
-    tokens = dataset.field2id_token[dataset.iid_field]
-    columns = dataset.config["load_col"] or {}
-    if not dataset.item_path.is_file() or (columns and not columns.get("item")):
-        return list(tokens)
-    types = read_header(dataset.item_path)
-    texts = [name for name in columns.get("item") or types if types.get(name, "").startswith("token")]
-    fields = [name for name in texts if name != dataset.iid_field]
-    if not fields:
-        return list(tokens)
-    table = read_atomic(dataset.item_path, [dataset.iid_field, fields[0]], exact=[dataset.iid_field])
-    table = table.drop_duplicates(dataset.iid_field)  # the first counts, as in the sentences
-    title = dict(zip(table[dataset.iid_field], table[fields[0]], strict=True))
-    return [title.get(token) or token for token in tokens]
+@dataclass
+class ItemTexts:
+    """The texts of a data set's items. Nothing is read before it is asked for, and the `.item` file only once.
 
+    Attributes:
+        path: the `.item` file, which need not be there.
+        item_field: the column with the items' own ids.
+        load_col: the columns that the configuration names, by file suffix; empty where it names none.
+        encoder, device: what embeds the sentences, and where.
+        item_tokens: the items' own ids by item id, [0] = padding; set as soon as the events are known.
+    """
 
-class DatasetText:
-    """The half of SEARDataset that reads `.item`; nothing is read before it is asked for."""
-
-    _embedding: np.ndarray | None = None
-
-    @property
-    def item_path(self) -> Path:
-        return Path(self.dataset_path) / f"{self.dataset_name}.item"
-
-    @property
-    def text_directory(self) -> Path:
-        """Where text embeddings are kept: beside the atomic files, but never inside the installed RecBole."""
-        path = Path(self.dataset_path)
-        if "dataset_example" in path.parts:  # RecBole's Config sends ml-100k into its own package
-            return PROJECT_ROOT / "dataset" / self.dataset_name
-        return path
-
-    @property
-    def text_fields(self) -> list[str]:
-        """The columns of `.item` that are told of: those of load_col, or else all; none without the file."""
-        if not self.item_path.is_file():
-            return []
-        listed = (self.config["load_col"] or {}).get("item") or read_header(self.item_path)
-        return [field for field in listed if field != self.iid_field]
+    path: Path
+    item_field: str
+    load_col: Mapping[str, Sequence[str]]
+    encoder: str
+    device: str
+    item_tokens: Sequence[str] = ()
 
     @cached_property
-    def item_sentences(self) -> list[str]:
-        """One sentence per item id, row 0 included (the method's Text embedding)."""
+    def types(self) -> dict[str, str]:
+        """Column -> type of the `.item` file; none without the file."""
+        return read_header(self.path) if self.path.is_file() else {}
 
-        if not self.item_path.is_file():  # texts of missing values; check_settings has told who needs the file
-            return item_sentences(None, self.field2id_token[self.iid_field], self.iid_field, [])
-        types = read_header(self.item_path)
-        fields = self.text_fields
-        if types.get(self.iid_field) not in (None, "token"):
-            kind = types[self.iid_field]
-            raise InputError(
-                f"{self.item_path}, line 1: {self.iid_field} is of type {kind}, not token - mend the header"
-            )
-        table = read_atomic(self.item_path, [self.iid_field, *fields], exact=[self.iid_field])
-        sentences = item_sentences(table, self.field2id_token[self.iid_field], self.iid_field, fields)
+    @property
+    def fields(self) -> list[str]:
+        """The columns that sentences are made of: those of load_col, or else all; none without the file."""
+        listed = self.load_col.get("item") or self.types
+        return [field for field in listed if field != self.item_field] if self.types else []
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The rows of the `.item` file, its ids and `fields`."""
+        columns = [name for name in (self.item_field, *self.fields) if name in self.types]
+        return read_atomic(self.path, columns, exact=[self.item_field])
+
+    @property
+    def listed_items(self) -> list[str]:
+        """The ids in the `.item` file, each once, in file order; none without such a column."""
+        return list(dict.fromkeys(self.table[self.item_field])) if self.item_field in self.types else []
+
+    @cached_property
+    def sentences(self) -> list[str]:
+        """One sentence per item id, row 0 included (SEAR's method: Text embedding).
+
+        Raises:
+            InputError: a column is missing or of the wrong type, or no item has any text.
+        """
+        if not self.types:  # texts of missing values; check_settings has told who needs the file
+            return item_sentences(None, self.item_tokens, self.item_field, [])
+        if self.types.get(self.item_field, "token") != "token":
+            kind = self.types[self.item_field]
+            raise InputError(f"{self.path}, line 1: {self.item_field} is of type {kind}, not token - mend the header")
+        fields = self.fields
+        if missing := [name for name in (self.item_field, *fields) if name not in self.types]:
+            have = ", ".join(self.types)
+            raise InputError(f"{self.path} has no column {missing[0]!r} (it has: {have}) - add it, or mend load_col")
+        sentences = item_sentences(self.table, self.item_tokens, self.item_field, fields)
         if fields and set(sentences) == {sentences[0]}:  # row 0 tells of missing values only
             raise InputError(
-                f"{self.item_path}: no item of the events has any text in {', '.join(fields)} - use the same ids in"
+                f"{self.path}: no item of the events has any text in {', '.join(fields)} - use the same ids in"
                 " both files, or do without texts: streams: [collaborative, rating] and text_init: False"
             )
         return sentences
 
-    def item_text_embedding(self) -> np.ndarray:
-        """float32 (V, E): the frozen embeddings of the items' sentences, from the cache where there is one."""
-        from sear.data.text_cache import text_embedding
+    @cached_property
+    def titles(self) -> list[str]:
+        """(V,) by item id: the first text field of `load_col.item`, or the item's own id where there is none."""
+        texts = [name for name in self.fields if self.types.get(name, "").startswith("token")]
+        if not texts or self.item_field not in self.types or (self.load_col and not self.load_col.get("item")):
+            return list(self.item_tokens)
+        rows = self.table.drop_duplicates(self.item_field)  # the first counts, as in the sentences
+        title = dict(zip(rows[self.item_field], rows[texts[0]], strict=True))
+        return [title.get(token) or token for token in self.item_tokens]
 
-        if self._embedding is None:
-            self._embedding = text_embedding(
-                self.item_sentences,
-                self.config["item_sem_embedding_model_path"],
-                self.text_directory,
-                self.dataset_name,
-                device=str(self.config["device"]),
-                ready_in=BUNDLED / "dataset" / self.dataset_name,
-            )
-        return self._embedding
+    @cached_property
+    def embedding(self) -> np.ndarray:
+        """float32 (V, E): the frozen vectors of the items' sentences, from the cache where there is one."""
+        from sear.data.text_cache import sentence_vectors
+
+        ready = BUNDLED / "dataset" / self.path.stem
+        name, folder = self.path.stem, self.cache_folder
+        return sentence_vectors(self.sentences, self.encoder, folder, name, device=self.device, ready_in=ready)
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where vectors are kept: beside the atomic files, but never inside the installed RecBole."""
+        if "dataset_example" in self.path.parts:  # RecBole's Config sends ml-100k into its own package
+            return PROJECT_ROOT / "dataset" / self.path.stem
+        return self.path.parent

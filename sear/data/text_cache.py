@@ -29,7 +29,7 @@ FETCH = f"hf download sentence-transformers/all-mpnet-base-v2 {WANTED}"
 REMEDY = "delete the file; the next run encodes the texts again"
 
 
-def text_embedding(
+def sentence_vectors(
     sentences: Sequence[str],
     model_path: str,
     cache_directory: Path | str,

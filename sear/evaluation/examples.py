@@ -30,7 +30,7 @@ def run_examples(model, test_data, ranks: np.ndarray, titles: list[str]) -> list
     return examples(
         users=part.field2id_token[part.uid_field][part.rows.user[chosen] + 1],
         histories=[item_H[event].tolist() for event in events],
-        ratings=[part.inter_feat[part.rating_field][event].tolist() for event in events],
+        ratings=[part.events.rating[event].tolist() for event in events],
         targets=item_H[end_C].tolist(),
         ranks=ranks[chosen],
         tops=top_CV[:, :TOP_SHOWN].tolist(),

@@ -1,4 +1,4 @@
-"""Ranks -> one row of metrics per test case -> overall figures and groups (SEAR's method: Protocol).
+"""Ranks -> one row of metrics per test case -> overall means and groups (SEAR's method: Protocol).
 
 Pure functions: arrays in, plain Python out.
 """
@@ -84,9 +84,9 @@ def grouped(rows: Mapping[str, np.ndarray], values: np.ndarray, edges: Sequence[
     return groups
 
 
-def figures_table(cases: int, figures: Mapping[str, Mapping[str, float | None] | None]) -> str:
-    """A line for each set of figures, such as `{"test": {...}, "history left out": {...}}`; None is skipped."""
-    lines = [{"": title, "cases": cases, **means} for title, means in figures.items() if means is not None]
+def metrics_table(cases: int, metrics: Mapping[str, Mapping[str, float | None] | None]) -> str:
+    """A line for each set of metrics, such as `{"test": {...}, "seen items filtered": {...}}`; None is skipped."""
+    lines = [{"": title, "cases": cases, **means} for title, means in metrics.items() if means is not None]
     return _table(lines)
 
 
@@ -98,15 +98,15 @@ def groups_table(title: str, groups: Sequence[Mapping]) -> str:
 def _table(lines: list[dict]) -> str:
     from tabulate import tabulate
 
-    texts = [[_text(cell) for cell in line.values()] for line in lines]
+    texts = [[_text(value) for value in line.values()] for line in lines]
     align = ["left"] + ["right"] * (len(lines[0]) - 1)
     return tabulate(texts, headers=list(lines[0]), tablefmt="simple", colalign=align, disable_numparse=True)
 
 
-def _text(cell: str | int | float | None) -> str:
-    if cell is None:
+def _text(value: str | int | float | None) -> str:
+    if value is None:
         return "-"
-    return f"{cell:.4f}" if isinstance(cell, float) else str(cell)
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 GROUPS = {"history_length": "history_length", "item_popularity": "target_training_count"}  # -> column of the cases
@@ -115,36 +115,36 @@ GROUPS = {"history_length": "history_length", "item_popularity": "target_trainin
 def case_rows(part, ranks: np.ndarray, masked_ranks: np.ndarray | None) -> dict[str, np.ndarray]:
     """The columns of cases.csv.gz; `part` is the SEARDataset that was tested."""
     user, target = part.rows.user, part.rows.start + part.rows.length
-    item = part.inter_feat[part.iid_field].numpy()[target]
+    item = part.events.item[target]
     cases = {
         "user": part.field2id_token[part.uid_field][user + 1],
         "target": part.field2id_token[part.iid_field][item],
         "rank": ranks,
-        "history_length": target - part.offsets[user],
+        "history_length": target - part.events.offsets[user],
         "target_training_count": part.training_item_counts[item],
     }
     return cases if masked_ranks is None else cases | {"rank_history_masked": masked_ranks}
 
 
-def case_figures(cases: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The test figures of metrics.json, from the ranks alone."""
+def metrics_of_cases(cases: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The test metrics of metrics.json, from the ranks alone."""
     asked = settings["metrics"], settings["topk"]
     rows = metrics_by_row(cases["rank"], *asked)
     masked = cases.get("rank_history_masked")
-    figures = {
+    metrics: dict[str, Any] = {
         "test": summarise(rows),
         "test_history_masked": None if masked is None else summarise(metrics_by_row(masked, *asked)),
     }
     for group, column in GROUPS.items():
-        figures[f"test_by_{group}"] = grouped(rows, cases[column], settings[f"{group}_groups"])
-    return figures
+        metrics[f"test_by_{group}"] = grouped(rows, cases[column], settings[f"{group}_groups"])
+    return metrics
 
 
-def tables(cases: int, figures: Mapping[str, Any]) -> Sequence[str]:
-    """The figures as tables for the terminal."""
-    titles = {"test": figures["test"], "history left out": figures["test_history_masked"]}
+def metric_tables(cases: int, metrics: Mapping[str, Any]) -> Sequence[str]:
+    """The test metrics as tables for the terminal."""
+    titles = {"test": metrics["test"], "seen items filtered": metrics["test_history_masked"]}
     return (
-        figures_table(cases, titles),
-        groups_table("history length", figures["test_by_history_length"]),
-        groups_table("target's training events", figures["test_by_item_popularity"]),
+        metrics_table(cases, titles),
+        groups_table("history length", metrics["test_by_history_length"]),
+        groups_table("target's training events", metrics["test_by_item_popularity"]),
     )

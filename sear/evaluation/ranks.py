@@ -125,8 +125,8 @@ def ranks_from_scores(
             not only the last MAX_ITEM_LIST_LENGTH. May live on another device than the scores.
 
     Returns:
-        Two int64 arrays (B,): the rank, and the rank when every history item except the target is left out
-        (None without a history).
+        Two int64 arrays (B,): the rank, and the rank with seen items filtered, which is without every history item
+        except the target (None without a history).
 
     Raises:
         InputError: a score is NaN, which no comparison would notice: the target would seem to rank first.

@@ -6,12 +6,16 @@ incl. padding id 0, P masked positions.
 """
 
 import torch
-from recbole.model.sequential_recommender import bert4rec
 from torch import Tensor, nn
 
 from sear.model.loss import soft_label_loss
 from sear.model.next_item import NextItemModel
-from sear.model.repeat_bias import EarlierItems, items_before
+from sear.model.repeat_bias import items_before
+from sear.ops.earlier_items import EarlierItems
+from sear.recbole_compat import anomaly_detection_kept
+
+with anomaly_detection_kept():
+    from recbole.model.sequential_recommender import bert4rec
 
 
 class BERT4Rec(NextItemModel, bert4rec.BERT4Rec):

@@ -13,7 +13,6 @@ from recbole.utils import InputType
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from sear.data.history import is_training
 from sear.model.transitions import history_matrix
 
 
@@ -63,8 +62,8 @@ class Pop(CountingModel):
 
 def training_events(dataset) -> tuple[np.ndarray, np.ndarray]:
     """int64 (events,) each: items and users of the training events, user after user in time order."""
-    training = is_training(dataset.offsets)
-    return tuple(dataset.inter_feat[field].numpy()[training] for field in (dataset.iid_field, dataset.uid_field))
+    events = dataset.events
+    return events.item[events.training], events.user[events.training]
 
 
 def training_matrix(dataset) -> csr_matrix:

@@ -6,7 +6,8 @@ tied item table d for each stream that has a vector per item, V items incl. padd
 whitened texts, P positions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -24,6 +25,11 @@ class SEARNetwork(ScoringModule):
 
     Made by `SEARNetwork().build(...)`. Nothing looks ahead, so one pass gives the user vector after every event.
     """
+
+    item_text_VE: Tensor
+    text_whitening_WE: Tensor
+    text_mean_E: Tensor
+    _text_Vd: Tensor | None = None
 
     def build(self, config, items: int, text_VE: np.ndarray | None, rating_encoder: Callable[[], nn.Module]):
         """Make and start all layers; returns the network.
@@ -170,10 +176,10 @@ class SEARNetwork(ScoringModule):
         self.register_buffer("text_whitening_WE", torch.from_numpy((pca.components_ * scale_W1).astype(np.float32)))
         self.register_buffer("text_mean_E", torch.from_numpy(pca.mean_.astype(np.float32)))
 
-    def streams(self, item_BL: Tensor, rating_BL: Tensor, text_Vd: Tensor | None = None) -> list[Tensor]:
-        """The streams in use, each (B, L, d), after dropout and LayerNorm; text_Vd as `projected_texts` gives it."""
+    def streams(self, item_BL: Tensor, rating_BL: Tensor) -> list[Tensor]:
+        """The streams in use, each (B, L, d), after dropout and LayerNorm."""
         embedders = {
-            "semantic": lambda: self._semantic(item_BL, text_Vd),
+            "semantic": lambda: self._semantic(item_BL),
             "collaborative": lambda: self.collaborative_emb(item_BL),
             "rating": lambda: self._rating(rating_BL),
         }
@@ -185,7 +191,16 @@ class SEARNetwork(ScoringModule):
 
     def projected_texts(self) -> Tensor:
         """(V, d): every item's text embedding as the semantic stream takes it."""
-        return self._adapted(self.item_text_VE)
+        return self._adapted(self.item_text_VE) if self._text_Vd is None else self._text_Vd
+
+    @contextmanager
+    def texts_projected_once(self) -> Iterator[None]:
+        """Inside the block all texts are projected once, for the semantic stream and a tied table alike."""
+        self._text_Vd = self._adapted(self.item_text_VE)
+        try:
+            yield
+        finally:
+            self._text_Vd = None
 
     def _adapted(self, text_E: Tensor) -> Tensor:
         """Text embeddings (..., E) through whitening, if any, and adapter: one product either way."""
@@ -194,11 +209,10 @@ class SEARNetwork(ScoringModule):
         weight_dE = self.adapter.weight @ self.text_whitening_WE
         return nn.functional.linear(text_E, weight_dE, self.adapter.bias - weight_dE @ self.text_mean_E)
 
-    def _semantic(self, item_BL: Tensor, text_Vd: Tensor | None) -> Tensor:
-        if text_Vd is None and item_BL.numel() < self.items:
+    def _semantic(self, item_BL: Tensor) -> Tensor:
+        if self._text_Vd is None and item_BL.numel() < self.items:
             return self._adapted(self.item_text_VE[item_BL])
-        # each item is projected once
-        return nn.functional.embedding(item_BL, self.projected_texts() if text_Vd is None else text_Vd)
+        return nn.functional.embedding(item_BL, self.projected_texts())  # each item is projected once
 
     def _rating(self, rating_BL: Tensor) -> Tensor:
         known_BLd, missing_BL1 = self.rating_emb(rating_BL), torch.isnan(rating_BL)[..., None]
@@ -219,17 +233,14 @@ class SEARNetwork(ScoringModule):
             ]
         return stream_BLd
 
-    def forward(self, item_BL: Tensor, rating_BL: Tensor, wanted_P: Tensor, text_Vd: Tensor | None = None) -> Tensor:
+    def forward(self, item_BL: Tensor, rating_BL: Tensor, wanted_P: Tensor) -> Tensor:
         """User vectors (P, D) at the positions with the numbers wanted_P, counted over B·L."""
-        user_PD = torch.cat(self.encode(self.streams(item_BL, rating_BL, text_Vd), wanted_P), dim=-1)
+        user_PD = torch.cat(self.encode(self.streams(item_BL, rating_BL), wanted_P), dim=-1)
         return self.user_map(user_PD) if hasattr(self, "user_map") else user_PD
 
-    def item_vectors(self, text_Vd: Tensor | None = None) -> Tensor:
-        """(V, D): the free table, or with a tied one what the streams take items for; text_Vd as in `streams`."""
+    def item_vectors(self) -> Tensor:
+        """(V, D): the free table, or with a tied one what the streams take items for."""
         if not self.tied:
             return self.item_decoder.weight
-        parts = {
-            "semantic": lambda: self.projected_texts() if text_Vd is None else text_Vd,
-            "collaborative": lambda: self.collaborative_emb.weight,
-        }
+        parts = {"semantic": self.projected_texts, "collaborative": lambda: self.collaborative_emb.weight}
         return torch.cat([parts[name]() for name in self.tied_streams], dim=1)

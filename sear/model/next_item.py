@@ -10,9 +10,10 @@ from recbole.utils import InputType
 from torch import Tensor
 
 from sear.model.loss import loss_targets, soft_label_loss
-from sear.model.repeat_bias import EarlierItems, items_before
+from sear.model.repeat_bias import items_before
 from sear.model.scoring import ScoringModule
 from sear.model.transition_prior import TransitionPrior
+from sear.ops.earlier_items import EarlierItems
 
 
 class NextItemModel(SequentialRecommender, ScoringModule):
@@ -58,11 +59,14 @@ class NextItemModel(SequentialRecommender, ScoringModule):
             return None
         length_B = interaction[self.ITEM_SEQ_LEN]
         row_B = torch.arange(len(length_B), device=length_B.device)
-        return items_before(interaction, row_B, length_B).of(slice(None))
+        return items_before(interaction, row_B, length_B).items()
 
 
 class CausalLoss(NextItemModel):
-    """A model that looks back only, trained at every position of a row; a subclass gives `users_at`."""
+    """A model that looks back only, trained at every position of a row; a subclass gives `users_at`.
+
+    `loss` is the method to override for another loss.
+    """
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -88,7 +92,17 @@ class CausalLoss(NextItemModel):
         position_P, target_PK = loss_targets(interaction["target_id_list"], at)
         user_PD, item_VD = self.users_and_items(interaction, position_P)
         user_PD, item_VD = self.scored_users(user_PD), self.scored_items(item_VD)
-        earlier = self._items_up_to(interaction, position_P)
+        return self.loss(user_PD, item_VD, target_PK, self._items_up_to(interaction, position_P))
+
+    def loss(self, user_PD: Tensor, item_VD: Tensor, target_PK: Tensor, earlier: EarlierItems | None = None) -> Tensor:
+        """(): the loss of one training step; the place to override for a loss of one's own.
+
+        Args:
+            user_PD: the users at the positions that carry loss, as they are scored.
+            item_VD: the items, as they are scored: scores are user_PD @ item_VD.T, plus the repeat bias.
+            target_PK: int64, the next K items of each position, 0 = none; column 0 is never 0.
+            earlier: each position's items so far, for the repeat bias; None where it is off.
+        """
         return soft_label_loss(user_PD, item_VD, target_PK, self.soft_label_decay, self.repeat_bias, earlier)
 
     def _items_up_to(self, interaction, position_P: Tensor) -> EarlierItems | None:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sear.data.history import is_training
 from sear.errors import InputError
 
 MOST_VALUES = 64  # stars by halves or tenths are fewer; of more, each vector would see too little
@@ -91,7 +90,7 @@ def rating_encoder(name: str, hidden_size: int, dataset, rating_field: str) -> n
     """
     if name in BY_STARS:
         return BY_STARS[name](hidden_size)
-    values_R = training_values(dataset, rating_field)
+    values_R = training_values(dataset)
     if len(values_R) > MOST_VALUES:
         raise InputError(
             f"rating_encoding is {name}, but column {rating_field!r} has {len(values_R)} different values in training, "
@@ -100,9 +99,9 @@ def rating_encoder(name: str, hidden_size: int, dataset, rating_field: str) -> n
     return BY_VALUE[name](hidden_size, torch.from_numpy(values_R))
 
 
-def training_values(dataset, rating_field: str) -> np.ndarray:
+def training_values(dataset) -> np.ndarray:
     """float32 (R,), rising: the different ratings of the training events; [0] where none of them is rated."""
-    rating = dataset.inter_feat[rating_field].numpy()[is_training(dataset.offsets)]
+    rating = dataset.events.rating[dataset.events.training]
     values = np.unique(rating[~np.isnan(rating)])
     return values if len(values) else np.zeros(1, rating.dtype)  # a table needs a row, even if only tests read it
 

@@ -18,7 +18,7 @@ def make_report(
     """Write report.html, figures (PNG, SVG) and tables (CSV, Markdown, LaTeX); returns the path of report.html.
 
     Args:
-        paths: run folders, results folders or folders of frozen cells.
+        paths: run folders, results folders or folders of frozen runs.
         out: where to write; default: `report/` in the folder that holds all `paths`.
         reference: label of the row that the others are tested against; default, and where a data set lacks it: SEAR,
             else the best one.

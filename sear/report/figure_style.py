@@ -10,7 +10,7 @@ from textwrap import wrap
 
 from sear.files import write_aside, write_text
 
-# name -> (light, dark); c1… after Okabe and Ito, told apart by colour-blind readers too, lifted for dark paper
+# name -> (light, dark); c1… after Okabe and Ito, different to colour-blind readers too, lifted for dark paper
 PALETTE = {
     "paper": ("#ffffff", "#161b22"),
     "ink": ("#1f2328", "#e6edf3"),
@@ -32,7 +32,7 @@ Looks = Mapping[str, tuple[str, str]]  # label -> (colour, marker)
 SIZE = (4.6, 3.4)  # inches: two fit beside each other on a desktop, one fills a phone with its letters still legible
 FONT = 10.5  # points
 LEGEND_WIDTH = 40  # characters of a name in one line of a legend
-LEGEND_HEIGHT = 0.75  # inches of a legend that the figure's height has room for
+LEGEND_HEIGHT = 0.75  # inches of a legend that fits in the figure's height
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def seconds_axis(ax) -> None:
 
 
 def legend_below(ax, columns: int = 3) -> None:
-    """A legend under the plot in as many columns as its names leave room for; the figure grows with a tall one."""
+    """A legend under the plot in as many columns as fit side by side; the figure grows with a tall one."""
     handles, labels = ax.get_legend_handles_labels()
     labels = ["\n".join(wrap(label, LEGEND_WIDTH)) for label in labels]
     figure = ax.figure

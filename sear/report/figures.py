@@ -57,7 +57,7 @@ def learning_curves(
                 if curve is None:
                     continue
                 x = curve["epoch"] + 1 if over == "epoch" else curve["seconds_so_far"]
-                best = int(np.argmax(curve["epoch"] == run.metrics["best_epoch"]))
+                best = int(np.argmax(curve["epoch"] == run.record.best_epoch))
                 ax.plot(x, curve[column], color=colour, alpha=0.6, linewidth=1.1)
                 ax.plot(x.iloc[best], curve[column].iloc[best], marker, color=colour, markersize=6, label=label)
                 label, drawn = None, drawn + 1

@@ -1,10 +1,9 @@
-"""What a published table rests on, small enough to commit: each cell's metrics.json and its bare ranks, no ids."""
+"""What a published table rests on, small enough to commit: each run's metrics.json and its bare ranks, no ids."""
 
 import gzip
 import io
-import json
-import shlex
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,43 +13,48 @@ from sear.files import write_aside
 from sear.report.read_runs import MASKED
 from sear.report.run import Run
 from sear.report.tables import file_name
-from sear.report.variants import given_settings
+from sear.report.variants import without_place
+from sear.runs.command import command_of
+from sear.runs.folder import write_metrics
+from sear.runs.record import RunRecord
+from sear.settings.keys import Role, with_role
 
 
 def freeze(runs: Iterable[Run], folder: Path | str) -> list[Path]:
-    """Write `folder/DATASET/ROW/seed-N/{metrics.json, ranks.csv.gz}` for each run; returns the cells' folders.
+    """Write `folder/DATASET/ROW/seed-N/{metrics.json, ranks.csv.gz}` for each run; returns the folders.
 
-    The ranks stand in the order of user, then target, which is the same for all cells of a data set; the ids stay
-    behind, and a hash of them shows that cells belong together. So do the command's absolute paths, which are one
+    The ranks stand in the order of user, then target, which is the same for all runs of a data set; the ids stay
+    behind, and a hash of them shows that runs belong together. So do the command's absolute paths, which are one
     machine's. The same runs give the same bytes.
 
     Raises:
         InputError: two rows differ only in signs that no folder's name can hold; nothing is written then.
     """
     runs, written = list(runs), []
-    cells = [Path(folder) / run.dataset / file_name(run.label) / f"seed-{run.seed}" for run in runs]
-    for run, cell in zip(runs, cells, strict=True):
-        if cells.count(cell) > 1:
+    folders = [Path(folder) / run.dataset / file_name(run.label) / f"seed-{run.seed}" for run in runs]
+    for run, place in zip(runs, folders, strict=True):
+        if folders.count(place) > 1:
             raise InputError(
-                f"{cell} would hold {run.label} and another row of that spelling - freeze one of them to another folder"
+                f"{place} would hold {run.label} and another row of that spelling - freeze one of them elsewhere"
             )
-    for run, cell in zip(runs, cells, strict=True):
-        known = {"ablate": run.ablate, "variant": run.variant, "cases_sha256": run.cases_hash}
+    for run, place in zip(runs, folders, strict=True):
         ranks = {"rank": run.ranks} | ({} if run.masked_ranks is None else {MASKED: run.masked_ranks})
-        known |= {"given": given_settings(run), "valid_metric": run.valid_metric}
-        known["command"] = without_absolute_paths(run.metrics.get("command"))
-        with write_aside(cell / "ranks.csv.gz") as aside, open(aside, "wb") as file:
+        with write_aside(place / "ranks.csv.gz") as aside, open(aside, "wb") as file:
             with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:  # no clock in the header
                 with io.TextIOWrapper(packed, encoding="utf-8", newline="") as text:
                     pd.DataFrame(ranks).to_csv(text, index=False, lineterminator="\n")
-        with write_aside(cell / "metrics.json") as aside:
-            aside.write_text(json.dumps(run.metrics | known, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        written.append(cell)
+        write_metrics(place, _frozen(run))
+        written.append(place)
     return written
 
 
-def without_absolute_paths(command: str | None) -> str | None:
-    """The command line less its options that name a place on one machine."""
-    if command is None:
-        return None
-    return shlex.join(word for word in shlex.split(command) if not Path(word.partition("=")[2]).is_absolute())
+def _frozen(run: Run) -> RunRecord:
+    """The run's record with its names in the report, and without what names a place on one machine."""
+    names = {"ablate": run.ablate, "variant": run.variant, "valid_metric": run.valid_metric}
+    record = replace(run.record, **names, cases_sha256=run.cases_hash)
+    if record.overrides is None:  # of an earlier SEAR; only one that was frozen then has lost its places
+        return record if run.cases is None else replace(record, command=None)
+    portable = {key: value for key, value in record.overrides.items() if without_place(value) == value}
+    command = command_of(record.dataset, record.model, record.seed, run.ablate, portable)
+    kept = {key: without_place(value) for key, value in record.overrides.items() if key not in with_role(Role.DATA)}
+    return replace(record, overrides=kept, command=command)

@@ -44,17 +44,17 @@ def runs_table(runs: Sequence[Run]) -> Table:
     columns = ["data set", "row", "seed", "epochs", "command"]
     entries = []
     for run in runs:
-        epochs, command = run.metrics.get("epochs", "–"), run.metrics.get("command") or "not recorded"
+        epochs, command = run.record.epochs, run.record.command or "not recorded"
         entries.append([*map(Entry, map(str, [run.dataset, run.label, run.seed, epochs, command]))])
     return Table("runs", "Runs", columns, entries, pd.DataFrame(), texts=len(columns))
 
 
 def machines_table(runs: Sequence[Run]) -> Table:
     """Every environment that runs were made in, and how many were."""
-    keys = list(dict.fromkeys(key for run in runs for key in run.metrics.get("environment") or {}))
+    keys = list(dict.fromkeys(key for run in runs for key in run.record.environment or {}))
     counts: dict[tuple[str, ...], int] = {}
     for run in runs:
-        found = run.metrics.get("environment") or {}
+        found = run.record.environment or {}
         machine = tuple(_told(found.get(key)) for key in keys)
         counts[machine] = counts.get(machine, 0) + 1
     entries = [[*map(Entry, [str(count), *machine])] for machine, count in counts.items()]

@@ -1,7 +1,7 @@
-"""Run folders and frozen cells, read alike: figures, ranks in case order, learning curve, examples.
+"""Run folders and frozen runs, read alike: metrics, ranks in case order, learning curve, examples.
 
-A run folder has cases.csv.gz (`user, target, rank, …`); a frozen cell has ranks.csv.gz (`rank` alone, in the same
-order) and, in its metrics.json, the hash of the cases it left out.
+A run folder has cases.csv.gz (`user, target, rank, …`); a frozen run has ranks.csv.gz (`rank` alone, in the same
+order) and, in its metrics.json, the hash of its cases.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ import pandas as pd
 
 from sear.errors import InputError
 from sear.report.run import Run
-from sear.report.run_checks import refuse_different_cases, refuse_other_figures
+from sear.report.run_checks import FREEZE_AGAIN, refuse_different_cases, refuse_other_metrics
 from sear.report.variants import name_variants
-from sear.runs import folder as run_folder
+from sear.runs.folder import read_run_folder
+from sear.runs.record import read_metrics
 
 MASKED = "rank_history_masked"
-FROZEN_KEYS = ("dataset", "model", "seed", "test", "ablate", "variant", "cases_sha256", "given", "valid_metric")
 
 
 def read_runs(paths: Iterable[Path | str]) -> list[Run]:
@@ -38,7 +38,7 @@ def read_runs(paths: Iterable[Path | str]) -> list[Run]:
         folders.update(dict.fromkeys(file.parent for file in found))
     runs = [read_run(folder) for folder in folders]
     for run in runs:
-        refuse_other_figures(run)
+        refuse_other_metrics(run)
     name_variants(runs)
     runs.sort(key=lambda run: (run.folder / "metrics.json").stat().st_mtime_ns)
     runs = list({(run.dataset, run.label, run.seed): run for run in runs}.values())
@@ -51,17 +51,17 @@ def read_run(folder: Path) -> Run:
     """The run in one folder, frozen or not. Raises InputError naming the file that is missing or broken."""
     if (folder / "ranks.csv.gz").exists():
         return read_frozen(folder)
-    found, examples = run_folder.read_run(folder), folder / "examples.json"
-    table = found["cases"].sort_values(["user", "target"], ignore_index=True)
+    found, examples = read_run_folder(folder), folder / "examples.json"
+    table = found.cases.sort_values(["user", "target"], ignore_index=True)
     cases = table[["user", "target"]]
     return Run(
         folder,
-        found["metrics"],
+        found.record,
         _checked_ranks(table["rank"], folder / "cases.csv.gz"),
         cases,
         hash_cases(cases),
-        settings=found["config"],
-        history=found["history"],
+        settings=found.config,
+        history=found.history,
         examples=_json(examples) if examples.exists() else [],
         masked_ranks=_masked_ranks(table, folder / "cases.csv.gz"),
     )
@@ -69,18 +69,18 @@ def read_run(folder: Path) -> Run:
 
 def read_frozen(folder: Path) -> Run:
     """What `freeze` kept of a run. Raises InputError naming the file that is missing or broken."""
-    metrics, path = _json(folder / "metrics.json"), folder / "ranks.csv.gz"
-    missing = [key for key in FROZEN_KEYS if not isinstance(metrics, dict) or key not in metrics]
+    record, path = read_metrics(folder, FREEZE_AGAIN), folder / "ranks.csv.gz"
+    missing = [name for name in ("variant", "cases_sha256", "valid_metric") if getattr(record, name) is None]
     if missing:
-        raise InputError(f"{folder / 'metrics.json'} has no {missing[0]} - freeze that cell again")
+        raise InputError(f"{folder / 'metrics.json'} has no {missing[0]} - {FREEZE_AGAIN}")
     try:
         table = pd.read_csv(path)
         ranks = table["rank"]
     except (KeyError, ValueError, EOFError, OSError, zlib.error) as error:
-        raise InputError(f"{path} cannot be read ({error}) - freeze that cell again") from None
+        raise InputError(f"{path} cannot be read ({error}) - {FREEZE_AGAIN}") from None
     ranks = _checked_ranks(ranks, path)
     masked = _masked_ranks(table, path)
-    return Run(folder, metrics, ranks, None, metrics["cases_sha256"], variant=metrics["variant"], masked_ranks=masked)
+    return Run(folder, record, ranks, None, record.cases_sha256, variant=record.variant, masked_ranks=masked)
 
 
 def _checked_ranks(ranks: pd.Series, path: Path) -> np.ndarray:

@@ -27,26 +27,27 @@ class Row:
         return not self.ablate and not self.variant
 
     @property
-    def peer(self) -> bool:
+    def baseline(self) -> bool:
         """A model of others, to be measured against."""
-        class_name = self.runs[0].metrics.get("class")
+        class_name = self.runs[0].record.class_name
         return self.whole and (class_name != "SEAR" if class_name else not self.model.startswith("SEAR"))
 
     def values(self, *path: str) -> np.ndarray:
-        """float (seeds,): a figure of metrics.json, such as `values("test", "hit@10")`; NaN where it is missing."""
+        """float (seeds,): a number of metrics.json, such as `values("test", "hit@10")`; NaN where it is missing."""
+        field, *keys = path
         found = []
         for run in self.runs:
-            value = run.metrics
-            for key in path:
+            value = getattr(run.record, field)
+            for key in keys:
                 value = value.get(key) if isinstance(value, dict) else None
             found.append(np.nan if value is None else value)
         return np.array(found, dtype=np.float64)
 
     @property
     def masked(self) -> "Row | None":
-        """The runs that were also ranked without the items of the history, by those ranks alone; None without any."""
+        """The runs that were also ranked with seen items filtered, by those ranks alone; None without any."""
         runs = [
-            replace(run, ranks=run.masked_ranks, metrics=run.metrics | {"test": run.metrics["test_history_masked"]})
+            replace(run, ranks=run.masked_ranks, record=replace(run.record, test=run.record.test_history_masked))
             for run in self.runs
             if run.masked_ranks is not None
         ]
@@ -78,7 +79,7 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
 
 def metrics_of(runs: Sequence[Run]) -> list[str]:
     """The test metrics that all runs have, in the order of the first run. Raises InputError where there are none."""
-    found = [name for name in runs[0].metrics["test"] if all(name in run.metrics["test"] for run in runs)]
+    found = [name for name in runs[0].record.test if all(name in run.record.test for run in runs)]
     if not found:
         raise InputError(f"{runs[0].folder} and the other runs share no test metric - report them apart")
     return found

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from sear.evaluation.metrics import metrics_by_row
+from sear.runs.record import RunRecord
 
 
 @dataclass
@@ -14,19 +15,19 @@ class Run:
     """One finished run.
 
     Attributes:
-        metrics: its metrics.json.
+        record: its metrics.json.
         ranks: int (cases,), each target's rank, in the order of user, then target.
-        masked_ranks: likewise without the items of the earlier history; None where they were not asked for.
-        cases: DataFrame of str `user, target`, so ordered; None in a frozen cell.
+        masked_ranks: likewise with seen items filtered; None where not asked for.
+        cases: DataFrame of str `user, target`, so ordered; None in a frozen run.
         cases_hash: equal for two runs exactly when they hold the same cases.
-        settings: its config.yaml; empty in a frozen cell.
+        settings: its config.yaml; empty in a frozen run.
         variant: how it differs from the other runs of its model, "" where it does not, see `name_variants`.
         history: its history.csv; None where there is none.
         examples: its examples.json, see sear/report/examples.py.
     """
 
     folder: Path
-    metrics: dict
+    record: RunRecord
     ranks: np.ndarray
     cases: pd.DataFrame | None
     cases_hash: str
@@ -38,25 +39,25 @@ class Run:
 
     @property
     def dataset(self) -> str:
-        return self.metrics["dataset"]
+        return self.record.dataset
 
     @property
     def model(self) -> str:
-        return self.metrics["model"]
+        return self.record.model
 
     @property
     def seed(self) -> int:
-        return self.metrics["seed"]
+        return self.record.seed
 
     @property
     def valid_metric(self) -> str:
         """What chose the best epoch, such as mrr@10."""
-        return (self.metrics.get("valid_metric") or self.settings["valid_metric"]).lower()
+        return (self.record.valid_metric or self.settings["valid_metric"]).lower()
 
     @property
     def ablate(self) -> str:
-        """The part left out, "" for none; several are joined by +."""
-        found = self.metrics.get("ablate") or self.settings.get("ablate") or ""
+        """The part taken out, "" for none; several are joined by +."""
+        found = self.record.ablate or self.settings.get("ablate") or ""
         return found if isinstance(found, str) else "+".join(found)
 
     @property

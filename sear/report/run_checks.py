@@ -1,4 +1,4 @@
-"""What must hold of runs before they are compared: figures that their ranks bear out, the same test cases."""
+"""What must hold of runs before they are compared: metrics that their ranks bear out, the same test cases."""
 
 import math
 from collections.abc import Iterable
@@ -10,22 +10,15 @@ from sear.errors import InputError
 if TYPE_CHECKING:
     from sear.report.run import Run
 
-KINDS = {
-    "valid": dict, "test": dict, "test_history_masked": dict, "test_by_history_length": list,
-    "test_by_item_popularity": list, "statistics": dict, "seconds": dict, "environment": dict, "command": str,
-    "dataset": str, "model": str, "variant": str, "valid_metric": str, "given": dict,
-}  # fmt: skip
+FREEZE_AGAIN = "freeze that run again"
 
 
-def refuse_other_figures(run: "Run") -> None:
-    """Raises InputError where metrics.json holds no figures, or those of other ranks than the run's."""
+def refuse_other_metrics(run: "Run") -> None:
+    """Raises InputError where metrics.json holds those of other ranks than the run's."""
     path = run.folder / "metrics.json"
-    remedy = "freeze that cell again" if run.cases is None else "restore it, or delete the folder and run again"
-    for key, kind in KINDS.items():
-        if not isinstance(run.metrics.get(key), kind | None):
-            raise InputError(f"{path}: {key} is {run.metrics[key]!r}, no {kind.__name__} - {remedy}")
+    remedy = FREEZE_AGAIN if run.cases is None else "restore it, or delete the folder and run again"
     for key, ranks in (("test", run.ranks), ("test_history_masked", run.masked_ranks)):
-        told = run.metrics.get(key)
+        told = getattr(run.record, key)
         if (told is None) != (ranks is None):
             raise InputError(f"{path}: {key} is {told!r}, which the ranks beside it do not bear out - {remedy}")
         for name, value in (told or {}).items():
@@ -33,7 +26,7 @@ def refuse_other_figures(run: "Run") -> None:
                 found = float(replace(run, ranks=ranks).by_case(name).mean())
             except ValueError as error:  # InputError, too
                 raise InputError(
-                    f"{path}: {key} has {name!r}, which is no figure of ranks ({error}) - {remedy}"
+                    f"{path}: {key} has {name!r}, which is no metric of ranks ({error}) - {remedy}"
                 ) from None
             if not isinstance(value, float | int) or not math.isclose(value, found, rel_tol=1e-9, abs_tol=1e-12):
                 raise InputError(f"{path}: {key} {name} is {value!r}, by the ranks beside it {found!r} - {remedy}")

@@ -10,7 +10,7 @@ from sear.report.rows import Row, Tests, deviation, main_metric, mean
 from sear.report.tables import Entry, Table, best_in_column, p_value, percent, signed, with_deviation
 
 GROUPS = {"test_by_history_length": "history length", "test_by_item_popularity": "item popularity"}
-ONE_SEED = "A row with one seed is tested as that one training; two seeds of one model may be told apart, too."
+ONE_SEED = "A row with one seed is tested as that one training; two seeds of one model may differ significantly, too."
 NAMES = {"hit": "Hit", "ndcg": "NDCG", "mrr": "MRR", "map": "MAP", "recall": "Recall", "precision": "Precision"}
 
 
@@ -34,19 +34,19 @@ def quality_table(
 
     Args:
         against: the row that the last column measures the main metric's change from; None for no such column.
-        validated: whether a column tells the validation figure that chose the epochs, where one metric chose them all.
+        validated: whether a column tells the validation metric that chose the epochs, where one chose them all.
     """
     main = main_metric(metrics)
     entries: list[list[Entry]] = [[Entry(row.label), Entry(str(len(row.runs)))] for row in rows]
     numbers = pd.DataFrame({"model": [row.label for row in rows], "seeds": [len(row.runs) for row in rows]})
     columns = ["model", "seeds"]
 
-    figures = [(metric_name(metric), metric, "test", metric) for metric in metrics]
+    shown = [(metric_name(metric), metric, "test", metric) for metric in metrics]
     chosen_by = {run.valid_metric for row in rows for run in row.runs}
     if validated and len(chosen_by) == 1:
         (metric,) = chosen_by
-        figures.append((f"validation {metric_name(metric)}", f"valid_{metric}", "valid", metric))
-    for head, column, part, metric in figures:
+        shown.append((f"validation {metric_name(metric)}", f"valid_{metric}", "valid", metric))
+    for head, column, part, metric in shown:
         columns.append(head)
         values = [row.values(part, metric) for row in rows]
         numbers[column], numbers[f"{column}_sd"] = [*map(mean, values)], [*map(deviation, values)]
@@ -126,15 +126,15 @@ def group_numbers(rows: Sequence[Row], key: str, metric: str) -> pd.DataFrame:
     """
     found = []
     for row in rows:
-        runs = [run for run in row.runs if run.metrics.get(key)]
-        names = [[group["group"] for group in run.metrics[key]] for run in runs]
+        runs = [run for run in row.runs if getattr(run.record, key)]
+        names = [[group["group"] for group in getattr(run.record, key)] for run in runs]
         for run, own in zip(runs, names, strict=True):
             if own != names[0]:
                 raise InputError(
                     f"{run.folder}: {key} has the groups {', '.join(own)}, and {runs[0].folder} has "
                     f"{', '.join(names[0])} - report on them apart, or run one of them again with the other's groups"
                 )
-        for groups in zip(*(run.metrics[key] for run in runs), strict=True):
+        for groups in zip(*(getattr(run.record, key) for run in runs), strict=True):
             values = np.array([np.nan if group[metric] is None else group[metric] for group in groups], dtype=float)
             first = {"model": row.label, "group": groups[0]["group"], "cases": groups[0]["cases"]}
             found.append({**first, "mean": mean(values), "sd": deviation(values)})
@@ -162,7 +162,7 @@ def dataset_table(rows: Sequence[Row]) -> Table:
     first = {row.dataset: row for row in reversed(rows)}
     numbers, entries = [], []
     for dataset in sorted(first):
-        known = first[dataset].runs[0].metrics.get("statistics") or {}
+        known = first[dataset].runs[0].record.statistics or {}
         numbers.append({"dataset": dataset, **{key: known.get(key) for key in forms}})
         texts = ["–" if known.get(key) is None else format(known[key], form) for key, form in forms.items()]
         entries.append([*map(Entry, [dataset, *texts])])

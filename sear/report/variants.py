@@ -1,30 +1,26 @@
-"""How runs of one model that are no repetitions of each other are told apart."""
+"""How runs of one model that are no repetitions of each other are named."""
 
-import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from sear.runs.find import NOT_OF_THE_RESULT
-from sear.settings.rules import load_yaml
+from sear.settings.keys import Role, with_role
 
 if TYPE_CHECKING:
     from sear.report.run import Run
 
-# none names a variant: which run it is, where its data lie, and what adds figures without changing any
-NO_VARIANT = NOT_OF_THE_RESULT | {"dataset", "model", "model_name", "ablate", "seed", "data_path", "mask_history"}
+# none names a variant: which run it is, where its data lie, and what adds metrics without changing any
+NO_VARIANT = with_role(Role.NAME | Role.DATA | Role.ADDS_METRICS | Role.PLACE | Role.UNUSED)
 UNKNOWN = object()  # equal to no value: plain for a key of which it is only known that plain runs were not given it
 
 
 def name_variants(runs: Iterable["Run"]) -> None:
     """Set `variant` where runs of one model and ablation differ in more than seed and place.
 
-    A run is named by its settings that are not the plain ones: those of the runs whose commands did not give them,
-    or else those of frozen cells without a name, or else the most common; of a key that the former are too old for,
-    none. Of a frozen cell only what its command gave is known, so freeze again after a change of the YAML files; the
-    name of a variant under which it was frozen stays.
+    A run is named by its settings that are not the plain ones: those of the runs that were not given them, or else
+    those of frozen runs without a name, or else the most common; of a key that the former are too old for, none. Of a
+    frozen run only what it was given is known, so freeze again after a change of the YAML files; the name of a variant
+    under which it was frozen stays.
     """
     families: dict[tuple, list[Run]] = {}
     for run in runs:
@@ -57,25 +53,20 @@ def _plain(key: str, family: list["Run"], given: list[dict], values: list[dict])
 
 
 def given_settings(run: "Run") -> dict[str, Any]:
-    """What the run's command gave; of a path that is one machine's the last name."""
-    if "given" in run.metrics:  # by freeze, which keeps no paths
-        return run.metrics["given"]
-    try:
-        words = shlex.split(run.metrics.get("command") or "")[2:]
-        pairs = [word.removeprefix("--").partition("=") for word in words]
-        return {key: _without_place(load_yaml(text)) for key, _, text in pairs if key not in NO_VARIANT}
-    except (ValueError, yaml.YAMLError):  # no command of ours
-        return {}
+    """What the run was given beside the YAML files; of a path that is one machine's the last name."""
+    overrides = run.record.overrides or {}
+    return {key: without_place(value) for key, value in overrides.items() if key not in NO_VARIANT}
 
 
 def _values(run: "Run", given: dict[str, Any]) -> dict[str, Any]:
     """All that is known of the run's settings."""
     if not run.settings:
         return given
-    return {key: _without_place(value) for key, value in run.settings.items() if key not in NO_VARIANT}
+    return {key: without_place(value) for key, value in run.settings.items() if key not in NO_VARIANT}
 
 
-def _without_place(value: Any) -> Any:
+def without_place(value: Any) -> Any:
+    """The value; of an absolute path its last name."""
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 

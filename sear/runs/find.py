@@ -6,35 +6,41 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from sear.errors import InputError
 from sear.files import PROJECT_ROOT
+from sear.runs.record import read_metrics
+from sear.settings.keys import Role, with_role
 from sear.settings.rules import read_settings
-
-# settings that say where a run works or what it shows: two runs that differ only here are the same cell
-NOT_OF_THE_RESULT = frozenset(
-    "checkpoint_dir dataloaders_save_path debug device gpu_id ip local_rank log_wandb nproc offset port "
-    "results_path resume run_id save_dataloaders save_dataset show_progress shutdown_logger single_spec state "
-    "threads use_gpu wandb_project worker world_size".split()
-)
 
 
 def settings_hash(settings: Mapping) -> str:
     """16 hexadecimal digits that name the effective settings, the same before writing config.yaml and after reading it.
 
-    Keys that cannot change a result (devices, threads, bars) are left out; 1 and 1.0 are the same, and so are list and
-    tuple.
+    1 and 1.0 are the same, and so are list and tuple.
     """
-    relevant = {str(key): value for key, value in settings.items() if key not in NOT_OF_THE_RESULT}
-    plain = json.loads(json.dumps(relevant, default=str), parse_int=float)
+    plain = json.loads(json.dumps(deciding_settings(settings), default=str), parse_int=float)
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def find_runs(settings: Mapping, tell: Callable[[str], object] = print) -> tuple[Path | None, Path | None]:
+def deciding_settings(settings: Mapping) -> dict[str, Any]:
+    """Those that can change a run's result: devices, threads, bars and places are left out."""
+    without = with_role(Role.PLACE | Role.UNUSED)
+    return {str(key): value for key, value in settings.items() if key not in without}
+
+
+def find_runs(
+    settings: Mapping, data: Mapping[str, str] | None = None, tell: Callable[[str], object] = print
+) -> tuple[Path | None, Path | None]:
     """(the newest finished run, the newest unfinished one) with these settings in the place that they name.
 
     A run is known by its config.yaml, and finished when it has metrics.json, which is written last. One whose
-    config.yaml cannot be read is nobody's, and `tell` says so.
+    config.yaml cannot be read is nobody's, and a finished one must have been trained on the same data: `tell` says
+    which folders are left out, and why.
+
+    Args:
+        data: hashes of the atomic files as they are now (sear.data.dataset.data_hashes); None takes a run on any data.
     """
     wanted, finished, unfinished = settings_hash(settings), None, None
     place = PROJECT_ROOT / settings["results_path"] / settings["dataset"]
@@ -47,11 +53,27 @@ def find_runs(settings: Mapping, tell: Callable[[str], object] = print) -> tuple
             tell(f"left out: {error}")
             continue
         if found == wanted:
-            if (path.parent / "metrics.json").exists():
-                finished = path.parent
-            else:
+            if not (path.parent / "metrics.json").exists():
                 unfinished = path.parent
+            elif data is None or _same_data(path.parent, data, tell):
+                finished = path.parent
     return finished, unfinished
+
+
+def _same_data(run_folder: Path, data: Mapping[str, str], tell: Callable[[str], object]) -> bool:
+    """Whether a finished run was trained on these data. A broken metrics.json is for the reader of the run to tell."""
+    try:
+        known = read_metrics(run_folder).data
+    except InputError:
+        return True
+    if known is None:
+        tell(f"{run_folder} does not say which data it was trained on, as runs of an earlier SEAR: not taken as done")
+    elif known != data:
+        names = " and ".join(
+            f".{suffix}" for suffix in sorted({*known, *data}) if known.get(suffix) != data.get(suffix)
+        )
+        tell(f"{run_folder} was trained on other data (its {names} file was another): not taken as done")
+    return known == data
 
 
 def _config_files(place: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What a run leaves in results/DATASET/MODEL/RUN_ID/: its settings, figures, epochs and cases.
+"""What a run leaves in results/DATASET/MODEL/RUN_ID/: its settings, metrics, epochs and cases.
 
 Every file is written aside and renamed, so a file that is there is whole.
 """
@@ -11,6 +11,7 @@ import shutil
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from itertools import count
@@ -23,6 +24,7 @@ import pandas as pd
 from sear.data.atomic_table import EXACT_FLOATS
 from sear.errors import HeldError, InputError
 from sear.files import csv_text, write_aside, write_text
+from sear.runs.record import RunRecord, read_metrics
 from sear.settings.rules import dump_yaml, read_settings
 
 
@@ -31,35 +33,15 @@ def write_examples(run_folder: Path, found: Sequence[dict]) -> None:
     write_text(Path(run_folder) / "examples.json", json.dumps(list(found), indent=1, ensure_ascii=False) + "\n")
 
 
-METRIC_KEYS = (
-    "dataset",
-    "model",
-    "seed",
-    "statistics",
-    "epochs",
-    "best_epoch",
-    "valid",
-    "test",
-    "test_history_masked",  # null unless mask_history
-    "test_by_history_length",
-    "test_by_item_popularity",
-    "seconds",
-    "environment",
-)
-
-
 def write_config(run_folder: Path, settings: Mapping[str, Any]) -> None:
     """config.yaml: every effective key, sorted; what YAML cannot hold (a device, a path, an enum) as its text."""
     plain = {str(key): _plain(settings[key]) for key in sorted(settings, key=str)}
     write_text(run_folder / "config.yaml", dump_yaml(plain))
 
 
-def write_metrics(run_folder: Path, metrics: Mapping[str, Any]) -> None:
-    """metrics.json: METRIC_KEYS in this order, then whatever else is given; never NaN, which JSON does not know."""
-    missing = [key for key in METRIC_KEYS if key not in metrics]
-    assert not missing, f"metrics.json lacks {missing}"
-    ordered = {key: metrics[key] for key in METRIC_KEYS} | dict(metrics)
-    text = json.dumps(_plain(ordered), indent=2, ensure_ascii=False, allow_nan=False)
+def write_metrics(run_folder: Path, record: RunRecord) -> None:
+    """metrics.json; never NaN, which JSON does not know."""
+    text = json.dumps(_plain(record.to_dict()), indent=2, ensure_ascii=False, allow_nan=False)
     write_text(run_folder / "metrics.json", text + "\n")
 
 
@@ -84,45 +66,36 @@ def write_cases(run_folder: Path, cases: Mapping[str, Sequence]) -> None:
                 table.to_csv(text, index=False, lineterminator="\n")
 
 
-def read_run(run_folder: Path | str) -> dict[str, Any]:
-    """{"config": dict, "metrics": dict, "history": DataFrame, "cases": DataFrame} of a finished run.
+@dataclass
+class RunFiles:
+    """What a finished run left: its config.yaml, metrics.json, history.csv and cases.csv.gz."""
+
+    config: dict[str, Any]
+    record: RunRecord
+    history: pd.DataFrame
+    cases: pd.DataFrame
+
+
+def read_run_folder(run_folder: Path | str) -> RunFiles:
+    """The files of a finished run.
 
     Raises:
         InputError: a file is missing or truncated, or not one of a run.
     """
     run_folder = Path(run_folder)
-    metrics = run_folder / "metrics.json"
     if not (run_folder / "config.yaml").exists():
         raise InputError(f"{run_folder} holds no config.yaml - name a run folder: results/DATASET/MODEL/RUN_ID")
-    if not metrics.exists():
+    if not (run_folder / "metrics.json").exists():
         raise InputError(
             f"{run_folder} holds no metrics.json: the run did not finish - go on with --resume={run_folder}"
         )
-    figures = _read_metrics(metrics)
+    record = read_metrics(run_folder)
     history = _read_table(run_folder / "history.csv", ["epoch", "lr", "loss", "seconds"])
-    if len(history) != figures["epochs"]:
-        place = f"{run_folder / 'history.csv'} has {len(history)} epochs, metrics.json {figures['epochs']}"
+    if len(history) != record.epochs:
+        place = f"{run_folder / 'history.csv'} has {len(history)} epochs, metrics.json {record.epochs}"
         raise InputError(f"{place} - restore it, or run again")
-    return {
-        "config": read_settings(run_folder / "config.yaml")[0],
-        "metrics": figures,
-        "history": history,
-        "cases": _read_table(run_folder / "cases.csv.gz", ["user", "target", "rank"]),
-    }
-
-
-def _read_metrics(path: Path) -> dict[str, Any]:
-    """The figures of metrics.json. Raises InputError where it is broken, or not one of a run."""
-    try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # not JSON, not UTF-8
-        raise InputError(f"{path} cannot be read ({error}) - restore it, or run again") from None
-    missing = [key for key in METRIC_KEYS if not isinstance(metrics, dict) or key not in metrics]
-    if missing:
-        raise InputError(
-            f"{path} lacks {', '.join(missing)} - it is not a run's metrics.json; restore it, or run again"
-        )
-    return metrics
+    config = read_settings(run_folder / "config.yaml")[0]
+    return RunFiles(config, record, history, _read_table(run_folder / "cases.csv.gz", ["user", "target", "rank"]))
 
 
 def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
@@ -170,8 +143,11 @@ LOCK = ".lock"
 
 
 def new_run_folder(results_directory: Path | str, dataset: str, model: str, seed: int) -> Path:
-    """A folder that did not exist before: RESULTS/DATASET/MODEL/RUN_ID, RUN_ID such as 20260131-120509-seed2020."""
-    parent = Path(results_directory) / dataset / model
+    """A folder that did not exist before: RESULTS/DATASET/MODEL/RUN_ID, RUN_ID such as 20260131-120509-seed2020.
+
+    A model called MODULE:CLASS has a folder MODULE.CLASS, for not every system allows a colon.
+    """
+    parent = Path(results_directory) / dataset / model.replace(":", ".")
     run_id = f"{datetime.now():%Y%m%d-%H%M%S}-seed{seed}"
     for number in count(1):
         folder = parent / (run_id if number == 1 else f"{run_id}-{number}")

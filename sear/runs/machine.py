@@ -1,4 +1,4 @@
-"""What a figure depends on besides data, settings and seed: versions, machine, threads, commit."""
+"""What a result depends on besides data, settings and seed: versions, machine, threads, commit."""
 
 import ctypes
 import gc
@@ -100,7 +100,7 @@ class PeakMemory:
         if torch.cuda.is_initialized():
             torch.cuda.reset_peak_memory_stats()
 
-    def figures(self) -> dict[str, float | str | None]:
+    def values(self) -> dict[str, float | str | None]:
         """{peak_memory_mb, peak_memory_since: "run" or "process"}, and peak_gpu_memory_mb where a GPU was used."""
         found = {"peak_memory_mb": self._resident_mb(), "peak_memory_since": self.since}
         if torch.cuda.is_initialized():

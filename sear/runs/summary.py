@@ -1,27 +1,28 @@
 """results/summary.csv: one row per finished run, whoever else is writing."""
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sear.errors import InputError
 from sear.files import csv_text, write_text
+from sear.runs.record import RunRecord
 
 KEY = ("dataset", "model", "run_id")  # one row each
 
 
-def append_summary(run_folder: Path, metrics: Mapping[str, Any]) -> None:
+def append_summary(run_folder: Path, record: RunRecord) -> None:
     """The run's row in RESULTS/summary.csv; a run that is already there is replaced in its place.
 
-    A figure the file has no column for yet adds one, empty in the older rows.
+    A metric that the file has no column for yet adds one, empty in the older rows.
 
     Raises:
         InputError: summary.csv is not one that SEAR wrote.
     """
     path = run_folder.absolute().parents[2] / "summary.csv"
-    row = {key: "" if value is None else str(value) for key, value in _summary_row(run_folder.name, metrics).items()}
+    row = {key: "" if value is None else str(value) for key, value in _summary_row(run_folder.name, record).items()}
     with _locked(path.with_name(".summary.lock")):
         columns, rows = read_summary(path) if path.exists() else ([], [])
         keys = [tuple(old[key] for key in KEY) for old in rows]
@@ -52,13 +53,13 @@ def read_summary(path: Path | str) -> tuple[list[str], list[dict[str, str]]]:
     return columns, rows
 
 
-def _summary_row(run_id: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    row = {key: metrics[key] for key in ("dataset", "model")} | {"run_id": run_id}
-    row |= {"ablate": metrics.get("ablate")} | {key: metrics[key] for key in ("seed", "epochs", "best_epoch")}
+def _summary_row(run_id: str, record: RunRecord) -> dict[str, Any]:
+    row: dict[str, Any] = {"dataset": record.dataset, "model": record.model, "run_id": run_id, "ablate": record.ablate}
+    row |= {"seed": record.seed, "epochs": record.epochs, "best_epoch": record.best_epoch}
     for part in ("valid", "test", "test_history_masked"):
-        row |= {f"{part}_{name}": value for name, value in (metrics[part] or {}).items()}
-    row |= {f"seconds_{name}": value for name, value in metrics["seconds"].items()}
-    return row | {key: metrics["environment"][key] for key in ("device", "commit")}
+        row |= {f"{part}_{name}": value for name, value in (getattr(record, part) or {}).items()}
+    row |= {f"seconds_{name}": value for name, value in (record.seconds or {}).items()}
+    return row | {key: (record.environment or {}).get(key) for key in ("device", "commit")}
 
 
 @contextmanager

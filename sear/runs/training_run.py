@@ -1,9 +1,10 @@
-"""One run from its settings to the figures in its folder. The only room that knows every other one."""
+"""One run from its settings to the metrics in its folder; the one module that knows all the others."""
 
 import logging
 import os
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -13,14 +14,15 @@ import torch
 from recbole.data import data_preparation
 from recbole.utils import init_seed
 
-from sear.data.dataset import SEARDataset
-from sear.data.item_texts import item_titles
+from sear.data.dataset import SEARDataset, data_hashes
 from sear.errors import HeldError
 from sear.evaluation.examples import run_examples
-from sear.evaluation.metrics import case_figures, case_rows, tables
+from sear.evaluation.metrics import case_rows, metric_tables, metrics_of_cases
 from sear.files import COMMAND, PROJECT_ROOT, shown
 from sear.model.counting import CountingModel
+from sear.model.network import SEARNetwork
 from sear.runs.command import command_of
+from sear.runs.find import deciding_settings
 from sear.runs.folder import (
     discard_run_folder,
     held,
@@ -33,8 +35,10 @@ from sear.runs.folder import (
 )
 from sear.runs.log import RunLog
 from sear.runs.machine import PeakMemory, environment
+from sear.runs.record import RunRecord
 from sear.runs.summary import append_summary, read_summary
-from sear.settings.recbole_config import effective_settings, model_class
+from sear.settings.recbole_config import SEARConfig, effective_settings, model_class, overrides_of
+from sear.trainer.checkpoint import Checkpoints
 from sear.trainer.counting_trainer import CountingTrainer
 from sear.trainer.trainer import SEARTrainer
 
@@ -42,161 +46,198 @@ logger = logging.getLogger("sear")
 ALL_THREADS = torch.get_num_threads()  # as the machine or OMP_NUM_THREADS says, before a run asks for fewer
 
 
+@dataclass
+class Prepared:
+    """A run's data, texts and model, ready to train or test; `seconds` is what they took: {data, text}."""
+
+    dataset: SEARDataset
+    loaders: tuple[Any, Any, Any]  # training, validation, test
+    trainer: SEARTrainer
+    data: dict[str, str]  # hashes of the files
+    seconds: dict[str, float]
+    prior: dict[str, Any] | None = None  # what validation chose of the transition prior, once it is tested
+
+
+def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
+    """Read the data, embed the texts and build the model, with all randomness from the seed."""
+    init_seed(config["seed"], config["reproducibility"])
+    started = perf_counter()
+    hashes = data_hashes(config)
+    whole = SEARDataset(config)
+    logger.info(describe_dataset(config["dataset"], whole.statistics))
+    loaders = data_preparation(config, whole)
+    dataset = loaders[0]._dataset
+    read = perf_counter()
+    build = model_class(config["model"])
+    if issubclass(build, SEARNetwork) and (config["text_init"] or "semantic" in config["streams"]):
+        build.check_catalogue(config, dataset.item_num)  # before an hour of encoding, not after
+        _ = dataset.texts.embedding
+    _ = dataset.texts.titles  # now, for a fault in them must not end a run that is trained
+    seconds = {"data": read - started, "text": perf_counter() - read}
+    init_seed(config["seed"], config["reproducibility"])
+    model = build(config, dataset).to(config["device"])
+    trainer = (CountingTrainer if isinstance(model, CountingModel) else SEARTrainer)(config, model)
+    checkpoints.events_hash = dataset.events_hash
+    trainer.checkpoints = checkpoints
+    return Prepared(dataset, loaders, trainer, hashes, seconds)
+
+
+def train_in_new_folder(config: SEARConfig, log: RunLog) -> dict[str, Any]:
+    """Train, test and report a run; a folder in which nothing was trained yet is taken back when that fails.
+
+    Returns:
+        What metrics.json holds, and `run_folder`.
+    """
+    root = PROJECT_ROOT / config["results_path"]
+    if (root / "summary.csv").exists():
+        read_summary(root / "summary.csv")  # a file that is not ours must show before the work, not after
+    parents = (root / config["dataset"] / config["model_name"] / "run").parents
+    there = next(path for path in parents if path.exists())
+    run = TrainingRun(config, new_run_folder(root, config["dataset"], config["model_name"], config["seed"]))
+    try:
+        return run.train(log)
+    finally:
+        if not run.begun:
+            discard_run_folder(run.folder, there)
+
+
 class TrainingRun:
-    """One run: its parts are made in order, each timed.
+    """One run in its folder.
 
     Attributes:
-        folder: where it lies; None makes a new one when it trains.
+        environment: the machine, the versions and the commit that the run begins with.
+        checkpoints: best.pth and last.pth in the folder.
+        begun: whether there is something to go on with, should it be stopped.
     """
 
-    def __init__(self, config, folder: Path | None = None):
-        self.config, self.folder = config, folder
-        self.seconds = dict.fromkeys(("data", "text", "train", "test"), 0.0)
+    def __init__(self, config: SEARConfig, folder: Path, begun: bool = False):
+        self.config, self.folder, self.begun = config, folder, begun
         self.memory = PeakMemory()
         torch.set_num_threads(config["threads"] or ALL_THREADS)
+        self.environment = environment(config["device"])  # now: the commit may be another when the run ends
+        settings = deciding_settings(effective_settings(config))
+        del settings["data_path"]  # the data themselves are compared
+        files = folder / "best.pth", folder / "last.pth"
+        self.checkpoints = Checkpoints(config["model"], config["dataset"], *files, config["device"], settings)
 
     def train(self, log: RunLog) -> dict[str, Any]:
-        self.environment = environment(self.config["device"])  # now: the commit may be another when the run ends
-        config, kept = self.config, self.folder is not None
+        """From the last epoch that is kept in the folder, or from the first, to the end."""
         for line in self._places():
             logger.info(line)
-        if not kept:
-            root = PROJECT_ROOT / config["results_path"]
-            if (root / "summary.csv").exists():
-                read_summary(root / "summary.csv")  # a file that is not ours must show before the work, not after
-            there = next(
-                path for path in (root / config["dataset"] / config["model_name"] / "run").parents if path.exists()
-            )
-            self.folder = new_run_folder(root, config["dataset"], config["model_name"], config["seed"])
         try:
             with held(self.folder):
                 if (self.folder / "metrics.json").exists():  # since it was looked for
                     raise HeldError(f"{self.folder} was finished by another process just now - nothing is left to do")
-                write_config(self.folder, effective_settings(config))  # before anything that takes long
-                self._prepare()
-                self.titles = item_titles(self.dataset)  # now, for a fault in them must not end a run that is trained
-                kept = True  # from here on there is something to go on with
+                self.checkpoints.check()  # before anything that takes long
+                write_config(self.folder, effective_settings(self.config))
+                prepared = prepare(self.config, self.checkpoints)
+                self.begun = True
                 log.write_to(self.folder / "run.log")
                 logger.info(f"run folder: {shown(self.folder)}")
-                return self._train_in_folder()
+                self._fit(prepared)
+                return self._report(prepared)
         except KeyboardInterrupt:
-            if kept:
+            if self.begun:
                 folder = shlex.quote(shown(self.folder))
                 logger.warning(f"stopped; go on with: {shlex.join(COMMAND)} --resume={folder}")
             raise
-        finally:
-            if not kept:
-                discard_run_folder(self.folder, there)
 
     def _places(self) -> list[str]:
         """Where the run reads, writes and computes, in full: these follow from the settings and the working folder."""
-        results = self.folder or PROJECT_ROOT / self.config["results_path"]
+        results = self.folder if self.begun else PROJECT_ROOT / self.config["results_path"]
         return [
             f"data folder: {os.path.abspath(self.config['data_path'])}",
             f"results folder: {os.path.abspath(results)}",
             f"device: {self.environment['device']}",
         ]
 
-    def _train_in_folder(self) -> dict[str, Any]:
+    def _fit(self, prepared: Prepared) -> None:
+        trainer = prepared.trainer
         for left in self.folder.glob(".*.tmp"):  # half-written when the run was killed
             left.unlink()
-        self._set_checkpoints()
-        if Path(self.trainer.last_model_file).exists():
-            self.trainer.resume_checkpoint(self.trainer.last_model_file)
+        if self.checkpoints.last.exists():
+            trainer.resume_checkpoint(self.checkpoints.last)
             commit = self.environment["commit"]
             place = f" at commit {commit}" if commit else ""
-            logger.info(f"going on after epoch {self.trainer.start_epoch - 1}{place}")
+            logger.info(f"going on after epoch {trainer.start_epoch - 1}{place}")
         self._name_commits()
-        self.trainer.fit(self.train_data, self.valid_data, show_progress=self.config["show_progress"])
-        return self._report()
+        trainer.on_epoch_end = lambda: write_history(self.folder, trainer.history)
+        train_data, valid_data, _ = prepared.loaders
+        trainer.fit(train_data, valid_data, show_progress=self.config["show_progress"])
 
     def _name_commits(self) -> None:
         """Of a run that was resumed at other commits, metrics.json and the next checkpoint name those too."""
         commit = self.environment["commit"]
-        earlier = [known for known in self.trainer.commits if known != commit]
+        earlier = [known for known in self.checkpoints.commits if known != commit]
         if earlier:
             self.environment["earlier_commits"] = earlier
-        self.trainer.commits = [*earlier, *([commit] if commit else [])]
+        self.checkpoints.commits = [*earlier, *([commit] if commit else [])]
 
     def test_again(self) -> dict[str, Any]:
-        self._prepare()
-        self._set_checkpoints()
-        figures, _ = self._test()
-        self._show(figures)
-        return figures | {"run_folder": str(self.folder)}
-
-    def _prepare(self) -> None:
-        config = self.config
-        init_seed(config["seed"], config["reproducibility"])
-        started = perf_counter()
-        dataset = SEARDataset(config)
-        logger.info(describe_dataset(config["dataset"], dataset.statistics))
-        self.train_data, self.valid_data, self.test_data = data_preparation(config, dataset)
-        self.dataset = self.train_data._dataset
-        self.seconds["data"] = perf_counter() - started
-        started = perf_counter()
-        build = model_class(config["model"])
-        if config["model"] == "SEAR" and (config["text_init"] or "semantic" in config["streams"]):
-            build.check_catalogue(config, dataset.item_num)  # before an hour of encoding, not after
-            self.dataset.item_text_embedding()
-        self.seconds["text"] = perf_counter() - started
-        init_seed(config["seed"], config["reproducibility"])
-        self.model = build(config, self.dataset).to(config["device"])
-        trainer_class = CountingTrainer if isinstance(self.model, CountingModel) else SEARTrainer
-        self.trainer = trainer_class(config, self.model)
-        self.trainer.catalogue = self.dataset.catalogue_hash
-
-    def _set_checkpoints(self) -> None:
-        self.trainer.set_checkpoints(self.folder / "best.pth", self.folder / "last.pth")
-        self.trainer.on_epoch_end = lambda: write_history(self.folder, self.trainer.history)
-
-    def _test(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """The test figures and the cases they are made of, from one pass with the best checkpoint."""
-        started = perf_counter()
-        self.trainer.load_best()
-        self.prior = self.trainer.choose_prior(self.valid_data)
-        if self.prior:
-            logger.info("transition prior: weight {weight}, floor {floor}, validation {score:.4f}".format(**self.prior))
-        ranks, masked = self.trainer.target_ranks(self.test_data, self.config["show_progress"])
-        cases = case_rows(self.test_data._dataset, ranks, masked)
-        figures = case_figures(cases, self.config)
-        self.seconds["test"] = perf_counter() - started
-        return figures, cases
-
-    def _report(self) -> dict[str, Any]:
-        figures, cases = self._test()
-        trainer = self.trainer
-        self.seconds["train"] = trainer.fit_seconds
-        metrics = {
-            "dataset": self.config["dataset"],
-            "model": self.config["model_name"],
-            "class": self.config["model"],  # behind that name
-            "seed": self.config["seed"],
-            "ablate": self.config["ablate"],  # the part of SEAR left out
-            "statistics": self.dataset.statistics,
-            "epochs": len(trainer.history),
-            "best_epoch": trainer.best_epoch,
-            "valid_metric": self.config["valid_metric"].lower(),
-            "valid": dict(trainer.best_valid_result or {}),
-            **({"transition_prior": self.prior} if self.prior else {}),
-            **figures,
-            "seconds": self.seconds,
-            **self.memory.figures(),
-            "parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
-            "environment": self.environment,
-            "command": command_of(self.config),
-        }
-        write_history(self.folder, trainer.history)
-        write_cases(self.folder, cases)
-        write_examples(self.folder, run_examples(self.model, self.test_data, cases["rank"], self.titles))
-        append_summary(self.folder, metrics)
-        write_metrics(self.folder, metrics)  # last: its presence says that the run is finished
-        self._show(figures)
-        logger.info(f"written to {shown(self.folder)}")
+        """The metrics of the best checkpoint, without training and without changing the run, and `run_folder`."""
+        self.checkpoints.read(self.checkpoints.best)  # before anything that takes long
+        prepared = prepare(self.config, self.checkpoints)
+        metrics, cases = self._test(prepared)
+        self._show(metrics, len(cases["rank"]))
         return metrics | {"run_folder": str(self.folder)}
 
-    def _show(self, figures: Mapping[str, Any]) -> None:
-        for table in tables(len(self.test_data._dataset), figures):
+    def _test(self, prepared: Prepared) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """The test metrics and the cases they are made of, from one pass with the best checkpoint."""
+        started = perf_counter()
+        trainer, test_data = prepared.trainer, prepared.loaders[2]
+        self.checkpoints.load_best(trainer.model)
+        prepared.prior = trainer.choose_prior(prepared.loaders[1])
+        if prepared.prior:
+            chosen = "weight {weight}, floor {floor}, validation {score:.4f}".format(**prepared.prior)
+            logger.info(f"transition prior: {chosen}")
+        ranks, masked = trainer.rank_cases(test_data, self.config["show_progress"])
+        cases = case_rows(test_data._dataset, ranks, masked)
+        metrics = metrics_of_cases(cases, self.config)
+        prepared.seconds["test"] = perf_counter() - started
+        return metrics, cases
+
+    def _report(self, prepared: Prepared) -> dict[str, Any]:
+        metrics, cases = self._test(prepared)
+        record = self._record(prepared, metrics)
+        trainer = prepared.trainer
+        write_history(self.folder, trainer.history)
+        write_cases(self.folder, cases)
+        titles = prepared.dataset.texts.titles
+        write_examples(self.folder, run_examples(trainer.model, prepared.loaders[2], cases["rank"], titles))
+        append_summary(self.folder, record)
+        write_metrics(self.folder, record)  # last: its presence says that the run is finished
+        self._show(metrics, len(cases["rank"]))
+        logger.info(f"written to {shown(self.folder)}")
+        return record.to_dict() | {"run_folder": str(self.folder)}
+
+    def _record(self, prepared: Prepared, metrics: Mapping[str, Any]) -> RunRecord:
+        config, trainer = self.config, prepared.trainer
+        seconds = {key: prepared.seconds[key] for key in ("data", "text")}
+        seconds |= {"train": trainer.fit_seconds, "test": prepared.seconds["test"]}
+        names = {"dataset": config["dataset"], "model": config["model_name"], "seed": config["seed"]}
+        names |= {"ablate": config["ablate"]}
+        overrides = overrides_of(config)
+        return RunRecord(
+            **names,
+            class_name=config["model"],
+            statistics=prepared.dataset.statistics,
+            epochs=len(trainer.history),
+            best_epoch=trainer.best_epoch,
+            valid_metric=config["valid_metric"].lower(),
+            valid=dict(trainer.best_valid_result or {}),
+            transition_prior=prepared.prior,
+            **metrics,
+            seconds=seconds,
+            **self.memory.values(),
+            parameters=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+            environment=self.environment,
+            overrides=overrides,
+            data=prepared.data,
+            command=command_of(**names, overrides=overrides),
+        )
+
+    def _show(self, metrics: Mapping[str, Any], cases: int) -> None:
+        for table in metric_tables(cases, metrics):
             logger.info(f"\n{table}")
         logger.info("")
 

@@ -1,49 +1,41 @@
 """Finds what is wrong with the settings before work starts: each by its YAML comment, then what they say together."""
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from sear.errors import InputError
 from sear.files import shown
-from sear.settings.gather import Settings, nearest
+from sear.settings.gather import Settings, is_leave_one_out, learns_from_windows, nearest
+from sear.settings.keys import Role, with_role
 from sear.settings.known_models import COUNTING_MODELS, OWN_MODELS, TIED_STREAMS
 from sear.settings.rules import dump_value
 
 MOST_PADDED = 100_000  # events; a batch of histories padded to more takes gigabytes
 INTERVAL = re.compile(r"[\[(]\s*(\d+|-inf)\s*,\s*(\d+|inf)\s*[\])]")  # of whole counts, as RecBole writes them
 VALUE_INTERVAL = re.compile(r"[\[(]\s*-?[\w.+-]+\s*,\s*-?[\w.+-]+\s*[\])]")  # of any numbers
-# RecBole's keys without use here: a SEARDataset reads the atomic files itself, exactly as they are, and cuts batches
-WITHOUT_EFFECT = (
-    "field_separator seq_separator seq_len threshold unload_col unused_col additional_feat_suffix preload_weight "
-    "filter_inter_by_user_or_item alias_of_user_id alias_of_item_id alias_of_entity_id alias_of_relation_id "
-    "normalize_field normalize_all discretization kg_reverse_r entity_kg_num_interval relation_kg_num_interval "
-    "benchmark_filename save_dataset dataset_save_path save_dataloaders dataloaders_save_path valid_metric_bigger "
-    "shuffle worker metric_decimal_place"
-).split()
 
 
 def check_settings(settings: Settings) -> None:
     """Raises InputError for the first wrong value: place, key, value, remedy."""
+    unused = with_role(Role.UNUSED)
     for key, value in settings.values.items():
         rule = settings.rules[key]
         if not rule.accepts(value):
             raise _wrong_kind(settings, key, value)
-        if key in WITHOUT_EFFECT and value not in (rule.default, None, []) and (value or rule.default is True):
+        if key in unused and value not in (rule.default, None, []) and (value or rule.default is True):
             raise settings.fault(
                 key,
-                "but it has no effect here: SEAR reads and batches data itself, and rounds no figure",
+                "but it has no effect here: SEAR reads and batches data itself, and rounds no metric",
                 f"remove {key}",
             )
     _check_lists(settings)
     _check_metrics(settings)
     _check_protocol(settings)
     _check_columns(settings)
-    if settings.model == "SEAR":
+    if settings.family == "SEAR":
         _check_sear(settings)
     else:
-        _check_peer(settings)
+        _check_baseline(settings)
 
 
 def _wrong_kind(settings: Settings, key: str, value: object) -> InputError:
@@ -71,7 +63,7 @@ def _check_metrics(settings: Settings) -> None:
     choices = [f"{metric}@{k}" for metric in metrics for k in topk]
     if settings.get("valid_metric").lower() not in [choice.lower() for choice in choices]:
         raise settings.fault(
-            "valid_metric", "no figure that metrics and topk report", f"choose from {', '.join(choices)}"
+            "valid_metric", "no metric that metrics and topk ask for", f"choose from {', '.join(choices)}"
         )
 
 
@@ -80,7 +72,7 @@ def _check_protocol(settings: Settings) -> None:
         raise settings.fault("eval_args", HELD_OUT, WRITE_EVAL_ARGS)
     if settings.get("repeatable") is not True:
         raise settings.fault(
-            "repeatable", "but a sequential model may repeat items", "set it True; mask_history leaves old items out"
+            "repeatable", "but a sequential model may repeat items", "set it True; mask_history filters seen items"
         )
     stride, length = settings.get("window_stride"), settings.get("MAX_ITEM_LIST_LENGTH")
     if stride is not None and stride > length:
@@ -154,16 +146,16 @@ def _check_sear(settings: Settings) -> None:
         )
 
 
-def _check_peer(settings: Settings) -> None:
+def _check_baseline(settings: Settings) -> None:
     hidden, heads = settings.get("hidden_size"), settings.get("n_heads")
     if hidden and heads and hidden % heads:
         remedy = f"choose from {_divisors(hidden)}"
         raise settings.fault("n_heads", f"which does not divide hidden_size {hidden}", remedy)
     if settings.get("ablate") is not None:
         raise settings.fault("ablate", f"but {settings.model_name} has no such part", "remove it; it is for SEAR alone")
-    if settings.get("transition_prior") and (settings.model not in OWN_MODELS or settings.model in COUNTING_MODELS):
+    if settings.get("transition_prior") and (settings.family not in OWN_MODELS or settings.family in COUNTING_MODELS):
         raise settings.fault("transition_prior", f"but {settings.model_name} has no user vectors", "remove it")
-    if settings.model not in OWN_MODELS and settings.get("train_rows") != "prefixes":
+    if not learns_from_windows(settings.model) and settings.get("train_rows") != "prefixes":
         raise settings.fault("train_rows", f"but {settings.model_name} {LAST_EVENT_ONLY}", "write prefixes")
 
 
@@ -196,11 +188,3 @@ def require_data_files(settings: Settings, data_path: Path | str) -> None:
 HELD_OUT = "but the last two events of each user are held out, and all items ranked"
 WRITE_EVAL_ARGS = "write eval_args: {split: {LS: valid_and_test}, order: TO, mode: full, group_by: user}"
 LAST_EVENT_ONLY = "learns from the last event of a row alone"
-
-
-def is_leave_one_out(eval_args: Mapping[str, Any]) -> bool:
-    """Whether RecBole's eval_args ask for what is done: leave-one-out by time, full ranking."""
-    given = {"mode": "full", "group_by": "user"} | dict(eval_args)
-    if isinstance(given["mode"], Mapping) and set(given["mode"]) <= {"valid", "test"}:
-        given["mode"] = "full" if all(mode == "full" for mode in given["mode"].values()) else None
-    return given == {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full", "group_by": "user"}

@@ -8,7 +8,7 @@ from typing import Any
 
 from sear.errors import InputError
 
-OWN_MODELS = {  # class name -> the room it lives in; a name that RecBole has too means ours
+OWN_MODELS = {  # class name -> its module; a name that RecBole has too means ours
     "SEAR": "sear.model.sear",
     "SASRec": "sear.model.causal",
     "GRU4Rec": "sear.model.causal",

@@ -11,30 +11,33 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from recbole.config import Config
 from recbole.utils import InputType, ModelType, get_model
 
 import sear.recbole_compat  # noqa: F401
 from sear.errors import InputError
 from sear.files import PROJECT_ROOT
+from sear.recbole_compat import anomaly_detection_kept
 from sear.settings.checks import check_settings, require_data_files
-from sear.settings.gather import SEAR_KEYS, Settings, gather_settings, plain, rules_of, sear_yaml
+from sear.settings.gather import Settings, gather_settings, keys_of_others, sear_yaml
+from sear.settings.keys import Role, with_role
 from sear.settings.known_models import OWN_MODELS
-from sear.settings.rules import read_settings
-
-# Config works these out anew, for the machine it runs on
-DERIVED = (
-    "device MODEL_TYPE MODEL_INPUT_TYPE eval_type single_spec local_rank valid_metric_bigger "
-    "valid_neg_sample_args test_neg_sample_args"
-).split()
+from sear.settings.own_models import is_reference, own_class, reference
+from sear.settings.rules import make_rule, read_settings
 
 
 class SEARConfig(Config):
     """RecBole's Config, deaf to `sys.argv`: values arrive typed, and a string stays a string."""
 
+    in_force: dict[str, Any]  # what effective_settings gives
+
     def _load_cmd_line(self):
         return {}
+
+    def _update_internal_config_dict(self, file):
+        values = read_settings(file)[0]  # read already, for the checks
+        self.internal_config_dict.update(values)
+        return values
 
     def _convert_config_dict(self, config_dict):
         return config_dict
@@ -56,7 +59,7 @@ class SEARConfig(Config):
 
 def build_config(
     dataset: str,
-    model: str = "SEAR",
+    model: str | type = "SEAR",
     overrides: Mapping[str, Any] | None = None,
     config_files: Iterable[Path | str] = (),
     overrides_from: str = "arguments",
@@ -65,7 +68,7 @@ def build_config(
 
     Args:
         dataset: name of a config/data/*.yaml, or the RecBole folder that such a file names.
-        model: "SEAR", a config/model/*.yaml, or any RecBole sequential model.
+        model: "SEAR", a config/model/*.yaml, any RecBole sequential model, "my_package.my_module:MyModel", or a class.
         overrides: typed values, strongest of all.
         config_files: extra YAML files, later ones stronger.
         overrides_from: how an error names the place of an override.
@@ -73,7 +76,8 @@ def build_config(
     Raises:
         InputError: an unknown name, key or value, or a missing data file; names place and remedy.
     """
-    return _checked_config(gather_settings(dataset, model, config_files, overrides, overrides_from))
+    name = model if isinstance(model, str) else reference(model)
+    return _checked_config(gather_settings(dataset, name, config_files, overrides, overrides_from))
 
 
 def config_from_settings(settings: Mapping[str, Any], place: str = "config.yaml") -> SEARConfig:
@@ -82,7 +86,10 @@ def config_from_settings(settings: Mapping[str, Any], place: str = "config.yaml"
         if not isinstance(settings.get(key), str):
             raise InputError(f"{place}: has no {key}, so it is no whole config.yaml of a run - start that run anew")
     found = Settings(settings["dataset"], settings["model"], settings["model_name"])
-    left_out = SEAR_KEYS if settings["model"] != "SEAR" else ()
+    if is_reference(settings["model"]):  # its new keys may be those of a --config file
+        new = set(settings) - set(found.rules) - {"dataset", "model", "model_name"}
+        found.rules |= {key: make_rule(key, "anything") for key in new}
+    left_out = keys_of_others(settings["model"])
     wanted = [key for key in read_settings(sear_yaml())[0] if key not in left_out]
     if missing := [key for key in wanted if key not in settings]:
         raise InputError(
@@ -92,30 +99,36 @@ def config_from_settings(settings: Mapping[str, Any], place: str = "config.yaml"
     return _checked_config(found)
 
 
-def effective_settings(config: Config) -> dict[str, Any]:
+def effective_settings(config: SEARConfig) -> dict[str, Any]:
     """Every key that can be set, with the value in force, as plain YAML types; a valid --config file by itself."""
-    model, model_name = config["model"], config["model_name"] or config["model"]
-    names = {"dataset": config["dataset"], "model": model, "model_name": model_name}
-    known = rules_of(model, model_name)
-    values = {key: plain(config[key]) for key in config.final_config_dict if key in known and key not in DERIVED}
-    base = Path(values.pop("data_path")).parent  # RecBole appends the data set's name
-    if base.name != "dataset_example":  # inside RecBole, wherever that is installed
-        values["data_path"] = str(base.relative_to(PROJECT_ROOT) if base.is_relative_to(PROJECT_ROOT) else base)
-    if config["train_neg_sample_args"]["distribution"] == "none":
-        values["train_neg_sample_args"] = None
-    return names | values
+    return copy.deepcopy(config.in_force)
 
 
-def usual_settings(dataset: str, model: str, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What `effective_settings` gives without any further override, whether or not such a run could be made."""
-    return effective_settings(_config(gather_settings(dataset, model, (), overrides)))
+def overrides_of(config: SEARConfig) -> dict[str, Any] | None:
+    """The settings that are not those of the YAML files named after the run's data set and model.
+
+    Its names, its seed and what cannot change its result are left out; None where the YAML files no longer describe
+    the data set or the model.
+    """
+    ours = config.in_force
+    ablation = {"ablate": ours["ablate"]} if ours.get("ablate") else {}
+    try:
+        usual = gather_settings(ours["dataset"], ours["model_name"], (), ablation)
+    except InputError:
+        return None
+    _without_needless_negatives(config.model_class, usual)
+    told = set(ours) - with_role(Role.NAME | Role.PLACE | Role.UNUSED)
+    values = usual.in_force()
+    return {key: copy.deepcopy(ours[key]) for key in sorted(told) if ours[key] != values.get(key)}
 
 
 def model_class(name: str) -> type:
-    """The class behind a model name. Raises InputError for a RecBole model that is not sequential."""
-    own, asked_for = name in OWN_MODELS, torch.is_anomaly_enabled()
-    found = getattr(importlib.import_module(OWN_MODELS[name]), name) if own else get_model(name)
-    torch.autograd.set_detect_anomaly(asked_for)  # RecBole's SINE turns it on for everybody as soon as it is imported
+    """The class behind a model name or MODULE:CLASS. Raises InputError for one that is not sequential."""
+    if is_reference(name):
+        return own_class(name)
+    own = name in OWN_MODELS
+    with anomaly_detection_kept():
+        found = getattr(importlib.import_module(OWN_MODELS[name]), name) if own else get_model(name)
     if not own and found.type != ModelType.SEQUENTIAL:
         raise InputError(f"model {name} is no sequential model - choose one of those that --help lists")
     return found
@@ -130,10 +143,9 @@ def _checked_config(settings: Settings) -> SEARConfig:
 
 def _config(settings: Settings) -> SEARConfig:
     found = model_class(settings.model)
+    _without_needless_negatives(found, settings)
     values = copy.deepcopy(settings.values)
     values["data_path"] = str(PROJECT_ROOT / settings.get("data_path"))
-    if "train_neg_sample_args" not in values and not _needs_negatives(found, settings):
-        values["train_neg_sample_args"] = None
     try:
         config = SEARConfig(model=found, dataset=settings.dataset, config_dict=values)
     except ValueError as error:  # what only RecBole knows about its own models
@@ -141,9 +153,13 @@ def _config(settings: Settings) -> SEARConfig:
     copy_of_ours = Path(values["data_path"]) / settings.dataset
     if (copy_of_ours / f"{settings.dataset}.inter").is_file():
         config["data_path"] = str(copy_of_ours)  # for ml-100k RecBole would read its own copy all the same
-    config["model_name"] = settings.model_name
+    config["model"], config["model_name"] = settings.model, settings.model_name
+    config.in_force = settings.in_force()
     return config
 
 
-def _needs_negatives(found: type, settings: Settings) -> bool:
-    return getattr(found, "input_type", None) == InputType.PAIRWISE or settings.get("loss_type") == "BPR"
+def _without_needless_negatives(found: type, settings: Settings) -> None:
+    """A model that learns from no negative samples draws none, whatever RecBole's default says."""
+    needs = getattr(found, "input_type", None) == InputType.PAIRWISE or settings.get("loss_type") == "BPR"
+    if not needs and "train_neg_sample_args" not in settings.values:
+        settings.put({"train_neg_sample_args": None}, "models without negative samples")

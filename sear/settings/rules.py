@@ -82,12 +82,28 @@ def dump_value(value: Any) -> str:
 
 def read_settings(path: Path | str) -> tuple[dict[str, Any], dict[str, int]]:
     """The keys of a YAML file, and the line each stands on. Raises InputError naming file and line."""
-    settings, lines = _parse(path, _read_text(path))
+    path = Path(path)
+    settings, lines, _ = _read(path, _stamp(path))
     return copy.deepcopy(settings), dict(lines)
 
 
-@lru_cache(maxsize=256)  # a run reads RecBole's files and ours several times, and YAML is slow
-def _parse(path: Path | str, text: str) -> tuple[dict[str, Any], dict[str, int]]:
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """Another one as soon as the file is written anew; None where it cannot be asked for."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None  # reading it will say why
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+@lru_cache(maxsize=256)  # what a run asks of one file again and again is read and parsed once
+def _read(path: Path, stamp: tuple[int, int, int] | None) -> tuple[dict[str, Any], dict[str, int], list[str]]:
+    """The keys of a YAML file, the line each stands on, and all lines."""
+    text = _read_text(path)
+    return *_parse(path, text), text.splitlines()
+
+
+def _parse(path: Path, text: str) -> tuple[dict[str, Any], dict[str, int]]:
     try:
         loader = SettingsLoader(text)
         node = loader.get_single_node()
@@ -104,7 +120,7 @@ def _parse(path: Path | str, text: str) -> tuple[dict[str, Any], dict[str, int]]
     return {str(key): value for key, value in settings.items()}, lines
 
 
-def _key_lines(path: Path | str, node: yaml.Node | None) -> dict[str, int]:
+def _key_lines(path: Path, node: yaml.Node | None) -> dict[str, int]:
     if node is not None and not isinstance(node, yaml.MappingNode):
         raise InputError(f"{path}, line {node.start_mark.line + 1}: no settings - write each one as  key: value")
     lines: dict[str, int] = {}
@@ -116,9 +132,9 @@ def _key_lines(path: Path | str, node: yaml.Node | None) -> dict[str, int]:
     return lines
 
 
-def _read_text(path: Path | str) -> str:
+def _read_text(path: Path) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{path} is missing - check the name") from None
     except UnicodeDecodeError as error:
@@ -129,8 +145,8 @@ def _read_text(path: Path | str) -> str:
 
 def read_rules(path: Path | str) -> dict[str, Rule]:
     """One rule per key of a YAML file; a key without a readable comment may hold anything."""
-    settings, lines = read_settings(path)
-    text = _read_text(path).splitlines()
+    path = Path(path)
+    settings, lines, text = copy.deepcopy(_read(path, _stamp(path)))
     rules = {}
     for key, default in settings.items():
         comment = COMMENT.match(text[lines[key] - 1]) if key in lines else None  # a key merged in has no line

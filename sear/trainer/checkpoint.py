@@ -1,49 +1,112 @@
-"""Checkpoints as plain dictionaries: written aside and renamed, read with `weights_only=True`, and checked."""
+"""Checkpoints as plain dictionaries: written aside and renamed, read with `weights_only=True`, and checked.
 
-from collections import OrderedDict
+A file ends with the SHA-256 of all its other bytes, as the comment of the zip archive that `torch.save` writes: one
+flipped bit anywhere is noticed, and `torch.load` alone still reads the file. Files of `sear-checkpoint-1` have none.
+"""
+
+import hashlib
+import os
+import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sear.errors import InputError
+from sear.errors import InputError, OtherDataError
 from sear.files import write_aside
 
-FORMAT = "sear-checkpoint-1"
+FORMAT, EARLIER_FORMAT = "sear-checkpoint-2", "sear-checkpoint-1"
 LAST = "-last.pth"  # how the last checkpoint of a plain script's trainer is named beside the best
+MARK = b"SEAR-SHA256:"  # before the digest in an archive's comment
+COMMENT_BYTES = len(MARK) + hashlib.sha256().digest_size
+State = dict[str, Any]
+KINDS = {  # what a checkpoint holds
+    "model": str,
+    "dataset": str,
+    "catalogue": str | None,  # the events' hash
+    "settings": dict | None,
+    "epoch": int,
+    "cur_step": int,
+    "finished": bool,
+    "best_epoch": int | None,
+    "best_valid_score": float,
+    "best_valid_result": dict | None,
+    "history": list,
+    "fit_seconds": float,
+    "steps": int,
+    "commits": list,
+    "state_dict": dict,
+    "other_parameter": dict | None,
+    "text_sums": torch.Tensor | None,
+}
+KINDS_OF_LAST = KINDS | {"optimizer": dict, "scheduler": dict}
+MISSING_BEFORE = {"settings": None, "commits": [], "text_sums": None, "steps": 0}  # in files of EARLIER_FORMAT
 
 
-def save_checkpoint(path: Path | str, state: dict[str, Any]) -> None:
+def save_checkpoint(path: Path | str, state: State) -> None:
     """Write tensors, numbers, strings, lists and dicts; a reader sees the whole file or the one before it."""
     with write_aside(path) as aside:
         torch.save({"format": FORMAT, **state}, aside)
+        _append_digest(aside)
 
 
-def load_checkpoint(path: Path | str, device: torch.device | str, catalogue: str | None = None) -> dict[str, Any]:
+def load_checkpoint(path: Path | str, device: torch.device | str) -> State:
     """The dictionary of a checkpoint, its tensors on `device`.
 
-    Args:
-        catalogue: hash of the data it must have been trained on (SEARDataset.catalogue_hash).
-
     Raises:
-        InputError: the file is missing, truncated, not ours, or of another catalogue.
+        InputError: the file is missing, truncated, damaged or not ours.
     """
     try:
+        checked = _digest_fits(Path(path))
+        if checked is False:
+            raise InputError(f"{path} is damaged: its content does not match its checksum - restore it, or train anew")
         state = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path} is missing - name a run folder that holds it, or train anew") from None
+    except InputError:
+        raise
     except Exception as error:  # what torch raises over foreign bytes is anybody's guess
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
             f"{path} cannot be read ({reason}) - it is truncated or no checkpoint of SEAR; train anew"
         ) from None
-    if not isinstance(state, dict) or state.get("format") != FORMAT or "state_dict" not in state:
+    told = state.get("format") if isinstance(state, dict) else None
+    if told == FORMAT and not checked:
+        raise InputError(f"{path} is damaged: it has lost its checksum - restore it, or train anew")
+    if told not in (FORMAT, EARLIER_FORMAT) or "state_dict" not in state:
         raise InputError(f"{path} is not a checkpoint of SEAR ({FORMAT}) - name one that SEAR wrote")
-    if catalogue is not None and state.get("catalogue") != catalogue:
-        raise InputError(
-            f"{path} was trained on other events or another catalogue of items - restore the data, or train anew"
-        )
-    return state
+    return state if checked else MISSING_BEFORE | state
+
+
+def _append_digest(path: Path) -> None:
+    with open(path, "rb+") as file:
+        file.seek(-2, os.SEEK_END)
+        assert file.read() == b"\0\0", "the archive has a comment already"
+        file.seek(-2, os.SEEK_END)
+        file.write(struct.pack("<H", COMMENT_BYTES))
+        file.seek(0)
+        digest = _digest(file, os.path.getsize(path))
+        file.seek(0, os.SEEK_END)
+        file.write(MARK + digest)
+
+
+def _digest_fits(path: Path) -> bool | None:
+    """Whether the file's content has the digest that stands at its end; None where none stands there."""
+    with open(path, "rb") as file:
+        length = max(0, os.path.getsize(path) - COMMENT_BYTES)
+        file.seek(length)
+        mark, told = file.read(len(MARK)), file.read()
+        file.seek(0)
+        return _digest(file, length) == told if mark == MARK else None
+
+
+def _digest(file, length: int) -> bytes:
+    digest = hashlib.sha256()
+    while length > 0 and (block := file.read(min(length, 1 << 20))):
+        digest.update(block)
+        length -= len(block)
+    return digest.digest()
 
 
 def text_sums(model: torch.nn.Module) -> torch.Tensor | None:
@@ -55,91 +118,151 @@ def text_sums(model: torch.nn.Module) -> torch.Tensor | None:
     return None if text_VE is None else text_VE[1:].sum(dim=1)
 
 
-def load_weights(model: torch.nn.Module, name: str, path: Path | str, state: dict[str, Any]) -> None:
-    """Put a checkpoint's weights into a model of the class `name`.
-
-    Raises:
-        InputError: they are another model's, of other sizes, or were learned with other text embeddings.
-    """
-    if state["model"] != name:
-        raise InputError(f"{path} holds a {state['model']}, not a {name} - name another run")
-    mine, learned = text_sums(model), state.get("text_sums")
-    same_catalogue = mine is not None and learned is not None and len(mine) == len(learned)
-    if same_catalogue and (count := int(((mine - learned).abs() > 1e-3).sum())):
-        remedy = "restore the item texts and the encoder it was trained with, or train anew"
-        raise InputError(f"{path} was trained on other texts of {count} items - {remedy}")
-    try:
-        model.load_state_dict(state["state_dict"])
-    except RuntimeError as error:
-        fault = str(error).splitlines()[1].strip()
-        raise InputError(f"{path} does not fit this model ({fault}) - use the settings it was trained with") from None
-    model.load_other_parameter(state["other_parameter"])
-
-
 class Checkpoints:
-    """What a trainer keeps of itself: the best epoch's weights, and the last epoch with all that going on needs."""
+    """The two files that a trainer keeps of itself: the best epoch's weights, and the last epoch with all that going
+    on needs.
 
-    commits: list[str] = []  # that the epochs so far ran at, as far as is known
+    Attributes:
+        model, dataset: names of the model's class and of the data set.
+        best, last: where the files are.
+        settings: those of the run that decide its result; a checkpoint must have been made with the same. None where
+            nobody knows them, as in a plain script: then one of any settings is taken.
+        events_hash: of the data that a checkpoint must have been trained on (SEARDataset.events_hash); None
+            until the data are read.
+        commits: at which the epochs so far ran, as far as is known.
+    """
 
-    def set_checkpoints(self, best: Path, last: Path) -> None:
-        self.saved_model_file, self.last_model_file = str(best), str(last)
+    def __init__(
+        self,
+        model: str,
+        dataset: str,
+        best: Path,
+        last: Path,
+        device: torch.device | str = "cpu",
+        settings: Mapping[str, Any] | None = None,
+    ):
+        self.model, self.dataset, self.best, self.last, self.device = model, dataset, best, last, device
+        self.settings = None if settings is None else dict(settings)
+        self.events_hash: str | None = None
+        self.commits: list[str] = []
 
-    def state(self, epoch: int) -> dict:
-        """What both checkpoints hold; plain values and tensors only."""
-        return {
-            "model": self.config["model"],
-            "dataset": self.config["dataset"],
-            "catalogue": self.catalogue,
-            "epoch": epoch,
-            "cur_step": self.cur_step,
-            "finished": self.finished,
-            "best_epoch": self.best_epoch,
-            "best_valid_score": float(self.best_valid_score),
-            "best_valid_result": dict(self.best_valid_result) if self.best_valid_result else None,
-            "history": self.history,
-            "fit_seconds": self.fit_seconds,
+    def save(self, model: torch.nn.Module, progress: State, learning: State, best_weights: State | None) -> None:
+        """The best first: if the last is lost to a stop between the two, its epoch is run again, to the same end.
+
+        Args:
+            progress: what of KINDS the trainer knows.
+            learning: the states of what learns beside the model, such as its optimizer: for the last checkpoint.
+            best_weights: those of the best epoch; None where this epoch is not the best.
+        """
+        state = progress | {
+            "model": self.model,
+            "dataset": self.dataset,
+            "catalogue": self.events_hash,
+            "settings": self.settings,
             "commits": self.commits,
-            "state_dict": self.model.state_dict(),
-            "other_parameter": self.model.other_parameter(),
-            "text_sums": text_sums(self.model),
+            "state_dict": model.state_dict(),
+            "other_parameter": model.other_parameter(),
+            "text_sums": text_sums(model),
         }
+        if best_weights is not None:
+            save_checkpoint(self.best, state | {"state_dict": best_weights})
+        save_checkpoint(self.last, state | learning)
 
-    def _save(self, epoch: int, improved: bool) -> None:
-        """The best first: if the last is lost to a stop between the two, its epoch is run again, to the same end."""
-        state = self.state(epoch)
-        if improved:
-            weights = self.averaged.over(state["state_dict"]) if self.averaged else state["state_dict"]
-            save_checkpoint(self.saved_model_file, state | {"state_dict": weights})
-        going_on = {"optimizer": self.optimizer.state_dict(), "scheduler": self.scheduler.state_dict()}
-        going_on["steps"] = self.steps
-        if self.averaged:
-            going_on["averaged"] = self.averaged.state_dict()
-        save_checkpoint(self.last_model_file, state | going_on)
+    def check(self) -> None:
+        """Read what an unfinished run left, before any work: the last epoch and the best one that belongs to it.
 
-    def resume_checkpoint(self, resume_file) -> None:
-        """Go on after the epoch of a last checkpoint. Raises InputError where the file is not one."""
-        state = load_checkpoint(resume_file, self.device, self.catalogue)
-        if "optimizer" not in state:
-            raise InputError(f"{resume_file} holds no optimizer state - resume from the last checkpoint, not the best")
-        self._load_weights(resume_file, state)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        self.steps = state.get("steps", 0)  # missing in older checkpoints
-        if self.averaged:
-            self.averaged.load_state_dict(state["averaged"])
-        self.start_epoch, self.cur_step, self.finished = state["epoch"] + 1, state["cur_step"], state["finished"]
-        self.best_valid_score, self.best_epoch = state["best_valid_score"], state["best_epoch"]
-        result = state["best_valid_result"]
-        self.best_valid_result = OrderedDict(result) if result else None
-        self.history, self.fit_seconds = state["history"], state["fit_seconds"]
-        self.commits = state.get("commits", [])  # missing in older checkpoints
-        if (name := str(resume_file)).endswith(LAST):  # one of our own names: go on with that pair of files
-            self.set_checkpoints(Path(name.removesuffix(LAST) + ".pth"), Path(name))
+        Raises:
+            InputError: a file is damaged or not this run's, or the best epoch's is missing.
+        """
+        if not self.last.exists():
+            return
+        last = self.read(self.last, KINDS_OF_LAST)
+        if last["best_epoch"] is None and not self.best.exists():  # no epoch is validated yet
+            return
+        begin_anew = f"restore it, or delete it and {self.last.name}: then --resume trains the run from its start"
+        try:
+            best = self.read(self.best)
+        except InputError as error:
+            raise InputError(f"{str(error).partition(' - ')[0]} - {begin_anew}") from None
+        known = last["epoch"] if last["best_epoch"] is None else last["best_epoch"]
+        if best["epoch"] not in (known, last["epoch"] + 1):  # the latter is of a stop between the two files
+            place = f"{self.best} is of epoch {best['epoch']}, and {self.last.name} knows {known} as the best one"
+            raise InputError(f"{place} - {begin_anew}")
 
-    def load_best(self, path=None) -> None:
+    def read(self, path: Path | str, kinds: Mapping[str, Any] = KINDS) -> State:
+        """A checkpoint of this run, or of this model.
+
+        Raises:
+            InputError: as `load_checkpoint`; or a field is missing or of the wrong kind, or it is another model's,
+                another run's, or of other data.
+        """
+        state = load_checkpoint(path, self.device)
+        if "optimizer" in kinds and "optimizer" not in state:
+            raise InputError(f"{path} holds no optimizer state - resume from the last checkpoint, not the best")
+        for key, kind in kinds.items():
+            if key not in state or not isinstance(state[key], kind) or (kind is int and state[key] is True):
+                found = f"{key} is of type {type(state[key]).__name__}" if key in state else f"it has no {key}"
+                raise InputError(f"{path} is no whole checkpoint ({found}) - restore it, or train anew")
+        epochs = [row.get("epoch") if isinstance(row, dict) else None for row in state["history"]]
+        if epochs != list(range(state["epoch"] + 1)):
+            raise InputError(f"{path} is no whole checkpoint (epochs are missing in it) - restore it, or train anew")
+        if state["model"] != self.model:
+            raise InputError(f"{path} holds a {state['model']}, not a {self.model} - name another run")
+        self._refuse_other_settings(path, state["settings"])
+        if self.events_hash is not None and state["catalogue"] != self.events_hash:
+            raise OtherDataError(f"{path} was trained on other events or items - restore the data, or train anew")
+        return state
+
+    def _refuse_other_settings(self, path: Path | str, theirs: Mapping[str, Any] | None) -> None:
+        if self.settings is None or theirs is None:
+            return
+        for key in sorted({*self.settings, *theirs}):
+            if self.settings.get(key) != theirs.get(key):
+                was, now = theirs.get(key), self.settings.get(key)
+                raise InputError(
+                    f"{path} was trained with {key} {was!r}, and the run's config.yaml says {now!r}"
+                    " - restore the file that is not this run's, or train anew"
+                )
+
+    def load_best(self, model: torch.nn.Module, path: Path | str | None = None) -> None:
         """Put the weights of the best epoch, or of another checkpoint, into the model."""
-        path = path or self.saved_model_file
-        self._load_weights(path, load_checkpoint(path, self.device, self.catalogue))
+        path = path or self.best
+        self.load_weights(model, path, self.read(path))
 
-    def _load_weights(self, path, state: dict) -> None:
-        load_weights(self.model, self.config["model"], path, state)
+    def load_last(self, path: Path | str, model: torch.nn.Module, learning: Mapping[str, Any]) -> State:
+        """What a last checkpoint says of the training's progress, once the model and what learns have their states.
+
+        A file named as a plain script's trainer names it makes its pair of files that of the training that goes on.
+        """
+        state = self.read(path, KINDS_OF_LAST)
+        self.load_weights(model, path, state)
+        for name, learner in learning.items():
+            try:
+                learner.load_state_dict(state[name])
+            except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+                told = f"{path} does not fit this training's {name} ({error})"
+                raise InputError(f"{told} - use the settings it was trained with") from None
+        self.commits = state["commits"]
+        if (name := str(path)).endswith(LAST):
+            self.best, self.last = Path(name.removesuffix(LAST) + ".pth"), Path(name)
+        return state
+
+    def load_weights(self, model: torch.nn.Module, path: Path | str, state: State) -> None:
+        """Put a checkpoint's weights into a model.
+
+        Raises:
+            InputError: they are of other sizes, or were learned with other text embeddings.
+        """
+        mine, learned = text_sums(model), state["text_sums"]
+        same_items = mine is not None and learned is not None and len(mine) == len(learned)
+        if same_items and (count := int(((mine - learned).abs() > 1e-3).sum())):
+            remedy = "restore the item texts and the encoder it was trained with, or train anew"
+            raise OtherDataError(f"{path} was trained on other texts of {count} items - {remedy}")
+        try:
+            model.load_state_dict(state["state_dict"])
+        except (RuntimeError, AttributeError, TypeError) as error:
+            fault = (str(error).splitlines()[1:] or [str(error)])[0].strip()
+            raise InputError(
+                f"{path} does not fit this model ({fault}) - use the settings it was trained with"
+            ) from None
+        model.load_other_parameter(state["other_parameter"])

@@ -35,7 +35,7 @@ def describe_epoch(row: dict, best: bool) -> str:
     return f"{line}, valid {metrics}{' *' if best else ''}" if metrics else line
 
 
-class SEARTrainer(Checkpoints, Trainer):
+class SEARTrainer(Trainer):
     """Trains any RecBole sequential model on a SEARDataset.
 
     After each epoch the best and the last checkpoint are written aside and renamed; `resume_checkpoint` goes on from
@@ -67,11 +67,46 @@ class SEARTrainer(Checkpoints, Trainer):
         self.scheduler = torch.optim.lr_scheduler.ExponentialLR(self.optimizer, decay)
         self.warmup_steps, self.steps = config["warmup_steps"] or 0, 0  # steps so far, over all sessions
         self.averaged = AveragedWeights(model, config["ema_decay"]) if config["ema_decay"] else None
-        self.catalogue: str | None = None
         self.fit_seconds = 0.0  # over all sessions of a resumed run
         self.on_epoch_end = None  # called after the checkpoints of an epoch are written
         name = str(Path(config["checkpoint_dir"]) / f"{config['model']}-{get_local_time()}")
-        self.set_checkpoints(Path(f"{name}.pth"), Path(f"{name}{LAST}"))
+        files = Path(f"{name}.pth"), Path(f"{name}{LAST}")
+        self.checkpoints = Checkpoints(config["model"], config["dataset"], *files, self.device)
+
+    @property
+    def saved_model_file(self) -> str:
+        """RecBole's name for the best checkpoint's path."""
+        return str(self.checkpoints.best)
+
+    def resume_checkpoint(self, resume_file) -> None:
+        """Go on after the epoch of a last checkpoint. Raises InputError where the file is not one."""
+        learning = {"optimizer": self.optimizer, "scheduler": self.scheduler}
+        learning |= {"averaged": self.averaged} if self.averaged else {}
+        state = self.checkpoints.load_last(resume_file, self.model, learning)
+        self.start_epoch, self.cur_step, self.finished = state["epoch"] + 1, state["cur_step"], state["finished"]
+        self.best_valid_score, self.best_epoch = state["best_valid_score"], state["best_epoch"]
+        result = state["best_valid_result"]
+        self.best_valid_result = OrderedDict(result) if result else None
+        self.history, self.fit_seconds, self.steps = state["history"], state["fit_seconds"], state["steps"]
+
+    def _save(self, epoch: int, improved: bool) -> None:
+        progress = {
+            "epoch": epoch,
+            "cur_step": self.cur_step,
+            "finished": self.finished,
+            "best_epoch": self.best_epoch,
+            "best_valid_score": float(self.best_valid_score),
+            "best_valid_result": dict(self.best_valid_result) if self.best_valid_result else None,
+            "history": self.history,
+            "fit_seconds": self.fit_seconds,
+            "steps": self.steps,
+        }
+        weights = self.model.state_dict()
+        learning = {"optimizer": self.optimizer.state_dict(), "scheduler": self.scheduler.state_dict()}
+        if self.averaged:
+            learning["averaged"] = self.averaged.state_dict()
+        best = (self.averaged.over(weights) if self.averaged else weights) if improved else None
+        self.checkpoints.save(self.model, progress, learning, best)
 
     def _build_optimizer(self, **kwargs) -> torch.optim.Optimizer:
         bias = getattr(self.model, "repeat_bias", None)
@@ -88,7 +123,7 @@ class SEARTrainer(Checkpoints, Trainer):
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         """Train until `epochs` or early stopping; returns (best validation score, best validation metrics)."""
         require_sear_dataset(train_data._dataset, "SEARTrainer")
-        self.catalogue = train_data._dataset.catalogue_hash
+        self.checkpoints.events_hash = train_data._dataset.events_hash
         if hasattr(train_data, "get_model"):
             train_data.get_model(self.model)
         for epoch in range(self.start_epoch, self.epochs):
@@ -135,7 +170,7 @@ class SEARTrainer(Checkpoints, Trainer):
         """This epoch's own score, not smoothed, and its metrics; with seen items filtered they are `filtered_…`."""
         filters = self.valid_protocol != "kept"
         with self.averaged.in_use() if self.averaged else nullcontext():
-            ranks = self.target_ranks(valid_data, show_progress, mask_history=filters)
+            ranks = self.rank_cases(valid_data, show_progress, mask_history=filters)
         result = self._both_protocols(ranks)
         return self._score(result), result
 
@@ -236,12 +271,12 @@ class SEARTrainer(Checkpoints, Trainer):
         """Mean metrics over the cases of `eval_data`, e.g. {"hit@10": …}, in one pass over them."""
         require_sear_dataset(eval_data._dataset, "SEARTrainer")
         if load_best_model:
-            self.catalogue = eval_data._dataset.catalogue_hash
-            self.load_best(model_file)
-        ranks, _ = self.target_ranks(eval_data, show_progress, mask_history=False)  # nobody asks for the others
+            self.checkpoints.events_hash = eval_data._dataset.events_hash
+            self.checkpoints.load_best(self.model, model_file)
+        ranks, _ = self.rank_cases(eval_data, show_progress, mask_history=False)  # nobody asks for the others
         return OrderedDict(self._means(ranks))
 
-    def target_ranks(
+    def rank_cases(
         self, eval_data, show_progress=False, mask_history: bool | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """The ranks of all cases, see sear.case_ranks; `mask_history` None is as configured."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sear.data.dataset import SEARDataset
-from sear.data.item_texts import OPENING, item_titles
+from sear.data.item_texts import OPENING
 from sear.errors import InputError
 from sear.model.sear import SEAR
 from sear.settings.published import published
@@ -111,7 +111,7 @@ def test_ready_files_are_read_by_the_same_config_in_exact_time_order(tmp_path, n
     batch = test[np.arange(len(test))]
     for row in range(USERS):
         user = int(dataset.id2token("user_id", batch["user_id"][row])[1:])
-        flat = slice(dataset.offsets[batch["user_id"][row] - 1], dataset.offsets[batch["user_id"][row]])
+        flat = slice(dataset.events.offsets[batch["user_id"][row] - 1], dataset.events.offsets[batch["user_id"][row]])
         met = dataset.id2token("item_id", dataset.inter_feat["item_id"][flat].numpy()).tolist()
         assert met == [f"i{item}" for item in history(user)]
         assert dataset.inter_feat["rating"][flat].tolist() == [1 + step % 5 for step in range(EVENTS)]
@@ -124,8 +124,8 @@ def test_ready_files_are_read_by_the_same_config_in_exact_time_order(tmp_path, n
 def test_ready_texts_are_told_in_the_order_of_the_config_and_extra_columns_are_not(tmp_path, name):
     write_ready_files(tmp_path, name)
     dataset = dataset_of(tmp_path, name)
-    assert dataset.item_sentences[dataset.token2id("item_id", "i3")] == OPENING + SENTENCE_OF_I3[name]
-    assert len(dataset.item_sentences) == 1 + ITEMS  # padding, and no item that nobody has met
+    assert dataset.texts.sentences[dataset.token2id("item_id", "i3")] == OPENING + SENTENCE_OF_I3[name]
+    assert len(dataset.texts.sentences) == 1 + ITEMS  # padding, and no item that nobody has met
 
 
 @pytest.mark.parametrize("name", TURN)
@@ -165,8 +165,8 @@ def test_ready_texts_written_with_csv_quoting_reach_the_sentences_and_titles(tmp
     path.write_text(text, encoding="utf-8")
     dataset = dataset_of(tmp_path, "games")
     item = dataset.token2id("item_id", "i3")
-    assert dataset.item_sentences[item].startswith(OPENING + '*title*: 24" Salt Mine no. 3; *categories*:')
-    assert item_titles(dataset)[item] == '24" Salt Mine no. 3'
+    assert dataset.texts.sentences[item].startswith(OPENING + '*title*: 24" Salt Mine no. 3; *categories*:')
+    assert dataset.texts.titles[item] == '24" Salt Mine no. 3'
 
 
 @pytest.mark.parametrize("old, new", [("i", "I"), ("Salt Mine, The no. ", None)])
@@ -181,7 +181,7 @@ def test_texts_that_reach_no_item_are_refused_with_a_remedy(tmp_path, old, new):
         lines = ["\t".join(cell if at == place else "" for at, cell in enumerate(line.split("\t"))) for line in lines]
     write_lines(path, [header, *lines])
     with pytest.raises(InputError, match=r"no item of the events has any text in title, .* streams: \["):
-        _ = dataset_of(tmp_path, "games").item_sentences
+        _ = dataset_of(tmp_path, "games").texts.sentences
     write_lines(path, [header])
     with pytest.raises(InputError, match=r"a header but no rows - add the items' texts, or do without"):
-        _ = dataset_of(tmp_path, "games").item_sentences
+        _ = dataset_of(tmp_path, "games").texts.sentences

@@ -54,8 +54,9 @@ def test_the_test_item_is_the_last_event_and_its_input_holds_the_validation_even
 
 def test_memory_grows_with_events_not_with_rows(make):
     train, valid, test = make(MAX_ITEM_LIST_LENGTH=8, train_rows="prefixes").build()
-    assert train.inter_feat is valid.inter_feat is test.inter_feat
-    assert sum(tensor.numel() for tensor in train.inter_feat.interaction.values()) == 4 * train.inter_num
+    assert train.events is valid.events is test.events
+    stored = [column for column in vars(train.events).values() if isinstance(column, np.ndarray)]
+    assert sum(column.size for column in stored) < 5 * len(train.events)
     assert len(train) > 8 * len(test)
 
 
@@ -83,7 +84,7 @@ def test_a_data_set_without_ratings_runs_with_one_notice(make, caplog):
 def test_a_rating_column_that_load_col_leaves_out_is_not_read(make, caplog):
     caplog.set_level("INFO")
     dataset = make(load_col={"inter": ["user_id", "item_id", "timestamp"]})
-    assert not dataset.has_rating and np.isnan(dataset.inter_feat["rating"]).all()
+    assert not dataset.events.has_rating and np.isnan(dataset.inter_feat["rating"]).all()
     assert "is read without the column 'rating': every event counts as unrated" in caplog.text
     with pytest.raises(InputError, match="val_interval names rating, which no event has - remove it"):
         make(load_col={"inter": ["user_id", "item_id", "timestamp"]}, val_interval={"rating": "[3,inf)"})

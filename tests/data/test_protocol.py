@@ -25,8 +25,8 @@ def dataset(monkeypatch):
 def test_recboles_own_models_learn_from_every_training_event(dataset):
     built = dataset()
     train, _, _ = built.build()
-    users = len(built.offsets) - 1
-    assert len(train) == history.training_counts(built.offsets).sum() - users
+    users = len(built.events.offsets) - 1
+    assert len(train) == history.training_counts(built.events.offsets).sum() - users
 
 
 def test_windows_for_a_model_that_learns_from_the_last_event_are_refused(dataset):

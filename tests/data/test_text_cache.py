@@ -11,7 +11,7 @@ import pytest
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from sear.data import text_cache as room
+from sear.data import text_cache
 from sear.data.text_encoder import PROJECT_ROOT, PUBLISHED, folder_identity
 from sear.errors import InputError
 from tests.helpers.tiny_encoder import make_tiny_encoder
@@ -24,7 +24,11 @@ def encoded(tmp_path_factory):
     """(encoder folder, folder with its one cache file, the vectors)."""
     root = tmp_path_factory.mktemp("encoded")
     encoder = make_tiny_encoder(root / "tiny")
-    return encoder, root / "cache", room.text_embedding(SENTENCES, str(encoder), root / "cache", "spices", device="cpu")
+    return (
+        encoder,
+        root / "cache",
+        text_cache.sentence_vectors(SENTENCES, str(encoder), root / "cache", "spices", device="cpu"),
+    )
 
 
 @pytest.fixture
@@ -34,7 +38,7 @@ def cached(encoded, tmp_path, monkeypatch):
     def never(*args):
         raise AssertionError("encoded again")
 
-    monkeypatch.setattr(room, "encode", never)
+    monkeypatch.setattr(text_cache, "encode", never)
     return encoded[0], shutil.copytree(encoded[1], tmp_path / "cache"), encoded[2]
 
 
@@ -47,7 +51,7 @@ def counting_encoder(monkeypatch):
         asked.append(list(sentences))
         return np.array([[len(sentence), 1.0] for sentence in sentences], dtype=np.float32)
 
-    monkeypatch.setattr(room, "encode", by_length)
+    monkeypatch.setattr(text_cache, "encode", by_length)
     return asked
 
 
@@ -68,7 +72,7 @@ def test_rows_are_in_the_order_of_the_sentences(encoded):
 
 def test_each_different_sentence_is_encoded_once_and_a_line_says_so(counting_encoder, encoded, tmp_path, caplog):
     with caplog.at_level("INFO", "sear"):
-        vectors = room.text_embedding(SENTENCES, str(encoded[0]), tmp_path, "spices")
+        vectors = text_cache.sentence_vectors(SENTENCES, str(encoded[0]), tmp_path, "spices")
     assert caplog.messages == [f"encoding {len(set(SENTENCES))} different item texts with {encoded[0]}"]
     assert [sorted(sentences) for sentences in counting_encoder] == [sorted(set(SENTENCES))]
     assert vectors[:, 0].tolist() == [9, 11, 16, 11, 12]
@@ -76,12 +80,12 @@ def test_each_different_sentence_is_encoded_once_and_a_line_says_so(counting_enc
 
 def test_the_second_time_they_come_from_the_file(cached):
     encoder, cache, vectors = cached
-    assert room.text_embedding(SENTENCES, str(encoder), cache, "spices").tobytes() == vectors.tobytes()
+    assert text_cache.sentence_vectors(SENTENCES, str(encoder), cache, "spices").tobytes() == vectors.tobytes()
 
 
 def test_a_part_of_the_sentences_in_another_order_is_served_by_the_same_file(cached):
     encoder, cache, vectors = cached
-    part = room.text_embedding([SENTENCES[4], SENTENCES[0]], str(encoder), cache, "spices")
+    part = text_cache.sentence_vectors([SENTENCES[4], SENTENCES[0]], str(encoder), cache, "spices")
     assert part.tobytes() == vectors[[4, 0]].tobytes()
 
 
@@ -95,16 +99,16 @@ def test_a_changed_sentence_encoder_or_data_set_gets_a_name_of_its_own(counting_
         (SENTENCES, other, "spices"),
         (SENTENCES, encoded[0], "herbs"),
     ]:
-        room.text_embedding(sentences, str(encoder), cache, name)
-        room.text_embedding(sentences, str(encoder), cache, name)
+        text_cache.sentence_vectors(sentences, str(encoder), cache, name)
+        text_cache.sentence_vectors(sentences, str(encoder), cache, name)
     assert len(counting_encoder) == len(list(cache.iterdir())) == 4
 
 
 def test_a_file_found_needs_no_encoder_library(encoded):
     encoder, cache, _ = encoded
     code = (
-        "import sys; from sear.data.text_cache import text_embedding;"
-        f"print(text_embedding({SENTENCES!r}, {str(encoder)!r}, {str(cache)!r}, 'spices').shape);"
+        "import sys; from sear.data.text_cache import sentence_vectors;"
+        f"print(sentence_vectors({SENTENCES!r}, {str(encoder)!r}, {str(cache)!r}, 'spices').shape);"
         "print([name for name in ('sentence_transformers', 'transformers', 'torch') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT_ROOT)
@@ -114,19 +118,19 @@ def test_a_file_found_needs_no_encoder_library(encoded):
 def test_killed_mid_write_leaves_no_file_of_the_final_name(encoded, tmp_path):
     code = f"""
 import os, signal, numpy, safetensors.numpy
-from sear.data import text_cache as room
+from sear.data import text_cache
 def half(tensors, path, metadata):
     whole = safetensors.numpy.save(tensors, metadata)
     path.write_bytes(whole[: len(whole) // 2])
     os.kill(os.getpid(), signal.SIGKILL)
-room.save_file = half
-room.encode = lambda encoder, sentences, *rest: numpy.ones((len(sentences), 3), numpy.float32)
-room.text_embedding({SENTENCES!r}, {str(encoded[0])!r}, {str(tmp_path)!r}, "spices")
+text_cache.save_file = half
+text_cache.encode = lambda encoder, sentences, *rest: numpy.ones((len(sentences), 3), numpy.float32)
+text_cache.sentence_vectors({SENTENCES!r}, {str(encoded[0])!r}, {str(tmp_path)!r}, "spices")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=PROJECT_ROOT)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert [path.name[0] for path in tmp_path.iterdir()] == ["."]  # the half one, aside
-    room.text_embedding(SENTENCES, str(encoded[0]), tmp_path, "spices", device="cpu")
+    text_cache.sentence_vectors(SENTENCES, str(encoded[0]), tmp_path, "spices", device="cpu")
     assert len([path for path in tmp_path.iterdir() if path.suffix == ".safetensors"]) == 1
 
 
@@ -134,9 +138,9 @@ def test_failed_encoding_leaves_nothing(encoded, tmp_path, monkeypatch):
     def fails(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(room, "encode", fails)
+    monkeypatch.setattr(text_cache, "encode", fails)
     with pytest.raises(KeyboardInterrupt):
-        room.text_embedding(SENTENCES, str(encoded[0]), tmp_path / "cache", "spices")
+        text_cache.sentence_vectors(SENTENCES, str(encoded[0]), tmp_path / "cache", "spices")
     assert list((tmp_path / "cache").iterdir()) == []
 
 
@@ -149,7 +153,7 @@ def test_files_of_other_names_are_left_alone(cached):
     encoder, cache, vectors = cached
     for name in ("spices-notes.safetensors", "herbs-0123456789abcdef.safetensors", "spices.inter"):
         (cache / name).write_bytes(b"not ours")
-    assert room.text_embedding(SENTENCES, str(encoder), cache, "spices").tobytes() == vectors.tobytes()
+    assert text_cache.sentence_vectors(SENTENCES, str(encoder), cache, "spices").tobytes() == vectors.tobytes()
 
 
 @pytest.mark.parametrize("make", [lambda folder: None, lambda folder: folder.mkdir()])
@@ -157,7 +161,7 @@ def test_without_encoder_and_file_the_error_says_what_to_do(tmp_path, make):
     folder = tmp_path / "all-mpnet-base-v2"
     make(folder)
     with pytest.raises(InputError) as caught:
-        room.text_embedding(SENTENCES, str(folder), tmp_path / "dataset" / "spices", "spices")
+        text_cache.sentence_vectors(SENTENCES, str(folder), tmp_path / "dataset" / "spices", "spices")
     message = str(caught.value)
     assert "\n" not in message
     assert f"{folder} has no encoder" in message and str(tmp_path / "dataset" / "spices") in message
@@ -172,11 +176,11 @@ def test_the_published_encoders_file_is_found_with_the_folder_filled_and_emptied
     monkeypatch.setitem(PUBLISHED, "all-mpnet-base-v2", folder_identity(encoder))
     folder = shutil.copytree(encoder, tmp_path / "all-mpnet-base-v2")
     for path in (folder, "sentence-transformers/all-mpnet-base-v2", tmp_path / "moved" / "all-mpnet-base-v2"):
-        assert room.text_embedding(SENTENCES, str(path), cache, "spices").tobytes() == vectors.tobytes()
+        assert text_cache.sentence_vectors(SENTENCES, str(path), cache, "spices").tobytes() == vectors.tobytes()
     shutil.rmtree(folder)
     folder.mkdir()
     (folder / "README.md").write_text("Put the files here.\n")
-    assert room.text_embedding(SENTENCES, str(folder), cache, "spices").tobytes() == vectors.tobytes()
+    assert text_cache.sentence_vectors(SENTENCES, str(folder), cache, "spices").tobytes() == vectors.tobytes()
 
 
 def test_the_published_encoders_file_is_not_used_for_other_weights_of_that_name(cached, tmp_path, monkeypatch):
@@ -186,20 +190,20 @@ def test_the_published_encoders_file_is_not_used_for_other_weights_of_that_name(
     weights = load_file(folder / "model.safetensors")
     save_file({name: value + 1 for name, value in weights.items()}, folder / "model.safetensors")
     with pytest.raises(AssertionError, match="encoded again"):
-        room.text_embedding(SENTENCES, str(folder), cache, "spices")
+        text_cache.sentence_vectors(SENTENCES, str(folder), cache, "spices")
 
 
 def test_a_folder_that_cannot_be_written_to_shows_before_the_work(cached, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written .* mend the folder's permissions"):
-        room.text_embedding(SENTENCES, str(cached[0]), tmp_path / "file" / "cache", "spices")
+        text_cache.sentence_vectors(SENTENCES, str(cached[0]), tmp_path / "file" / "cache", "spices")
 
 
 def test_a_full_disk_leaves_nothing(encoded, tmp_path, monkeypatch):
     def full(*args):
         raise SafetensorError("I/O error: No space left on device")
 
-    monkeypatch.setattr(room, "save_file", full)
+    monkeypatch.setattr(text_cache, "save_file", full)
     with pytest.raises(InputError, match="No space left on device"):
-        room.text_embedding(SENTENCES, str(encoded[0]), tmp_path / "cache", "spices", device="cpu")
+        text_cache.sentence_vectors(SENTENCES, str(encoded[0]), tmp_path / "cache", "spices", device="cpu")
     assert list((tmp_path / "cache").iterdir()) == []

@@ -7,7 +7,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from sear.data import text_cache as room
+from sear.data import text_cache
 from sear.data.text_encoder import PUBLISHED
 from sear.errors import InputError
 
@@ -17,20 +17,20 @@ SENTENCES = ["title: Salt", "title: Toy Story", "title: Thyme"]
 def write_file(path, identity, keys):
     path.touch()
     vectors = np.random.default_rng(0).standard_normal((len(keys), 8)).astype(np.float32)
-    room._write(path, identity, keys, vectors)
+    text_cache._write(path, identity, keys, vectors)
 
 
 @pytest.fixture
 def path(tmp_path):
     """The published encoder's file of SENTENCES; the encoder itself is not here."""
-    keys = sorted(room._sentence_key(sentence) for sentence in SENTENCES)
-    path = room.cache_path(tmp_path, "spices", PUBLISHED["all-mpnet-base-v2"], keys)
+    keys = sorted(text_cache._sentence_key(sentence) for sentence in SENTENCES)
+    path = text_cache.cache_path(tmp_path, "spices", PUBLISHED["all-mpnet-base-v2"], keys)
     write_file(path, PUBLISHED["all-mpnet-base-v2"], keys)
     return path
 
 
 def vectors_beside(path):
-    return room.text_embedding(SENTENCES, str(path.parent / "all-mpnet-base-v2"), path.parent, "spices")
+    return text_cache.sentence_vectors(SENTENCES, str(path.parent / "all-mpnet-base-v2"), path.parent, "spices")
 
 
 def rewritten(path, embedding=lambda vectors: vectors, **metadata):
@@ -70,7 +70,7 @@ BAD = {
     "holding NaN": (lambda path: rewritten(path, with_nan), "not finite"),
     "damaged": (flip_a_bit, "does not match its checksum"),
     "of another data set": (
-        lambda path: write_file(path, "0" * 64, [b"0" * room.KEY_BYTES]),
+        lambda path: write_file(path, "0" * 64, [b"0" * text_cache.KEY_BYTES]),
         "other texts or by another encoder",
     ),
 }
@@ -95,4 +95,4 @@ def test_a_bad_file_among_those_that_may_hold_the_sentences_is_an_error_too(path
     bad.write_bytes(path.read_bytes()[:-9])
     assert vectors_beside(path).shape == (3, 8)  # the file of the right name is enough
     with pytest.raises(InputError, match=f"^{re.escape(str(bad))} cannot be read"):
-        room.text_embedding(["title: new"], str(path.parent / "all-mpnet-base-v2"), path.parent, "spices")
+        text_cache.sentence_vectors(["title: new"], str(path.parent / "all-mpnet-base-v2"), path.parent, "spices")

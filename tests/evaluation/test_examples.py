@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from sear.data.dataset import SEARDataset
-from sear.data.item_texts import item_titles
 from tests.conftest import TOY, random_histories, write_atomic_files
 from tests.helpers.killed_run import run
 
@@ -60,7 +59,7 @@ def test_without_texts_items_go_by_their_ids_and_without_ratings_by_none(here):
 def test_the_title_is_the_first_text_field_that_is_asked_for(here, tiny_config, listed, expected):
     write_atomic_files(here, "tiny", {f"u{u}": [(f"i{8 * k}", 3, k) for k in range(5)] for u in range(5)}, items=40)
     config = tiny_config(here, "Pop", load_col=listed and {"inter": TOY["load_col"]["inter"], "item": listed})
-    titles = item_titles(SEARDataset(config))
+    titles = SEARDataset(config).texts.titles
     assert len(titles) == 6 and all(text.startswith(expected) for text in titles[1:])
 
 
@@ -68,5 +67,5 @@ def test_an_item_without_a_title_goes_by_its_id(here, tiny_config):
     write_atomic_files(here, "tiny", {f"u{u}": [(f"i{k}", 3, k) for k in range(5)] for u in range(5)}, items=5)
     item = here / "tiny" / "tiny.item"
     item.write_text(item.read_text().replace("Pepper no. 1", "").replace("i2\t", "other\t"))
-    titles = item_titles(SEARDataset(tiny_config(here, "Pop")))
+    titles = SEARDataset(tiny_config(here, "Pop")).texts.titles
     assert titles[1:4] == ["Salt no. 0", "i1", "i2"]

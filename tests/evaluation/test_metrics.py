@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sear.errors import InputError
-from sear.evaluation.metrics import figures_table, grouped, groups_table, metrics_by_row, summarise
+from sear.evaluation.metrics import grouped, groups_table, metrics_by_row, metrics_table, summarise
 from sear.evaluation.ranks import ranks_from_scores
 
 EVERY_METRIC = ("Hit", "NDCG", "MRR", "Recall", "Precision", "MAP")
@@ -105,6 +105,6 @@ def test_tables_have_four_decimals_and_a_dash_for_nothing():
         "[2,3)                   1    0.0000",
         "[3,∞)                   0         -",
     ]
-    assert figures_table(3, {"test": {"hit@10": 1 / 3}, "history left out": None}).split("\n")[2:] == [
+    assert metrics_table(3, {"test": {"hit@10": 1 / 3}, "seen items filtered": None}).split("\n")[2:] == [
         "test        3    0.3333"
     ]

@@ -4,7 +4,9 @@ import numpy as np
 
 from sear.evaluation.examples import example_cases, examples
 from sear.evaluation.metrics import grouped, metrics_by_row, summarise
+from sear.runs.command import command_of
 from sear.runs.folder import write_cases, write_config, write_examples, write_history, write_metrics
+from sear.runs.record import RunRecord
 
 ENVIRONMENT = {
     "python": "3.11.2", "torch": "2.9.0", "numpy": "1.26.4", "recbole": "1.2.1", "mamba-ssm": None,
@@ -24,14 +26,14 @@ def write_run(
     targets=None,
     example_titles=TITLES,
     masked=None,
-    told="",
+    told=None,
     **changes,
 ):
-    """A finished run with one case per rank; `changes` go to config.yaml and, if `ablate`, to metrics.json too.
+    """A finished run with one case per rank; `changes` go to config.yaml, `ablate` to metrics.json too.
 
     Args:
         masked: the ranks without the items of the history, None where they were not asked for.
-        told: what else stood in its command.
+        told: what else it was given, key -> value.
     """
     ranks = np.asarray(ranks)
     name = "-".join([f"seed{seed}", *(f"{key}-{value}" for key, value in changes.items())])
@@ -53,18 +55,17 @@ def write_run(
                            for epoch, score in enumerate(curve)])  # fmt: skip
     statistics = {"users": len(ranks), "items": 10, "interactions": 20 * len(ranks), "sparsity": 0.9,
                   "avg_interactions_per_user": 20.0, "avg_interactions_per_item": 2.0 * len(ranks)}  # fmt: skip
-    write_metrics(folder, {
-        "dataset": dataset, "model": model, "seed": seed, "statistics": statistics, "epochs": epochs,
-        "valid_metric": changes.get("valid_metric", "MRR@10").lower(), "best_epoch": best, "valid": summarise(rows),
-        "test": summarise(rows),
-        "test_history_masked": None if masked is None else summarise(metrics_by_row(np.asarray(masked))),
-        "test_by_history_length": grouped(rows, lengths, (0, 5, 10, 15, 20)),
-        "test_by_item_popularity": grouped(rows, counts, (0, 10, 50, 100, 200)),
-        "seconds": {"data": 1.0, "text": 0.1, "train": 1.5 * epochs * len(model), "test": 0.2},
-        "environment": ENVIRONMENT, "parameters": 1000 * len(model), "peak_memory_mb": 600 + len(model),
-        "command": f"python custom_trainer.py --dataset={dataset} --model={model} --seed={seed} {told}",
-        **({"ablate": changes["ablate"]} if "ablate" in changes else {}),
-    })  # fmt: skip
+    names = {"dataset": dataset, "model": model, "seed": seed, "ablate": changes.get("ablate")}
+    write_metrics(folder, RunRecord(
+        **names, statistics=statistics, epochs=epochs, best_epoch=best, valid=summarise(rows), test=summarise(rows),
+        valid_metric=changes.get("valid_metric", "MRR@10").lower(),
+        test_history_masked=None if masked is None else summarise(metrics_by_row(np.asarray(masked))),
+        test_by_history_length=grouped(rows, lengths, (0, 5, 10, 15, 20)),
+        test_by_item_popularity=grouped(rows, counts, (0, 10, 50, 100, 200)),
+        seconds={"data": 1.0, "text": 0.1, "train": 1.5 * epochs * len(model), "test": 0.2},
+        environment=ENVIRONMENT, parameters=1000 * len(model), peak_memory_mb=600 + len(model),
+        overrides=told or {}, command=command_of(**names, overrides=told or {}),
+    ))  # fmt: skip
     if example_titles:
         write_examples(folder, some_examples(ranks, users, example_titles))
     return folder

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TOY, fake_text_embedding, tiny_config_root
+from tests.conftest import TOY, fake_sentence_vectors, tiny_config_root
 
 
 def die(*_):
@@ -77,6 +77,6 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sear.settings.gather.CONFIG_ROOT", tiny_config_root(folder))
-        patch.setattr("sear.data.text_cache.text_embedding", fake_text_embedding)
+        patch.setattr("sear.data.text_cache.sentence_vectors", fake_sentence_vectors)
         arm(sys.argv[2], patch)
         run(folder)

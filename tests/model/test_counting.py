@@ -111,8 +111,8 @@ def test_sequential_rules_add_up_what_followed_each_event(tiny_model):
     model, train, test = tiny_model("SequentialRules", steps=4, recency_half_life=2.0, popularity_power=0.5)
     model.count(train)
     counts = np.zeros((model.n_items, model.n_items))
-    items = train.inter_feat["item_id"].tolist()
-    for first, end in zip(train.offsets[:-1], train.offsets[1:] - 2, strict=True):
+    items = train.events.item.tolist()
+    for first, end in zip(train.events.offsets[:-1], train.events.offsets[1:] - 2, strict=True):
         for before in range(first, end):
             for after in range(before + 1, min(end, before + 5)):
                 counts[items[before], items[after]] += 1 / (after - before)

@@ -1,10 +1,13 @@
 """What each way of turning ratings into vectors promises; their numbers by plain loops are in test_model_by_hand.py."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from sear.data.dataset import SEARDataset
+from sear.data.history import is_training
 from sear.errors import InputError
 from sear.files import PROJECT_ROOT
 from sear.model.rating_encoding import RATING_ENCODINGS, above_mean_so_far, rating_encoder, training_values
@@ -18,13 +21,16 @@ NAN = float("nan")
 BY_VALUE = ("value", "value_centred")
 
 
+def rated_events(ratings, offsets):
+    return SimpleNamespace(rating=np.array(ratings, np.float32), training=is_training(np.array(offsets)))
+
+
 class Rated(Catalogue):
     """Three users of 5, 4 and 2 events: the last two events of the first two are held out."""
 
     def __init__(self, ratings=(1, 3.5, NAN, 4, 2, 3.5, 5, 4.5, 0.5, 3, NAN)):
         super().__init__(np.random.default_rng(0).standard_normal((80, 60)).astype(np.float32))
-        self.inter_feat = {"rating": torch.tensor(ratings, dtype=torch.float32)}
-        self.offsets = np.array([0, 5, 9, 11])
+        self.events = rated_events(ratings, [0, 5, 9, 11])
 
 
 def model_of(encoding, dataset=None, **changes):
@@ -67,7 +73,7 @@ def test_linear_starts_with_one_vector_for_all_ratings_and_every_other_tells_the
 
 
 def test_the_values_are_those_of_the_training_events():
-    assert training_values(Rated(), "rating").tolist() == [1.0, 3.0, 3.5, 5.0]  # 4, 2, 4.5 and 0.5 are held out
+    assert training_values(Rated()).tolist() == [1.0, 3.0, 3.5, 5.0]  # 4, 2, 4.5 and 0.5 are held out
     assert rating_encoder("value", 16, Rated(), "rating").values_R.tolist() == [1.0, 3.0, 3.5, 5.0]
 
 
@@ -91,9 +97,9 @@ def test_values_that_differ_in_their_last_bit_have_a_vector_each():
 @pytest.mark.parametrize("encoding", BY_VALUE)
 def test_a_continuous_rating_is_refused_with_the_remedy(encoding):
     dataset = Rated()
-    dataset.inter_feat, dataset.offsets = {"rating": torch.arange(66.0)}, np.array([0, 66])  # 64 of them train
+    dataset.events = rated_events(range(66), [0, 66])  # 64 of them train
     rating_encoder(encoding, 16, dataset, "rating")
-    dataset.inter_feat, dataset.offsets = {"rating": torch.arange(67.0)}, np.array([0, 67])
+    dataset.events = rated_events(range(67), [0, 67])
     with pytest.raises(InputError, match=f"is {encoding}, but column 'rating' has 65 .* set rating_encoding to affine"):
         model_of(encoding, dataset)
     model_of("centred", dataset)
@@ -102,7 +108,7 @@ def test_a_continuous_rating_is_refused_with_the_remedy(encoding):
 @pytest.mark.parametrize("encoding", RATING_ENCODINGS)
 def test_without_any_rating_every_encoding_gives_its_one_vector_for_none(encoding):
     model = model_of(encoding, Rated([NAN] * 11))
-    given = model._rating(None, torch.full((1, 3), NAN))
+    given = model._rating(torch.full((1, 3), NAN))
     assert torch.equal(given, model.no_rating_emb.expand(1, 3, -1))
     assert model.full_sort_predict(rows([NAN, NAN], [4.0])).isfinite().all()  # a test event may be rated nevertheless
 

@@ -3,6 +3,7 @@
 # ruff: noqa: B905
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,8 +19,7 @@ STARS = [0.5, 2.0, 5.0]  # of the training events; 1 is none of them
 
 
 class Rated(Catalogue):
-    inter_feat = {"rating": torch.tensor(STARS)}
-    offsets = np.array([0, len(STARS)])
+    events = SimpleNamespace(rating=np.array(STARS, np.float32), training=np.ones(len(STARS), bool))
 
 
 def linear(weights, name, x):

@@ -39,7 +39,7 @@ def test_learning_curves_mark_the_epoch_that_was_tested(tmp_path, monkeypatch):
     rows = rows_of(read_runs([folder]))
     learning_curves("curves", "Curves", rows, looks_of(["SEAR"]), "ndcg@10", "epoch", tmp_path)
     curve, mark = drawn
-    best = rows[0].runs[0].metrics["best_epoch"]
+    best = rows[0].runs[0].record.best_epoch
     assert np.argmax(curve.get_ydata()) != best
     assert mark.get_xdata().item() == best + 1 and mark.get_ydata().item() == curve.get_ydata()[best]
 

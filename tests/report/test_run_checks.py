@@ -18,7 +18,7 @@ def test_runs_on_different_cases_are_refused(tmp_path, ranks, targets):
         read_runs([tmp_path])
 
 
-def test_frozen_cells_of_other_cases_are_refused(tmp_path):
+def test_frozen_runs_of_other_cases_are_refused(tmp_path):
     freeze(read_runs([write_run(tmp_path / "a", [1, 2])]), tmp_path / "frozen")
     freeze(read_runs([write_run(tmp_path / "b", [1, 2], model="Pop", targets=["i5", "i6"])]), tmp_path / "frozen")
     with pytest.raises(InputError, match="not tested on the same cases"):
@@ -29,13 +29,15 @@ def test_frozen_cells_of_other_cases_are_refused(tmp_path):
     ("key", "value", "told"),
     [
         ("test", {"hit@10": 0.9}, "test hit@10 is 0.9, by the ranks beside it 0.5"),
-        ("test", None, "test is None, which the ranks beside it do not bear out"),
+        ("test", None, "test is None, no dict"),
         ("test_history_masked", {"hit@10": 0.5}, "test_history_masked is .*, which the ranks beside it"),
-        ("test", {"foo": 1}, "test has 'foo', which is no figure of ranks"),
-        ("test", {"foo@10": 1}, "test has 'foo@10', which is no figure of ranks"),
+        ("test", {"foo": 1}, "test has 'foo', which is no metric of ranks"),
+        ("test", {"foo@10": 1}, "test has 'foo@10', which is no metric of ranks"),
         ("dataset", 5, "dataset is 5, no str"),
         ("statistics", 5, "statistics is 5, no dict"),
         ("command", ["python"], r"command is \['python'\], no str"),
+        ("seed", True, "seed is True, no int"),
+        ("valid", {"hit@10": "much"}, "valid is {'hit@10': 'much'}, no dict"),
     ],
 )
 @pytest.mark.parametrize("frozen", [False, True])
@@ -45,6 +47,6 @@ def test_figures_that_the_ranks_do_not_bear_out_are_refused(tmp_path, key, value
         (folder,) = freeze(read_runs([folder]), tmp_path / "frozen")
     metrics = json.loads((folder / "metrics.json").read_text())
     (folder / "metrics.json").write_text(json.dumps(metrics | {key: value}))
-    remedy = "freeze that cell again" if frozen else "restore it, or delete the folder and run again"
+    remedy = "freeze that run again" if frozen else "restore it, or (delete the folder and )?run again"
     with pytest.raises(InputError, match=f"metrics.json: {told}.* - {remedy}$"):
         read_runs([folder])

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from sear.errors import InputError
@@ -23,19 +25,19 @@ def labels_of(*paths):
 
 def test_a_frozen_run_and_a_new_variant_are_never_taken_for_each_other(tmp_path):
     freeze(read_runs([write_run(tmp_path / "old", [1, 2])]), tmp_path / "frozen")
-    write_run(tmp_path / "new", [2, 2], stride=25, told="--stride=25 --mask_history=true")
+    write_run(tmp_path / "new", [2, 2], stride=25, told={"stride": 25, "mask_history": True})
     runs = read_runs([tmp_path / "frozen", tmp_path / "new"])
     assert {run.label: run.ranks.tolist() for run in runs} == {"SEAR": [1, 2], "SEAR (stride=25)": [2, 2]}
     freeze(runs, tmp_path / "frozen")
     write_run(tmp_path / "third", [3, 3], seed=2, stride=50)
     assert labels_of(tmp_path / "frozen", tmp_path / "third") == [("SEAR", 1), ("SEAR", 2), ("SEAR (stride=25)", 1)]
-    write_run(tmp_path / "again", [3, 3], seed=2, stride=25, told="--stride=25")
+    write_run(tmp_path / "again", [3, 3], seed=2, stride=25, told={"stride": 25})
     variant = tmp_path / "frozen" / "tiny" / "SEAR-stride=25"
     assert labels_of(variant, tmp_path / "again") == [("SEAR (stride=25)", 1), ("SEAR (stride=25)", 2)]
 
 
 def test_the_value_of_the_files_is_plain_even_where_most_runs_were_given_another(tmp_path):
-    for seed, told in ((1, ""), (2, "--stride=25"), (3, "--stride=25")):
+    for seed, told in ((1, {}), (2, {"stride": 25}), (3, {"stride": 25})):
         write_run(tmp_path, [1, 2], seed=seed, stride=25 if told else 50, told=told)
     assert labels_of(tmp_path) == [("SEAR", 1), ("SEAR (stride=25)", 2), ("SEAR (stride=25)", 3)]
 
@@ -48,9 +50,9 @@ def test_the_value_of_the_files_is_plain_even_where_most_runs_were_given_another
         [("encoder", "/home/me/mpnet", 1), ("encoder", "/home/me/mpnet", 2)],
     ],
 )
-def test_cells_keep_their_names_when_they_are_frozen_a_part_at_a_time(tmp_path, runs):
+def test_runs_keep_their_names_when_they_are_frozen_a_part_at_a_time(tmp_path, runs):
     for number, (key, value, seed) in enumerate(runs):
-        write_run(tmp_path / str(number), [1, 2], seed=seed, **{key: value}, told=f"--{key}={value}")
+        write_run(tmp_path / str(number), [1, 2], seed=seed, **{key: value}, told={key: value})
     names = labels_of(*(tmp_path / str(number) for number in range(len(runs))))
     freeze(read_runs([tmp_path / str(number) for number in range(len(runs) - 1)]), tmp_path / "frozen")
     assert labels_of(tmp_path / "frozen", tmp_path / str(len(runs) - 1)) == names
@@ -62,41 +64,44 @@ def test_a_key_that_older_runs_did_not_have_is_no_variant(tmp_path):
     for seed in range(5):
         write_run(tmp_path, [1, 2], seed=seed, **({"new_key": 7} if seed > 2 else {}))
     assert labels_of(tmp_path) == [("SEAR", seed) for seed in range(5)]
-    write_run(tmp_path, [1, 2], seed=9, new_key=8, told="--new_key=8")
+    write_run(tmp_path, [1, 2], seed=9, new_key=8, told={"new_key": 8})
     assert labels_of(tmp_path)[-1] == ("SEAR (new_key=8)", 9)
 
 
 def test_a_run_that_was_given_a_key_which_all_others_are_too_old_for_is_a_variant(tmp_path):
     write_run(tmp_path, [1, 2], seed=1)
-    write_run(tmp_path, [1, 2], seed=2, new_key=8, told="--new_key=8")
+    write_run(tmp_path, [1, 2], seed=2, new_key=8, told={"new_key": 8})
     assert labels_of(tmp_path) == [("SEAR", 1), ("SEAR (new_key=8)", 2)]
 
 
 def test_a_place_of_the_data_names_nothing(tmp_path):
     write_run(tmp_path, [1, 2], seed=1, data_path="dataset")
-    write_run(tmp_path, [1, 2], seed=2, data_path="/mnt/big", told="--data_path=/mnt/big")
+    write_run(tmp_path, [1, 2], seed=2, data_path="/mnt/big", told={"data_path": "/mnt/big"})
     assert labels_of(tmp_path) == [("SEAR", 1), ("SEAR", 2)]
 
 
 def test_it_does_not_matter_whether_files_or_commands_gave_a_value(tmp_path):
-    write_run(tmp_path, [1, 2], seed=1, stride=25, told="--stride=25")
+    write_run(tmp_path, [1, 2], seed=1, stride=25, told={"stride": 25})
     write_run(tmp_path, [1, 2], seed=2, stride=25)
     assert labels_of(tmp_path) == [("SEAR", 1), ("SEAR", 2)]
 
 
 @pytest.mark.parametrize("seeds", [[], [3, 4]])
 def test_no_name_holds_a_place_of_one_machine(tmp_path, seeds):
-    write_run(tmp_path, [1, 2], seed=1, encoder="/home/me/mpnet", told="--encoder=/home/me/mpnet")
-    write_run(tmp_path, [1, 2], seed=2, encoder="/home/me/other", told="--encoder=/home/me/other")
+    write_run(tmp_path, [1, 2], seed=1, encoder="/home/me/mpnet", told={"encoder": "/home/me/mpnet"})
+    write_run(tmp_path, [1, 2], seed=2, encoder="/home/me/other", told={"encoder": "/home/me/other"})
     for seed in (0, *seeds):
         write_run(tmp_path, [1, 2], seed=seed, encoder="mpnet")
     assert labels_of(tmp_path) == [("SEAR", seed) for seed in (0, 1, *seeds)] + [("SEAR (encoder=other)", 2)]
 
 
-def test_a_command_that_is_none_of_ours_names_nothing(tmp_path):
-    for seed, told in enumerate(["", "'unfinished", "--k=[5,inf)"]):
-        write_run(tmp_path, [1, 2], seed=seed, told=told)
-    assert {label for label, _ in labels_of(tmp_path)} == {"SEAR"}
+def test_a_run_of_an_earlier_sear_that_kept_its_command_alone_is_named_by_its_settings(tmp_path):
+    for seed, stride in enumerate((25, 50, 50)):
+        path = write_run(tmp_path, [1, 2], seed=seed, stride=stride) / "metrics.json"
+        metrics = json.loads(path.read_text())
+        del metrics["overrides"]
+        path.write_text(json.dumps(metrics | {"command": "python custom_trainer.py --stride=25"}))
+    assert labels_of(tmp_path) == [("SEAR", 1), ("SEAR", 2), ("SEAR (stride=25)", 0)]
 
 
 def test_variants_are_named_by_what_differs_from_most_runs_even_where_none_is_plain(tmp_path):
@@ -109,7 +114,7 @@ def test_variants_are_named_by_what_differs_from_most_runs_even_where_none_is_pl
 def test_rows_that_no_folders_name_can_tell_apart_are_not_frozen(tmp_path):
     for seed, streams in enumerate(("x", "['a']", "-a")):
         write_run(
-            tmp_path / "runs" / str(seed), [1, 2], streams=streams, told="" if seed == 0 else f"--streams={streams}"
+            tmp_path / "runs" / str(seed), [1, 2], streams=streams, told={} if seed == 0 else {"streams": streams}
         )
     with pytest.raises(InputError, match="and another row of that spelling"):
         freeze(read_runs([tmp_path / "runs"]), tmp_path / "frozen")

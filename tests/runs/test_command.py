@@ -15,10 +15,15 @@ from sear.runs.command import command_of
 from sear.runs.find import settings_hash
 from sear.runs.folder import held
 from sear.runs.machine import PeakMemory
-from sear.settings.recbole_config import build_config, config_from_settings, effective_settings
+from sear.settings.recbole_config import build_config, config_from_settings, effective_settings, overrides_of
 from tests.helpers.config_folder import copy_config, data_folder
 
 ROOT = Path(__file__).parent.parent.parent
+
+
+def command_of_config(config):
+    names = {"dataset": config["dataset"], "model": config["model_name"], "seed": config["seed"]}
+    return command_of(**names, ablate=config["ablate"], overrides=overrides_of(config))
 
 
 def rebuilt(command):
@@ -45,30 +50,30 @@ def rebuilt(command):
 )
 def test_the_command_makes_the_same_settings_again(model, overrides):
     config = build_config("ml-100k", model, overrides)
-    command = command_of(config)
+    command = command_of_config(config)
     assert settings_hash(effective_settings(rebuilt(command))) == settings_hash(effective_settings(config))
     assert len(shlex.split(command)) == 2 + len({"dataset", "model", "seed", *overrides})
 
 
 def test_a_plain_command_tells_names_and_seed_alone_and_no_place_or_device():
     config = build_config("ml-100k", overrides={"use_gpu": False, "show_progress": False, "results_path": "elsewhere"})
-    assert command_of(config) == "python custom_trainer.py --dataset=ml-100k --model=SEAR --seed=2020"
+    assert command_of_config(config) == "python custom_trainer.py --dataset=ml-100k --model=SEAR --seed=2020"
 
 
 def test_the_command_of_an_ablation_names_the_part():
     config = build_config("ml-100k", overrides={"ablate": "semantic", "seed": 3})
     told = "python custom_trainer.py --dataset=ml-100k --model=SEAR --ablate=semantic --seed=3"
-    assert command_of(config) == told
-    assert command_of(config_from_settings(effective_settings(config))) == told
+    assert command_of_config(config) == told
+    assert command_of_config(config_from_settings(effective_settings(config))) == told
 
 
 def test_a_data_set_that_is_described_no_more_has_no_command(tmp_path, monkeypatch):
     root = copy_config(tmp_path, monkeypatch)
     (root / "data" / "herbs.yaml").write_text("load_col: ~\n")
     config = build_config("herbs", overrides={"data_path": data_folder(tmp_path, "herbs")})
-    assert f"--data_path={tmp_path}" in command_of(config)
+    assert f"--data_path={tmp_path}" in command_of_config(config)
     (root / "data" / "herbs.yaml").unlink()
-    assert command_of(config) is None
+    assert command_of_config(config) is None
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux alone forgets a peak")
@@ -76,7 +81,7 @@ def test_a_runs_peak_memory_is_not_that_of_an_earlier_run():
     def peak(megabytes):
         memory = PeakMemory()
         np.ones(megabytes << 17).sum()
-        return memory.figures()
+        return memory.values()
 
     large, small = peak(300), peak(1)
     assert large["peak_memory_since"] == small["peak_memory_since"] == "run"
@@ -90,9 +95,9 @@ from sear.runs.machine import PeakMemory
 kept = []
 pieces = [bytearray(100_000) for _ in range(3000)]
 kept.append(bytearray(100_000))  # above them, so that the heap cannot shrink from its end
-before = PeakMemory().figures()["peak_memory_mb"]
+before = PeakMemory().values()["peak_memory_mb"]
 del pieces
-after = PeakMemory().figures()["peak_memory_mb"]
+after = PeakMemory().values()["peak_memory_mb"]
 print(before - after)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
@@ -101,7 +106,7 @@ print(before - after)
 
 def test_where_no_peak_can_be_forgotten_the_figure_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr("sear.runs.machine.CLEAR_REFS", tmp_path / "none" / "clear_refs")
-    figures = PeakMemory().figures()
+    figures = PeakMemory().values()
     assert figures["peak_memory_since"] == "process" and figures["peak_memory_mb"] > 50
 
 

@@ -4,41 +4,44 @@ import gzip
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from sear.errors import InputError
-from sear.runs import folder as room
 from sear.runs.folder import (
-    METRIC_KEYS,
     new_run_folder,
-    read_run,
+    read_run_folder,
     write_cases,
     write_config,
     write_history,
     write_metrics,
 )
+from sear.runs.record import RunRecord, read_metrics
 
-FIGURES = {"hit@10": 1 / 3, "ndcg@10": 0.2, "mrr@10": 0.1}
-METRICS = {
-    "dataset": "tiny",
-    "model": "SEAR",
-    "seed": 1,
-    "statistics": {"users": 3, "items": 4, "interactions": 9, "sparsity": 1 - 9 / 12},
-    "epochs": 2,
-    "best_epoch": 1,
-    "valid": FIGURES,
-    "test": FIGURES,
-    "test_history_masked": None,
-    "test_by_history_length": [{"group": "[20,∞)", "cases": 0, **dict.fromkeys(FIGURES)}],
-    "test_by_item_popularity": [],
-    "seconds": {"data": 0.5, "train": 2.0},
-    "environment": {"device": "cpu", "commit": None},
-}
+METRICS = {"hit@10": 1 / 3, "ndcg@10": 0.2, "mrr@10": 0.1}
+RECORD = RunRecord(
+    dataset="tiny",
+    model="SEAR",
+    seed=1,
+    statistics={"users": 3, "items": 4, "interactions": 9, "sparsity": 1 - 9 / 12},
+    epochs=2,
+    best_epoch=1,
+    valid=METRICS,
+    test=METRICS,
+    test_history_masked=None,
+    test_by_history_length=[{"group": "[20,∞)", "cases": 0, **dict.fromkeys(METRICS)}],
+    test_by_item_popularity=[],
+    seconds={"data": 0.5, "train": 2.0},
+    environment={"device": "cpu", "commit": None},
+    class_name="SEAR",
+    overrides={"k": 1},
+)
 EPOCHS = [
     {"epoch": 0, "lr": 1e-3, "loss": 5.123456789012345, "seconds": 1.5},
     {"epoch": 1, "lr": 9.6e-4, "loss": 4.0, "seconds": 1.25, "valid_mrr@10": 0.1},
@@ -57,7 +60,7 @@ def finished_run(results: Path) -> Path:
     write_config(folder, {"seed": 1})
     write_history(folder, EPOCHS)
     write_cases(folder, CASES)
-    write_metrics(folder, METRICS)
+    write_metrics(folder, RECORD)
     return folder
 
 
@@ -70,27 +73,55 @@ def test_runs_that_start_in_the_same_second_get_folders_of_their_own(tmp_path):
 
 
 def test_a_run_is_read_as_it_was_written(tmp_path):
-    run = read_run(finished_run(tmp_path))
-    assert run["config"] == {"seed": 1}
-    assert run["metrics"] == METRICS
-    assert list(run["history"]["loss"]) == [5.123456789012345, 4.0]
-    assert math.isnan(run["history"]["valid_mrr@10"][0]) and run["history"]["valid_mrr@10"][1] == 0.1
-    assert {name: list(column) for name, column in run["cases"].items()} == {name: list(CASES[name]) for name in CASES}
+    run = read_run_folder(finished_run(tmp_path))
+    assert run.config == {"seed": 1}
+    assert run.record == RECORD
+    assert list(run.history["loss"]) == [5.123456789012345, 4.0]
+    assert math.isnan(run.history["valid_mrr@10"][0]) and run.history["valid_mrr@10"][1] == 0.1
+    assert {name: list(column) for name, column in run.cases.items()} == {name: list(CASES[name]) for name in CASES}
 
 
 def test_metrics_keep_their_order_and_take_numbers_of_numpy(tmp_path):
-    given = {"extra": [np.float32(0.5)], **METRICS, "seed": np.int64(3)}
-    write_metrics(tmp_path, given)
+    write_metrics(tmp_path, replace(RECORD, seed=np.int64(3), parameters=np.int64(5)))
     text = (tmp_path / "metrics.json").read_text(encoding="utf-8")
-    assert list(json.loads(text)) == [*METRIC_KEYS, "extra"]
+    assert list(json.loads(text))[:3] == ["dataset", "model", "seed"]
+    assert list(json.loads(text))[-1] == "command"  # and nothing of a GPU or of a frozen run
     assert json.loads(text)["seed"] == 3 and '"[20,∞)"' in text
 
 
-@pytest.mark.parametrize("spoilt", [{**METRICS, "epochs": math.nan}, {"dataset": "tiny"}])
-def test_metrics_that_are_nan_or_missing_are_never_written(tmp_path, spoilt):
-    with pytest.raises((ValueError, AssertionError)):
-        write_metrics(tmp_path, spoilt)
+def test_metrics_that_are_nan_are_never_written(tmp_path):
+    with pytest.raises(ValueError):
+        write_metrics(tmp_path, replace(RECORD, test={"hit@10": math.nan}))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_another_sear_keeps_besides_is_passed_over(tmp_path):
+    write_metrics(tmp_path, RECORD)
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"extra": 1}))
+    assert read_metrics(tmp_path) == RECORD
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"epochs": "2"}, "epochs is '2', no int"),
+        ({"epochs": True}, "epochs is True, no int"),
+        ({"test": {"hit@10": "much"}}, "test is {'hit@10': 'much'}, no dict"),
+        ({"test_by_history_length": [3]}, "no list"),
+        ({"seconds": None, "data": {"inter": 1}}, "data is {'inter': 1}, no dict"),
+    ],
+)
+def test_a_field_of_the_wrong_type_is_named(tmp_path, change, told):
+    with pytest.raises(InputError, match=f"metrics.json: .*{told}") as error:
+        RunRecord.from_dict(RECORD.to_dict() | change, tmp_path / "metrics.json")
+    assert "\n" not in str(error.value)
+
+
+def test_lists_in_lists_without_end_are_no_metrics(tmp_path):
+    (tmp_path / "metrics.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_metrics(tmp_path)
 
 
 def test_config_holds_every_key_in_plain_yaml(tmp_path):
@@ -104,10 +135,10 @@ def test_config_holds_every_key_in_plain_yaml(tmp_path):
         "nested": {"x": np.bool_(True)},
     }
     write_config(tmp_path, settings)
-    write_metrics(tmp_path, METRICS)
+    write_metrics(tmp_path, RECORD)
     write_history(tmp_path, EPOCHS)
     write_cases(tmp_path, CASES)
-    read = read_run(tmp_path)["config"]
+    read = read_run_folder(tmp_path).config
     assert list(read) == sorted(settings)
     plain = {
         "device": "cpu",
@@ -141,7 +172,7 @@ def test_a_failed_write_leaves_the_file_before_it(tmp_path, monkeypatch):
     def fail(*_, **__):
         raise OSError("disk full")
 
-    monkeypatch.setattr(room.pd.DataFrame, "to_csv", fail)
+    monkeypatch.setattr(pd.DataFrame, "to_csv", fail)
     with pytest.raises(OSError):
         write_cases(folder, {**CASES, "rank": [9, 9, 9]})
     assert (folder / "cases.csv.gz").read_bytes() == before
@@ -158,7 +189,7 @@ def test_a_missing_file_is_named(tmp_path, name):
     folder = finished_run(tmp_path)
     (folder / name).unlink()
     with pytest.raises(InputError, match=name):
-        read_run(folder)
+        read_run_folder(folder)
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "history.csv", "cases.csv.gz"])
@@ -169,7 +200,7 @@ def test_a_file_cut_off_anywhere_is_named(tmp_path, name):
     for kept in {*range(0, len(whole) - 1, 17), len(whole) - 2}:
         (folder / name).write_bytes(whole[:kept])
         with pytest.raises(InputError, match=name):
-            read_run(folder)
+            read_run_folder(folder)
 
 
 @pytest.mark.parametrize("text", ["[]", '{"dataset": "tiny"}', "\udcff"])
@@ -177,10 +208,10 @@ def test_another_programs_metrics_are_refused(tmp_path, text):
     folder = finished_run(tmp_path)
     (folder / "metrics.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(InputError, match="metrics.json"):
-        read_run(folder)
+        read_run_folder(folder)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(InputError, match="name a run folder"):
-            read_run(folder)
+            read_run_folder(folder)

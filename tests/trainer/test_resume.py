@@ -17,7 +17,7 @@ from sear.runs.training_run import TrainingRun
 from sear.settings.recbole_config import build_config
 from sear.settings.rules import read_settings
 from sear.trainer.trainer import SEARTrainer
-from tests.conftest import TOY, fake_text_embedding, random_histories, tiny_config_root, write_atomic_files
+from tests.conftest import TOY, fake_sentence_vectors, random_histories, tiny_config_root, write_atomic_files
 from tests.helpers.killed_run import interrupt_at_step, run
 
 ROOT = Path(__file__).parent.parent.parent
@@ -85,7 +85,7 @@ def unstopped(tmp_path_factory):
     write_atomic_files(folder, "tiny", random_histories())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sear.settings.gather.CONFIG_ROOT", tiny_config_root(folder))
-        patch.setattr("sear.data.text_cache.text_embedding", fake_text_embedding)
+        patch.setattr("sear.data.text_cache.sentence_vectors", fake_sentence_vectors)
         return run(folder)
 
 
@@ -128,7 +128,7 @@ def test_a_run_that_another_process_finished_meanwhile_is_left_as_it_is(here):
     folder = Path(run(here, epochs=1)["run_folder"])
     before = {path: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(HeldError, match="finished by another process"), RunLog() as log:
-        TrainingRun(build_config("tiny", overrides=TOY), folder).train(log)
+        TrainingRun(build_config("tiny", overrides=TOY), folder, begun=True).train(log)
     assert before == {path: path.read_bytes() for path in folder.iterdir()}
 
 

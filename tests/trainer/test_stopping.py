@@ -44,7 +44,7 @@ def test_the_protocol_names_the_ranking_that_decides(here, monkeypatch, protocol
     seen, validate = [], SEARTrainer._valid_epoch
 
     def noted(self, valid_data, show_progress=False):
-        ranks = self.target_ranks(valid_data, mask_history=True)
+        ranks = self.rank_cases(valid_data, mask_history=True)
         kept, filtered = (summarise(metrics_by_row(part))["ndcg@10"] for part in ranks)
         seen.append({"kept": kept, "filtered": filtered, "mean": (kept + filtered) / 2})
         return validate(self, valid_data, show_progress)

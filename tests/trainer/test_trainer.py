@@ -84,7 +84,7 @@ def test_a_validation_does_not_rank_without_the_history_whoever_asked_for_it_in_
     monkeypatch.setattr(SEARDataset, "full_history", lambda part, index: asked.append(part) or whole(part, index))
     trainer.evaluate(valid, load_best_model=False)
     assert asked == []
-    assert trainer.target_ranks(test)[1] is not None and asked != []
+    assert trainer.rank_cases(test)[1] is not None and asked != []
 
 
 class TestOnCuda:
@@ -125,7 +125,7 @@ class TestOnCuda:
             trainer, loaders = make("SEAR", device, mask_history=True, repeat_bias=repeat_bias)
             if repeat_bias:
                 trainer.model.repeat_bias.data.fill_(0.01)  # as large as the scores of a model without training
-            ranks.append(np.stack(trainer.target_ranks(loaders[2])))
+            ranks.append(np.stack(trainer.rank_cases(loaders[2])))
         assert np.abs(ranks[0] - ranks[1]).max() <= 1  # two scores may lie closer than their rounding
 
     @pytest.mark.parametrize(("first", "then"), [("cpu", "cuda"), ("cuda", "cpu")])
@@ -133,7 +133,7 @@ class TestOnCuda:
         stopped, loaders = make("SEAR", first, epochs=1)
         stopped.fit(loaders[0], verbose=False)
         resumed, loaders = make("SEAR", then)
-        resumed.resume_checkpoint(stopped.last_model_file)
+        resumed.resume_checkpoint(stopped.checkpoints.last)
         resumed.fit(loaders[0], verbose=False)
         whole, loaders = make("SEAR", first)
         whole.fit(loaders[0], verbose=False)

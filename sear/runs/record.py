@@ -1,0 +1,126 @@
+"""metrics.json of a run: one schema, for those who write it and for those who read it."""
+
+import json
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from sear.errors import InputError
+
+CLASS_KEY = "class"  # in the file; no field can be called so
+
+
+@dataclass
+class RunRecord:
+    """What metrics.json holds, in its order; metrics go by RecBole's names, such as hit@10.
+
+    Fields after `environment` may be missing in a file: an earlier SEAR did not keep them.
+
+    Attributes:
+        model, class_name: as asked for, and the class behind that name.
+        statistics: of the data set after filtering, see SEARDataset.statistics.
+        best_epoch, valid: the epoch that was tested, from 0, and its validation metrics; None without validation.
+        test_history_masked: with seen items filtered; None where not asked for.
+        test_by_history_length, test_by_item_popularity: {group, cases, metrics} of each group.
+        seconds: {data, text, train, test}.
+        environment: see sear.runs.machine.environment, and `earlier_commits` of a resumed run.
+        ablate: the part of SEAR taken out.
+        peak_memory_since: "run" or, where the system cannot forget an earlier peak, "process".
+        overrides: the settings that are not those of the YAML files (sear.settings.recbole_config.overrides_of).
+        data: SHA-256 of the atomic files by suffix (sear.data.dataset.data_hashes).
+        command: makes the run again; for readers only.
+        transition_prior: weight, floor and validation score chosen after training, and all that was tried.
+        variant, cases_sha256: of a frozen run, see sear.report.freeze.
+    """
+
+    dataset: str
+    model: str
+    seed: int
+    statistics: dict[str, Any] | None
+    epochs: int
+    best_epoch: int | None
+    valid: dict[str, float | None] | None
+    test: dict[str, float]
+    test_history_masked: dict[str, float] | None
+    test_by_history_length: list[dict[str, Any]] | None
+    test_by_item_popularity: list[dict[str, Any]] | None
+    seconds: dict[str, float] | None
+    environment: dict[str, Any] | None
+    class_name: str | None = None
+    ablate: str | list[str] | None = None
+    valid_metric: str | None = None
+    peak_memory_mb: float | None = None
+    peak_memory_since: str | None = None
+    parameters: int | None = None
+    overrides: dict[str, Any] | None = None
+    data: dict[str, str] | None = None
+    command: str | None = None
+    peak_gpu_memory_mb: float | None = None
+    transition_prior: dict[str, Any] | None = None
+    variant: str | None = None
+    cases_sha256: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The file's content, without the fields that only some runs have where this one has none."""
+        rare = {field.name for field in fields(self)[_RARE:]}
+        found = {name: value for name, value in vars(self).items() if name not in rare or value is not None}
+        return {CLASS_KEY if name == "class_name" else name: value for name, value in found.items()}
+
+    @classmethod
+    def from_dict(cls, content: object, place: Path | str, remedy: str = "restore it, or run again") -> "RunRecord":
+        """The record in a file's content; what it holds besides, as another SEAR may write it, is passed over.
+
+        Raises:
+            InputError: a field is missing or of the wrong type; names `place` and `remedy`.
+        """
+        if not isinstance(content, Mapping):
+            raise InputError(f"{place} holds no fields - {remedy}")
+        known = dict(content)
+        if CLASS_KEY in known:
+            known["class_name"] = known.pop(CLASS_KEY)
+        if "given" in known:  # as a run that was frozen by an earlier SEAR calls them
+            known.setdefault("overrides", known["given"])
+        missing = [field.name for field in fields(cls)[:_REQUIRED] if field.name not in known]
+        if missing:
+            raise InputError(f"{place} lacks {', '.join(missing)} - it is not a run's metrics.json; {remedy}")
+        found = {field.name: known[field.name] for field in fields(cls) if field.name in known}
+        for name, value in found.items():
+            if not _fits(value, _KINDS[name]):
+                raise InputError(f"{place}: {name} is {value!r}, no {_word(_KINDS[name])} - {remedy}")
+        return cls(**found)
+
+
+def read_metrics(run_folder: Path, remedy: str = "restore it, or run again") -> RunRecord:
+    """metrics.json of a run. Raises InputError where it is broken, or not one of a run."""
+    path = run_folder / "metrics.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:  # not JSON, not UTF-8, nested without end, not to be read
+        raise InputError(f"{path} cannot be read ({error}) - {remedy}") from None
+    return RunRecord.from_dict(content, path, remedy)
+
+
+_REQUIRED = [field.name for field in fields(RunRecord)].index("class_name")
+_RARE = [field.name for field in fields(RunRecord)].index("peak_gpu_memory_mb")
+_KINDS = get_type_hints(RunRecord)
+
+
+def _fits(value: object, kind: Any) -> bool:
+    if get_origin(kind) in (types.UnionType, Union):
+        return any(_fits(value, part) for part in get_args(kind))
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(_fits(entry, get_args(kind)[0]) for entry in value)
+    if get_origin(kind) is dict:
+        return isinstance(value, dict) and all(_fits(entry, get_args(kind)[1]) for entry in value.values())
+    if kind is Any:
+        return True
+    if kind is float:
+        return isinstance(value, float | int) and not isinstance(value, bool)
+    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+
+
+def _word(kind: Any) -> str:
+    parts = get_args(kind) if get_origin(kind) in (types.UnionType, Union) else (kind,)
+    return " or ".join((get_origin(part) or part).__name__ for part in parts if part is not type(None))
