@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import orjson
 
@@ -48,24 +47,23 @@ DUMPS = {
 Rows = Callable[[BadLines], Iterator[tuple[int, list]]]  # user, item, time, rating of every line
 
 
-def source(format_name: str, reviews: LineFile | Path, meta: LineFile | None, rows: Rows | None = None) -> Source:
+def source(format_name: str, reviews: LineFile, meta: LineFile | None, rows: Rows | None = None) -> Source:
     """The dump of this format in these two files; rows: the events of bare ratings, which are no JSON."""
     dump = DUMPS[format_name]
 
     def events(bad_lines: BadLines) -> Iterator[Event]:
         if rows is None:
-            assert isinstance(reviews, LineFile), "JSON is read line by line"
             return _json_events(reviews, dump, bad_lines)
         return ((line, user, item, time, rating) for line, (user, item, time, rating) in rows(bad_lines))
 
     return Source(
         format_name,
-        reviews.path if isinstance(reviews, LineFile) else reviews,
+        reviews.path,
         meta.path if meta else None,
         ITEM_COLUMNS,
         RATING_RANGE,
         events,
-        lambda bad_lines: _items(meta, dump, bad_lines),
+        lambda bad_lines: _items(meta, dump, bad_lines) if meta else iter(()),
     )
 
 
@@ -75,8 +73,7 @@ def _json_events(reviews: LineFile, dump: Dump, bad_lines: BadLines) -> Iterator
         yield line, review.get(user), review.get(item), review.get(time), review.get(rating)
 
 
-def _items(meta: LineFile | None, dump: Dump, bad_lines: BadLines) -> Iterator[ItemRow]:
-    assert meta is not None, "asked for where there is a file of items"
+def _items(meta: LineFile, dump: Dump, bad_lines: BadLines) -> Iterator[ItemRow]:
     for _, product in json_records(meta, bad_lines):
         yield product.get(dump.item), item_texts(product)
 

@@ -167,9 +167,7 @@ def main(arguments: list[str] | None = None, prog: str = PROGRAM) -> int:
     except InputError as error:
         return _refused(str(error))
     except OSError as error:  # no permission, no space, a file where a folder should be
-        if asked is None:
-            raise
-        return _refused(_machine_fault(error, asked))
+        return _refused(_machine_fault(error, asked.out if asked else Path()))
     except MemoryError:
         return _refused("out of memory: the ids and events do not fit - use a machine with more, or a part of the data")
     except KeyboardInterrupt as stop:
@@ -220,11 +218,11 @@ def _refused(message: str) -> int:
     return 2
 
 
-def _machine_fault(error: OSError, asked: argparse.Namespace) -> str:
+def _machine_fault(error: OSError, out: Path) -> str:
     """What the machine refuses, with the place that the user knows and what to do."""
-    place = Path(str(error.filename)) if error.filename else asked.out
+    place = Path(str(error.filename)) if error.filename else out
     if any(part.startswith(".") and part.endswith((".tmp", ".commit")) for part in place.parts):
-        place = asked.out  # the folder aside is nothing that the user knows
+        place = out  # the folder aside is nothing that the user knows
     remedy = {
         errno.ENOSPC: "make room, or write elsewhere with --out; nothing was changed",
         errno.EDQUOT: "make room, or write elsewhere with --out; nothing was changed",

@@ -110,7 +110,7 @@ class _ZstdReader(io.RawIOBase):
 
     def __init__(self, zstandard, file: BinaryIO):
         self._zstandard, self._file = zstandard, file
-        self._frame: Any = None  # the package has no types
+        self._frame: Any = None
         self._rest, self._ready = b"", memoryview(b"")
 
     def readable(self) -> bool:

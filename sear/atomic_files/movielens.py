@@ -62,7 +62,7 @@ def _source(events: LineFile, items: LineFile | None, separator: str) -> Source:
         columns,
         RATING_RANGE,
         lambda bad_lines: _events(events, separator, bad_lines),
-        lambda bad_lines: _items(items, "|" if separator == "\t" else separator, movie, bad_lines),
+        lambda bad_lines: _items(items or events, "|" if separator == "\t" else separator, movie, bad_lines),
         [f"{lines.path.name}: {lines.encoding.told}" for lines in (events, items) if lines and lines.encoding.told],
     )
 
@@ -77,8 +77,7 @@ def _events(lines: LineFile, separator: str, bad_lines: BadLines) -> Iterator[Ev
             bad_lines.report(lines.path, line, BadLine(reason, OTHER_TABLE))
 
 
-def _items(lines: LineFile | None, separator: str, movie, bad_lines: BadLines) -> Iterator[ItemRow]:
-    assert lines is not None, "asked for where there is a file of items"
+def _items(lines: LineFile, separator: str, movie, bad_lines: BadLines) -> Iterator[ItemRow]:
     for line, fields in _rows(lines, separator, CSV_HEADERS["movies.csv"], bad_lines):
         try:
             yield movie(fields)

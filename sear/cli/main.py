@@ -47,7 +47,7 @@ def _obey(request: Request) -> int:
         _say(f"SEAR: {folder}")
         from sear.quick_start import evaluate, resume
 
-        (resume if request.resume else evaluate)(folder)
+        (resume if request.resume else evaluate)(folder, request.overrides)
         return 0
     runs = _checked_runs(request)
     return _run_grid(request, runs) if len(runs) > 1 else _run_one(request, runs[0])
