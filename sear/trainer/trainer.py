@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from logging import getLogger
 from pathlib import Path
 from time import perf_counter
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -134,7 +134,7 @@ class SEARTrainer(Trainer):
             lr = self.optimizer.param_groups[0]["lr"]
             loss = self._train_epoch(train_data, epoch, show_progress=show_progress)
             self.scheduler.step()
-            row: dict[str, Any] = {"epoch": epoch, "lr": lr, "loss": loss, "seconds": perf_counter() - started}
+            row = {"epoch": epoch, "lr": lr, "loss": loss, "seconds": perf_counter() - started}
             if getattr(self.model, "repeat_bias", None) is not None:
                 row["repeat_bias"] = self.model.repeat_bias.item()
             validates = bool(valid_data) and self.eval_step > 0
