@@ -20,8 +20,7 @@ from recbole.trainer import Trainer
 
 from sear.data.dataset import SEARDataset
 from sear.model.sear import SEAR
-from sear.ops import convolution as causal_conv
-from sear.ops import softmax
+from sear.ops import convolution, softmax
 from sear.settings.recbole_config import build_config
 from sear.trainer.trainer import SEARTrainer
 
@@ -127,7 +126,10 @@ def plain_rooms() -> Iterator[None]:
     """SEAR by the plain references of its fused rooms, all but the scan's, and by torch's plain AdamW."""
     with (
         patch("sear.ops.sublayers._has_kernel", lambda _: False),
-        patch("sear.model.mamba.causal_conv", causal_conv.causal_conv_reference),
+        patch(
+            "sear.model.mamba.causal_conv",
+            lambda x, weight, bias, kernel: convolution.causal_conv_reference(x, weight, bias),
+        ),
         patch("sear.model.loss.softmax_rows", softmax.softmax_rows_plain),
         patch("sear.trainer.trainer.SEARTrainer._build_optimizer", Trainer._build_optimizer),
     ):

@@ -193,7 +193,7 @@ def test_the_sample_of_the_output_is_what_the_command_prints(tmp_path):
     assert first == f"$ {command}"
     words = [sys.executable, *command.split()[1:], f"--results_path={tmp_path}", "--use_gpu=False"]
     printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
-    shape = re.compile(r"\d+\.\d+|\s*\*$|run folder: .*")
+    shape = re.compile(r"\d+\.\d+|\s*\*$|(?:data|results|run) folder: .*")
     number = re.compile(r"\d+\.\d{4}")
     for line in (line for line in lines if line):
         like = [other for other in printed if shape.sub("#", other) == shape.sub("#", line)]

@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import orjson
 
@@ -48,7 +47,7 @@ DUMPS = {
 Rows = Callable[[BadLines], Iterator[tuple[int, list]]]  # user, item, time, rating of every line
 
 
-def source(format_name: str, reviews: LineFile | Path, meta: LineFile | None, rows: Rows | None = None) -> Source:
+def source(format_name: str, reviews: LineFile, meta: LineFile | None, rows: Rows | None = None) -> Source:
     """The dump of this format in these two files; rows: the events of bare ratings, which are no JSON."""
     dump = DUMPS[format_name]
 
@@ -59,12 +58,12 @@ def source(format_name: str, reviews: LineFile | Path, meta: LineFile | None, ro
 
     return Source(
         format_name,
-        reviews.path if isinstance(reviews, LineFile) else reviews,
+        reviews.path,
         meta.path if meta else None,
         ITEM_COLUMNS,
         RATING_RANGE,
         events,
-        lambda bad_lines: _items(meta, dump, bad_lines),
+        lambda bad_lines: _items(meta, dump, bad_lines) if meta else iter(()),
     )
 
 

@@ -92,8 +92,9 @@ def _source(file: ReviewFile, looks_like: str, meta_path: Path | None, reading: 
             reading = replace(reading, columns=names)
             names = ("user", "item", "time", "rating")
         table = open_table(file.path, reading, names)
+        assert isinstance(table, DelimitedTable)
         found = amazon.source(
-            file.format, file.path, meta, lambda bad_lines: table.rows(names, bad_lines, (names[2], _any_text))
+            file.format, table.lines, meta, lambda bad_lines: table.rows(names, bad_lines, (names[2], _any_text))
         )
         told = [table.lines, meta]
     found.notices += [f"{lines.path.name}: {lines.encoding.told}" for lines in told if lines and lines.encoding.told]
@@ -160,7 +161,7 @@ def _seen_csv(file: ReviewFile, reading: Reading) -> ReviewFile:
         return replace(file, headless=headless)
     orders = [(0, 1, "amazon-2014"), (1, 0, "amazon-2018")]
     fits = {name: _share(rows, user, USER_ID) * _share(rows, item, ITEM_ID) for user, item, name in orders}
-    best = max(fits, key=fits.get)
+    best = max(fits, key=fits.__getitem__)
     alike = fits[best] >= MOST_ALIKE
     return replace(file, format=best if alike else "", headless=True)
 
@@ -195,7 +196,7 @@ def _category(name: str, folder: Path, categories: list[str], likely: list[str])
 def _meta_path(folder: Path, category: str, format_name: str) -> Path | None:
     """The category's product file: 2023's is .jsonl, the others' .json; any other where there is no such one."""
     usual = "jsonl" if format_name == "amazon-2023" else "json"
-    found = [(META.fullmatch(path.name), path) for path in sorted(folder.iterdir()) if path.is_file()]
-    found = [(match, path) for match, path in found if match and match["category"] == category]
+    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    found = [(match, path) for path in files if (match := META.fullmatch(path.name)) and match["category"] == category]
     found.sort(key=lambda pair: (pair[0]["suffix"].lower() != usual, pair[0]["packed"] is not None))
     return found[0][1] if found else None

@@ -167,7 +167,7 @@ def main(arguments: list[str] | None = None, prog: str = PROGRAM) -> int:
     except InputError as error:
         return _refused(str(error))
     except OSError as error:  # no permission, no space, a file where a folder should be
-        return _refused(_machine_fault(error, asked))
+        return _refused(_machine_fault(error, asked.out if asked else Path()))
     except MemoryError:
         return _refused("out of memory: the ids and events do not fit - use a machine with more, or a part of the data")
     except KeyboardInterrupt as stop:
@@ -218,18 +218,18 @@ def _refused(message: str) -> int:
     return 2
 
 
-def _machine_fault(error: OSError, asked: argparse.Namespace) -> str:
+def _machine_fault(error: OSError, out: Path) -> str:
     """What the machine refuses, with the place that the user knows and what to do."""
-    place = Path(str(error.filename)) if error.filename else asked.out
+    place = Path(str(error.filename)) if error.filename else out
     if any(part.startswith(".") and part.endswith((".tmp", ".commit")) for part in place.parts):
-        place = asked.out  # the folder aside is nothing that the user knows
+        place = out  # the folder aside is nothing that the user knows
     remedy = {
         errno.ENOSPC: "make room, or write elsewhere with --out; nothing was changed",
         errno.EDQUOT: "make room, or write elsewhere with --out; nothing was changed",
         errno.EACCES: "give yourself the rights, or choose another place",
         errno.EPERM: "give yourself the rights, or choose another place",
         errno.EROFS: "write elsewhere with --out",
-    }.get(error.errno, "mend it, or choose another")
+    }.get(error.errno or 0, "mend it, or choose another")
     return f"{place}: {error.strerror or error} - {remedy}"
 
 

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from sear.errors import InputError
 
@@ -110,7 +110,8 @@ class _ZstdReader(io.RawIOBase):
 
     def __init__(self, zstandard, file: BinaryIO):
         self._zstandard, self._file = zstandard, file
-        self._frame, self._rest, self._ready = None, b"", memoryview(b"")
+        self._frame: Any = None
+        self._rest, self._ready = b"", memoryview(b"")
 
     def readable(self) -> bool:
         return True

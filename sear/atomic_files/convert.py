@@ -15,6 +15,7 @@ from sear.atomic_files.notices import cut_off_notices, event_notices, text_notic
 from sear.atomic_files.reading import AS_SHOWN, UNIX, Reading
 from sear.atomic_files.replace_folder import replacement
 from sear.atomic_files.source import Source
+from sear.atomic_files.table_choice import headless_hint, shortened, table_files
 from sear.atomic_files.tables import DelimitedTable, open_table
 from sear.atomic_files.values import Ratings, Times
 from sear.atomic_files.write import write_events, write_items
@@ -138,12 +139,13 @@ def find_source(name: str, raw: Path, options: Options) -> Source:
         raise InputError(
             f"--user, --item, --time, --rating, --text and --columns are for --format=csv, not {options.format}"
         )
-    if options.format == "csv" or columns_given:
+    texts_alone = options.columns == own_table.Columns(text=options.columns.text, text_item=options.columns.text_item)
+    if options.format == "csv" or reading.columns or not texts_alone:
         return own_table.find(raw, options.columns, options.no_text, reading)
     if not raw.is_dir():
         raise InputError(f"RAW_DIR {raw} is a file - give the folder it lies in (single files only with --format=csv)")
-    found = None
-    if options.format in (None, "movielens"):
+    found = _named_by_header(raw, options) if columns_given else None
+    if not found and options.format in (None, "movielens"):
         found = movielens.find(raw, options.no_text, reading)
     if not found and options.format != "movielens":
         found = amazon_files.find(raw, name, options.format, options.no_text, reading)
@@ -164,7 +166,7 @@ def _named_by_header(raw: Path, options: Options) -> Source | None:
     """
     described = []
     usable = []
-    for path in own_table.table_files(raw):
+    for path in table_files(raw):
         try:
             table = open_table(path, options.reading)
         except InputError as error:
@@ -174,16 +176,19 @@ def _named_by_header(raw: Path, options: Options) -> Source | None:
         if {"user", "item", "time"} <= set(roles):
             usable.append((table, roles))
         if isinstance(table, DelimitedTable) and table.looks_headless():
-            described.append((f"{path} has no header", own_table.headless_hint(table)))
+            described.append((f"{path} has no header", headless_hint(table)))
         elif table.columns:
             advice = " ".join(f"--{role}={roles.get(role, '…')}" for role in ("user", "item", "time", "rating"))
-            told = own_table.shortened(table.columns)
+            told = shortened(table.columns)
             described.append((f"{path} has {told}", f"say which columns are which: --format=csv {advice}"))
     if len(usable) == 1:
         table, roles = usable[0]
-        source = own_table.find(table.path, replace(options.columns, **roles), options.no_text, options.reading)
+        user, item, time, rating = (roles.get(role, "") for role in ("user", "item", "time", "rating"))
+        columns = replace(options.columns, user=user, item=item, time=time, rating=rating)
+        where = raw if options.columns.text else table.path
+        source = own_table.find(where, columns, options.no_text, options.reading)
         told = ", ".join(f"{role}={column}" for role, column in roles.items())
-        others = [name for name in table.columns if name not in roles.values()]
+        others = [name for name in table.columns if name not in (*roles.values(), *options.columns.text)]
         unread = f"; not read: {', '.join(others[:8])} (texts with --text=…)" if others else ""
         source.notices.insert(0, f"columns by their names: {told}{unread}")
         return source

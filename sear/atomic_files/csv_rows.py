@@ -41,8 +41,14 @@ def csv_rows(
     """
     csv.field_size_limit(LONGEST_FIELD)
     record = _RecordLines(_without_nulls(lines, delimiter) if backslash else lines)
-    written = {"escapechar": "\\", "doublequote": False} if backslash else {}
-    rows = csv.reader(record, delimiter=delimiter, strict=True, skipinitialspace=delimiter == " ", **written)
+    rows = csv.reader(
+        record,
+        delimiter=delimiter,
+        strict=True,
+        skipinitialspace=delimiter == " ",
+        escapechar="\\" if backslash else None,
+        doublequote=not backslash,
+    )
     while True:
         fault, opening = "", 0
         try:

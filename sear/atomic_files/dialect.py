@@ -32,9 +32,15 @@ class Dialect:
         """The fields of one line, as far as they can be told from it alone."""
         if self.quoting == "none":
             return next(split_rows([(1, line)], self.delimiter))[1]
-        written = {"escapechar": "\\", "doublequote": False} if self.quoting == "backslash" else {}
+        backslash = self.quoting == "backslash"
         try:
-            rows = csv.reader([line], delimiter=self.delimiter, skipinitialspace=self.delimiter == " ", **written)
+            rows = csv.reader(
+                [line],
+                delimiter=self.delimiter,
+                skipinitialspace=self.delimiter == " ",
+                escapechar="\\" if backslash else None,
+                doublequote=not backslash,
+            )
             return next(rows, [])
         except csv.Error:
             return []

@@ -90,7 +90,7 @@ def decided(path, lines: list[bytes]) -> Encoding:
 
 def _not_utf8(line: bytes) -> list[tuple[bytes, bool]]:
     """The runs of bytes that are no UTF-8, each with whether it looks like a cut character."""
-    found = []
+    found: list[tuple[bytes, bool]] = []
     place = 0
     while True:
         try:

@@ -4,6 +4,7 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from reprlib import repr as shortened
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +61,7 @@ class EventColumns:
     def __len__(self) -> int:
         return len(self._user)
 
-    def add(self, line: int, user: object, item: object, time: object, rating: object) -> None:
+    def add(self, line: int, user: Any, item: Any, time: Any, rating: Any) -> None:
         """Take the event of this line; a time may be a pair, of which the second decides where the first is equal.
 
         Raises:

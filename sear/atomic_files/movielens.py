@@ -62,7 +62,7 @@ def _source(events: LineFile, items: LineFile | None, separator: str) -> Source:
         columns,
         RATING_RANGE,
         lambda bad_lines: _events(events, separator, bad_lines),
-        lambda bad_lines: _items(items, "|" if separator == "\t" else separator, movie, bad_lines),
+        lambda bad_lines: _items(items or events, "|" if separator == "\t" else separator, movie, bad_lines),
         [f"{lines.path.name}: {lines.encoding.told}" for lines in (events, items) if lines and lines.encoding.told],
     )
 

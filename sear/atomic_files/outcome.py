@@ -23,9 +23,9 @@ def outcome(name: str, report: Report, config_file: str = "") -> str:
     rows = [("all events", *report.all_counts), ("after 5-core", *report.core_counts)]
     if data_set:
         rows.append(("published", data_set.users, data_set.items, data_set.interactions))
-    rows = [(label, *(f"{count:,}" for count in counts), _sparsity(*counts)) for label, *counts in rows]
+    shown_rows = [(label, *(f"{count:,}" for count in counts), _sparsity(*counts)) for label, *counts in rows]
     headers = ("", "users", "items", "interactions", "sparsity")
-    lines.append(tabulate(rows, headers, "github", colalign=("left", "right", "right", "right", "right")))
+    lines.append(tabulate(shown_rows, headers, "github", colalign=("left", "right", "right", "right", "right")))
     if report.time_span:
         first, last = map(day, report.time_span)
         lines.append(f"The events are from {first} to {last}.")

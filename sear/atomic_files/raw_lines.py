@@ -118,11 +118,9 @@ def line_file(path: Path, encoding: str = "") -> LineFile:
     """
     head = head_of(path)
     asked, wide = (named(encoding) if encoding else None), wide_encoding(head)
-    if asked and asked.wide or wide and not asked:
-        found = LineFile(path, asked or wide)
-    else:
-        old_mac = b"\r" in head.rstrip(b"\r") and b"\n" not in head
-        found = LineFile(path, asked or UTF8, b"\r" if old_mac else b"\n")
+    found = LineFile(path, asked or wide or UTF8)
+    if not found.encoding.wide and b"\r" in head.rstrip(b"\r") and b"\n" not in head:
+        found.line_end = b"\r"
     json = head.lstrip(BYTE_ORDER_MARK + b" \t\r\n").startswith((b"{", b"["))
     first = [line for _, line in islice(found.byte_lines(), FIRST_LINES)]
     quoted = [line for line in first if b'"' in line]

@@ -7,6 +7,7 @@ from collections import Counter
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from reprlib import repr as shortened
+from typing import Any
 
 from sear.atomic_files.bad_lines import BadLine
 from sear.atomic_files.reading import AS_SHOWN, UNIX, Reading
@@ -49,7 +50,7 @@ class Ratings:
         self.found: Counter[str] = Counter()
         self._known: dict[str, tuple[float, str]] = {}  # texts met before
 
-    def __call__(self, value: object) -> float:
+    def __call__(self, value: Any) -> float:
         """Raises BadLine for what is neither a lawful rating nor a word for none."""
         if type(value) is str:
             number, kind = self._known.get(value) or self._remembered(value)
@@ -69,7 +70,7 @@ class Ratings:
             self._known[text] = parsed
         return parsed
 
-    def _parsed(self, value: object) -> tuple[float, str]:
+    def _parsed(self, value: Any) -> tuple[float, str]:
         """The number, and the kind of notice that it asks for."""
         text = value.strip().lower() if isinstance(value, str) else ""
         if isinstance(value, str) and text in self.missing:
@@ -95,7 +96,7 @@ class Ratings:
         raise BadLine(reason, f"if they are ratings: --rating_range={self.low:g},{number:g}, with the highest there is")
 
 
-def _rating(value: object, text: str, decimal: str) -> float:
+def _rating(value: Any, text: str, decimal: str) -> float:
     if isinstance(value, str):
         number = _number(text, decimal)
         if number is None:
@@ -121,7 +122,7 @@ def _number(text: str, decimal: str = ".") -> float | None:
         return None
 
 
-def shown(value: object) -> str:
+def shown(value: Any) -> str:
     """A value as an option would have it, not too long."""
     text = str(value) if isinstance(value, (str, int, float, Decimal)) else shortened(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
@@ -134,7 +135,7 @@ class Times:
         self.format, self.decimal = reading.date_format, reading.decimal
         self.found: Counter[str] = Counter()
 
-    def __call__(self, value: object) -> float:
+    def __call__(self, value: Any) -> float:
         """Raises BadLine for what is no time."""
         kind = type(value)
         if (kind is int or kind is float) and self.format in ("", UNIX):
@@ -157,7 +158,7 @@ class Times:
             return self._of_text(str(int(value) if value == value and int(value) == value else value), value)
         raise BadLine(f"time {shortened(value)} is no number and no date")
 
-    def ordered(self, first: object, second: object) -> tuple[float, float]:
+    def ordered(self, first: Any, second: Any) -> tuple[float, float]:
         """(time, what decides between equal times) of two columns: a day and a time of day make one time."""
         clock = TIME_OF_DAY.fullmatch(second.strip()) if isinstance(second, str) else None
         if clock:
@@ -176,7 +177,7 @@ class Times:
             return False
         return True
 
-    def _of_text(self, text: str, value: object) -> float:
+    def _of_text(self, text: str, value: Any) -> float:
         if self.format not in ("", UNIX):
             return self._formatted(text)
         number = _number(text, self.decimal)
@@ -208,7 +209,7 @@ class Times:
             raise BadLine(f"time {shortened(text)} is not written as {self.format!r} says", option) from None
 
 
-def _finite(number: float | Decimal, value: object) -> float:
+def _finite(number: float | Decimal, value: Any) -> float:
     try:
         number = float(number)
     except (ValueError, OverflowError):
@@ -227,7 +228,8 @@ def iso_seconds(text: str) -> float | None:
         return None
     year, _, month, day, hour, minute, second, fraction, zone = found.groups()
     try:
-        start = datetime(*map(int, (year, month, day, hour or 0, minute or 0, second or 0)), tzinfo=timezone.utc)
+        clock = int(hour or 0), int(minute or 0), int(second or 0)
+        start = datetime(int(year), int(month), int(day), *clock, tzinfo=timezone.utc)
     except ValueError:
         return None
     seconds = start.timestamp() + (float(f"0.{fraction}") if fraction else 0.0)

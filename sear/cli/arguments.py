@@ -1,5 +1,6 @@
 """What a command line asks for: `--key=value` words, read as YAML, never evaluated; checked without anything heavy."""
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from sear.errors import InputError
 from sear.files import PROJECT_ROOT
 from sear.runs.grid import PlannedRun
 from sear.settings.gather import SEAR_KEYS, family_of, find_data, find_model, nearest, rules_of
+from sear.settings.keys import MEASURED
 from sear.settings.known_models import PARTS
 from sear.settings.rules import Rule, load_yaml, read_settings
 
@@ -18,6 +20,8 @@ PLACE = "command line"
 FLAGS = ("help", "debug")
 LISTS = ("dataset", "model", "seed", "ablate", "config")  # names, commas separate
 RUNS = ("resume", "evaluate")
+NOT_OF_THE_RESULT = ("threads", "use_gpu", "gpu_id", "device", "show_progress")
+OF_A_RUN = {"resume": NOT_OF_THE_RESULT, "evaluate": (*NOT_OF_THE_RESULT, *MEASURED)}  # what may be asked for with each
 
 
 @dataclass
@@ -55,12 +59,16 @@ def parse(argv: Iterable[str]) -> Request:
     texts: dict[str, str | None] = {}
     flags: set[str] = set()
     words = list(argv)
-    for word in words:
+    left = deque(words)
+    while left:
+        word = left.popleft()
         key, equals, text = word.removeprefix("--").partition("=")
+        if word.startswith("--") and key and not equals and key not in FLAGS and left and not left[0].startswith("--"):
+            equals, text = "=", left.popleft()  # --key value
         if word in ("-h", "--help", "--debug"):
             flags.add("help" if word == "-h" else key)
         elif not word.startswith("--") or not key:
-            raise InputError(f"{PLACE}: {word!r} is no setting - write --key=value, without spaces; --help explains")
+            raise InputError(f"{PLACE}: {word!r} is no setting - write --key=value or --key value; --help explains")
         elif key in FLAGS:
             raise InputError(f"{PLACE}: --{key} takes no value - write --{key}")
         elif key in texts:
@@ -77,8 +85,12 @@ def _request(texts: dict[str, str | None], flags: set[str]) -> Request:
     for key in RUNS:
         if key in texts:
             setattr(request, key, _run_folder(key, texts.pop(key)))
-            if texts:
-                raise InputError(f"{PLACE}: --{key} takes a run as it is - remove --{next(iter(texts))}")
+            for other in texts:
+                if other not in OF_A_RUN[key]:
+                    known = ", ".join(f"--{name}" for name in OF_A_RUN[key])
+                    raise InputError(f"{PLACE}: --{key} takes a run as it is, with {known} - remove --{other}")
+            rules = rules_of("SEAR", "SEAR")
+            request.overrides = {other: _value(other, text, rules) for other, text in texts.items()}
             return request
     names = {key: _names(key, texts.pop(key)) for key in LISTS if key in texts}
     request.config_files = [_config_file(name) for name in names.get("config", [])]
@@ -147,8 +159,18 @@ def _value(key: str, text: str | None, rules: dict[str, Rule]) -> Any:
         value = load_yaml(text)
     except yaml.YAMLError:
         return text  # such as [5,inf), or @home
+    if rule.allowed.startswith("list") and value is not None and not isinstance(value, list):
+        return [_entry(part) for part in text.split(",")] if "," in text else [value]
     quoted = text[0] in "\"'" and isinstance(value, str)
     return text if rule.text_only and not quoted and not (value is None and rule.accepts(None)) else value
+
+
+def _entry(text: str) -> Any:
+    """One entry of a list that is written with commas alone."""
+    try:
+        return load_yaml(text.strip())
+    except yaml.YAMLError:
+        return text.strip()
 
 
 def _run_folder(key: str, text: str | None) -> Path:

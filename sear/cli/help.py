@@ -16,7 +16,8 @@ SEAR: sequential recommendation from collaborative, semantic and rating informat
 {PROGRAM:<48}  trains, tests and reports SEAR on ml-100k
 {PROGRAM + " --key=value [...]":<48}  the same with other settings
 {PROGRAM + " --resume=RUN_FOLDER":<48}  goes on with a run that was stopped
-{PROGRAM + " --evaluate=RUN_FOLDER":<48}  tests a run's best checkpoint again
+{PROGRAM + " --evaluate=RUN_FOLDER":<48}  tests a run's best checkpoint again, also by other --topk,
+{"":<48}  --metrics, or with --mask_history=True
 
 A run leaves its folder in results/DATASET/MODEL/. Several data sets, models, seeds or ablations make a grid: each run
 in turn, an unfinished one resumed, a finished one left as it is (delete the folder to run it again), then a report.
@@ -30,6 +31,7 @@ OPTIONS = {
     "seed=N[,N]": "seeds",
     "ablate=NAME[,NAME]": f"parts that SEAR is also run without, one at a time: {', '.join(PARTS)}",
     "config=FILE[,FILE]": "extra YAML files, such as a run's config.yaml",
+    "device=cpu|cuda|cuda:N": "where to compute (a GPU, where there is one)",
     "debug": "shows where an error arose",
     "help": "this text; with --model=NAME also that model's keys",
 }

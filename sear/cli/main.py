@@ -46,7 +46,7 @@ def _obey(request: Request) -> int:
         _say(f"SEAR: {request.resume or request.evaluate}")
         from sear.quick_start import evaluate, resume
 
-        (resume if request.resume else evaluate)(request.resume or request.evaluate)
+        (resume if request.resume else evaluate)(request.resume or request.evaluate, request.overrides)
         return 0
     runs = _checked_runs(request)
     return _run_grid(request, runs) if len(runs) > 1 else _run_one(request, runs[0])

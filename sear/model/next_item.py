@@ -12,6 +12,7 @@ from torch import Tensor
 from sear.model.loss import loss_targets, soft_label_loss
 from sear.model.repeat_bias import items_before
 from sear.model.scoring import ScoringModule
+from sear.model.transition_prior import TransitionPrior
 from sear.ops.earlier_items import EarlierItems
 
 
@@ -20,6 +21,7 @@ class NextItemModel(SequentialRecommender, ScoringModule):
 
     Attributes:
         train_rows: the training rows it learns from, unless its config asks for others.
+        transition_prior: counted transitions that are mixed into the scores after training; None where they are off.
     """
 
     input_type = InputType.POINTWISE
@@ -28,6 +30,7 @@ class NextItemModel(SequentialRecommender, ScoringModule):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.start_scoring(config)
+        self.transition_prior = TransitionPrior(config, dataset) if config["transition_prior"] else None
 
     def user_vectors(self, interaction) -> Tensor:
         """(B, D): the user after the last event of each history, which has one at least."""
@@ -35,12 +38,20 @@ class NextItemModel(SequentialRecommender, ScoringModule):
 
     def full_sort_predict(self, interaction) -> Tensor:
         """(B, V): every item's score for the next event of each history."""
-        return self.all_scores(self.user_vectors(interaction), self._whole_histories(interaction))
+        score_BV = self.all_scores(self.user_vectors(interaction), self._whole_histories(interaction))
+        return self.transition_prior.mixed(score_BV, interaction[self.ITEM_SEQ]) if self.has_prior else score_BV
 
     def predict(self, interaction) -> Tensor:
         """(B,): the score of each row's own `item_id`."""
+        if self.has_prior:
+            return self.full_sort_predict(interaction).gather(1, interaction[self.ITEM_ID][:, None])[:, 0]
         users, histories = self.user_vectors(interaction), self._whole_histories(interaction)
         return self.scores_of(users, interaction[self.ITEM_ID], histories)
+
+    @property
+    def has_prior(self) -> bool:
+        """Whether transitions are mixed in, so that scores are more than products of vectors."""
+        return self.transition_prior is not None and self.transition_prior.weight > 0
 
     def _whole_histories(self, interaction) -> Tensor | None:
         """int64 (B, H): the distinct items of each case's whole history, 0 = none."""

@@ -31,6 +31,7 @@ class RunRecord:
         overrides: the settings that are not those of the YAML files (sear.settings.recbole_config.overrides_of).
         data: SHA-256 of the atomic files by suffix (sear.data.dataset.data_hashes).
         command: makes the run again; for readers only.
+        transition_prior: {weight, floor, score, tried} that validation chose, see SEARTrainer.choose_prior.
         variant, cases_sha256: of a frozen run, see sear.report.freeze.
     """
 
@@ -57,6 +58,7 @@ class RunRecord:
     data: dict[str, str] | None = None
     command: str | None = None
     peak_gpu_memory_mb: float | None = None
+    transition_prior: dict[str, Any] | None = None
     variant: str | None = None
     cases_sha256: str | None = None
 

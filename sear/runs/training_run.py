@@ -55,6 +55,7 @@ class Prepared:
     trainer: SEARTrainer
     data: dict[str, str]  # hashes of the files
     seconds: dict[str, float]
+    prior: dict[str, Any] | None = None  # what validation chose of the transition prior
 
 
 def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
@@ -185,6 +186,10 @@ class TrainingRun:
         started = perf_counter()
         trainer, test_data = prepared.trainer, prepared.loaders[2]
         self.checkpoints.load_best(trainer.model)
+        prepared.prior = trainer.choose_prior(prepared.loaders[1])
+        if prepared.prior:
+            chosen = "weight {weight}, floor {floor}, validation {score:.4f}".format(**prepared.prior)
+            logger.info(f"transition prior: {chosen}")
         ranks, masked = trainer.rank_cases(test_data, self.config["show_progress"])
         cases = case_rows(test_data._dataset, ranks, masked)
         metrics = metrics_of_cases(cases, self.config)
@@ -220,6 +225,7 @@ class TrainingRun:
             best_epoch=trainer.best_epoch,
             valid_metric=config["valid_metric"].lower(),
             valid=dict(trainer.best_valid_result or {}),
+            transition_prior=prepared.prior,
             **metrics,
             seconds=seconds,
             **self.memory.values(),

@@ -7,7 +7,7 @@ from sear.errors import InputError
 from sear.files import shown
 from sear.settings.gather import Settings, is_leave_one_out, learns_from_windows, nearest
 from sear.settings.keys import Role, with_role
-from sear.settings.known_models import TIED_STREAMS
+from sear.settings.known_models import COUNTING_MODELS, OWN_MODELS, TIED_STREAMS
 from sear.settings.rules import dump_value
 
 MOST_PADDED = 100_000  # events; a batch of histories padded to more takes gigabytes
@@ -47,7 +47,8 @@ def _wrong_kind(settings: Settings, key: str, value: object) -> InputError:
 
 
 def _check_lists(settings: Settings) -> None:
-    for key in ("streams", "metrics", "topk", "history_length_groups", "item_popularity_groups"):
+    transitions = ("transition_prior", "transition_floor")
+    for key in ("streams", "metrics", "topk", "history_length_groups", "item_popularity_groups", *transitions):
         entries = settings.get(key) if isinstance(settings.get(key), list) else [settings.get(key)]
         if not entries:
             raise settings.fault(key, "an empty list", f"for example {key}: {dump_value(settings.rules[key].default)}")
@@ -152,6 +153,8 @@ def _check_baseline(settings: Settings) -> None:
         raise settings.fault("n_heads", f"which does not divide hidden_size {hidden}", remedy)
     if settings.get("ablate") is not None:
         raise settings.fault("ablate", f"but {settings.model_name} has no such part", "remove it; it is for SEAR alone")
+    if settings.get("transition_prior") and (settings.family not in OWN_MODELS or settings.family in COUNTING_MODELS):
+        raise settings.fault("transition_prior", f"but {settings.model_name} has no user vectors", "remove it")
     if not learns_from_windows(settings.model) and settings.get("train_rows") != "prefixes":
         raise settings.fault("train_rows", f"but {settings.model_name} {LAST_EVENT_ONLY}", "write prefixes")
 

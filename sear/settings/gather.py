@@ -1,6 +1,7 @@
 """Settings of one run, gathered from YAML by name: which files count, which keys are known, where each value stands."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import Path
@@ -14,6 +15,7 @@ from sear.settings.own_models import is_reference, known_base, new_keys, own_cla
 from sear.settings.rules import Rule, make_rule, read_rules, read_settings
 
 CONFIG_ROOT = BUNDLED / "config"
+DEVICE = re.compile(r"cpu|cuda(?::(\d+))?")
 SEAR_KEYS = with_role(Role.SEAR)
 
 
@@ -31,6 +33,7 @@ class Settings:
         self.values: dict[str, Any] = {}
         self.places: dict[str, str] = {}
         self.rules = rules_of(model, model_name, config_files)
+        self.gpu_key: str | None = None  # the key that asks for a GPU, of which nothing else will do
 
     def put(self, values: Mapping[str, Any], place: str, lines: Mapping[str, int] | None = None) -> None:
         """Lay values over those already here. Raises InputError for an unknown key."""
@@ -43,6 +46,16 @@ class Settings:
             if key not in self.rules:
                 raise InputError(f"{where}: unknown key {key}{nearest(key, self.rules)} - --help lists the keys")
             self.values[key], self.places[key] = plain(value), where
+            if key == "device" and value is not None:
+                self._put_device(str(value), where)
+
+    def _put_device(self, device: str, where: str) -> None:
+        """`device` in RecBole's own words."""
+        found = DEVICE.fullmatch(device)
+        if not found:
+            raise self.fault("device", "not cpu, cuda or cuda:N", "for example device: cuda")
+        self.gpu_key = None if device == "cpu" else "device"
+        self.put({"use_gpu": device != "cpu"} | ({"gpu_id": found[1]} if found[1] else {}), where)
 
     def put_file(self, path: Path | str, keys_left_out: Iterable[str] = ()) -> None:
         values, lines = read_settings(path)
@@ -104,6 +117,8 @@ def gather_settings(
     if isinstance(overrides.get("results_path"), (str, Path)):
         overrides["results_path"] = from_here(overrides["results_path"])
     settings.put(overrides, overrides_from)
+    if settings.get("use_gpu") and (asked := {"use_gpu", "gpu_id"} & set(overrides)):
+        settings.gpu_key = settings.gpu_key or max(asked)
     part = settings.get("ablate")
     if settings.family == "SEAR" and isinstance(part, str):
         settings.put(settings_without(part, settings.get("streams")), f"ablate: {part}")
@@ -218,6 +233,7 @@ def rules_of(model: str, model_name: str, config_files: Iterable[Path | str] = (
     for key in keys_of_others(model):  # known to every model, so that one command line serves several
         published[key] = rules.get(key) or make_rule(key, "anything", published[key].meaning)
     rules |= published
+    rules["device"] = make_rule("device", "str or ~", "cpu, cuda or cuda:N; ~: a GPU where there is one")
     if file_of_base := recbole_yaml(model):
         rules |= read_rules(file_of_base)
     for path in model_files(model, model_name):
@@ -229,9 +245,36 @@ def rules_of(model: str, model_name: str, config_files: Iterable[Path | str] = (
     return {key: rule for key, rule in rules.items() if key not in ("dataset", "model", "model_name", "checkpoint_dir")}
 
 
+ELSEWHERE = {  # what other programs call a key -> its name here
+    "lr": "learning_rate",
+    "batch_size": "train_batch_size",
+    "wd": "weight_decay",
+    "optimizer": "learner",
+    "patience": "stopping_step",
+    "early_stopping_patience": "stopping_step",
+    "num_epochs": "epochs",
+    "max_epochs": "epochs",
+    "dropout": "dropout_prob",
+    "max_len": "MAX_ITEM_LIST_LENGTH",
+    "maxlen": "MAX_ITEM_LIST_LENGTH",
+    "max_seq_length": "MAX_ITEM_LIST_LENGTH",
+    "k": "topk",
+    "gpu": "device",
+    "cuda": "device",
+    "output_dir": "results_path",
+    "out": "results_path",
+    "data_dir": "data_path",
+    "num_threads": "threads",
+    "wandb": "log_wandb",
+}
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """` (did you mean X?)`, or nothing where no known name is near."""
     by_lower = {str(choice).lower(): str(choice) for choice in choices}
+    elsewhere = ELSEWHERE.get(name.lower().replace("-", "_"), "").lower()
+    if elsewhere in by_lower:
+        return f" (did you mean {by_lower[elsewhere]}?)"
     found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return f" (did you mean {by_lower[found[0]]}?)" if found else ""
 

@@ -21,6 +21,7 @@ OWN_MODELS = {  # class name -> its module; a name that RecBole has too means ou
     "Pop": "sear.model.counting",
     "SequentialRules": "sear.model.sequential_rules",
 }
+COUNTING_MODELS = ("EASE", "ItemKNN", "Pop", "SequentialRules")  # learn nothing by gradient, and have no user vectors
 FEATURES = "learns from item features, which a SEARDataset gives as sentences only"
 GRAPH = "learns from a knowledge graph's embeddings, which a SEARDataset has not"
 CANDIDATES = "scores given candidates, and cannot rank all items at once"

@@ -108,8 +108,11 @@ def _import(name: str, module_name: str) -> ModuleType:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)  # last, so that no file there takes the place of a package
+    from sear.recbole_compat import anomaly_detection_kept
+
     try:
-        return importlib.import_module(module_name)
+        with anomaly_detection_kept():
+            return importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # a module of the user's own may fail in any way
         lacks = error.name if isinstance(error, ModuleNotFoundError) else "" if not module_name.strip(".") else None
         if lacks is not None and f"{module_name}.".startswith(f"{lacks}."):

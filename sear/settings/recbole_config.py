@@ -138,6 +138,9 @@ def _checked_config(settings: Settings) -> SEARConfig:
     check_settings(settings)
     config = _config(settings)
     require_data_files(settings, config["data_path"])
+    if settings.gpu_key and config["device"].type == "cpu":
+        remedy = "write device: cpu, or mend the driver, torch or the number"
+        raise settings.fault(settings.gpu_key, "but torch finds no such GPU here", remedy)
     return config
 
 
@@ -145,6 +148,7 @@ def _config(settings: Settings) -> SEARConfig:
     found = model_class(settings.model)
     _without_needless_negatives(found, settings)
     values = copy.deepcopy(settings.values)
+    values.pop("device", None)  # said by use_gpu and gpu_id; RecBole's own is a torch.device
     values["data_path"] = str(PROJECT_ROOT / settings.get("data_path"))
     try:
         config = SEARConfig(model=found, dataset=settings.dataset, config_dict=values)

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from sear.data.dataset import require_sear_dataset
 from sear.errors import InputError
 from sear.evaluation.metrics import metrics_by_row, summarise
+from sear.evaluation.prior_choice import choose_mix
 from sear.evaluation.ranks import case_ranks
 from sear.model.loss import loss_targets
 from sear.trainer.averaging import AveragedWeights
@@ -170,9 +171,32 @@ class SEARTrainer(Trainer):
         filters = self.valid_protocol != "kept"
         with self.averaged.in_use() if self.averaged else nullcontext():
             ranks = self.rank_cases(valid_data, show_progress, mask_history=filters)
-        kept, filtered = (self._means(part) if part is not None else {} for part in ranks)
-        result = OrderedDict(kept | {f"filtered_{name}": value for name, value in filtered.items()})
+        result = self._both_protocols(ranks)
         return self._score(result), result
+
+    def _both_protocols(self, ranks: tuple[np.ndarray | None, ...]) -> OrderedDict:
+        kept, filtered = (self._means(part) if part is not None else {} for part in ranks)
+        return OrderedDict(kept | {f"filtered_{name}": value for name, value in filtered.items()})
+
+    def choose_prior(self, valid_data) -> dict | None:
+        """Set the model's transition prior to what validates best, with the weights of the best checkpoint in use.
+
+        Returns:
+            weight, floor and score of the best, and all that was tried; None for a model without a prior.
+        """
+        prior = getattr(self.model, "transition_prior", None)
+        if prior is None:
+            return None
+
+        def score(*ranks: np.ndarray | None) -> float:
+            return self._score(self._both_protocols(ranks))
+
+        grid = self.config["transition_prior"], self.config["transition_floor"]
+        batch, filters = self.config["eval_batch_size"], self.valid_protocol != "kept"
+        best, scores = choose_mix(self.model, valid_data, self._to_device, batch, grid, score, filters)
+        prior.mix.copy_(torch.tensor(best))
+        tried = [{"weight": weight, "floor": floor, "score": value} for (weight, floor), value in scores.items()]
+        return {"weight": best[0], "floor": best[1], "score": scores[best], "tried": tried}
 
     def _means(self, ranks: np.ndarray) -> dict[str, float]:
         return summarise(metrics_by_row(ranks, self.metrics, self.topk))

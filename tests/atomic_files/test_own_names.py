@@ -71,6 +71,13 @@ def test_a_header_that_no_amazon_dump_has_is_refused_for_that_format(tmp_path, c
     assert "its header is none of Amazon's dumps" in capsys.readouterr().err
 
 
+def test_texts_can_be_asked_for_of_columns_known_by_name(tmp_path, capsys):
+    write_lines(tmp_path / "raw" / "events.csv", ["user_id,item_id,timestamp", "u,i,1300000000"])
+    write_lines(tmp_path / "raw" / "items.csv", ["item_id,title", "i,Cup"])
+    assert convert(tmp_path, "own", tmp_path / "raw", "--text=title") == 0
+    assert rows(tmp_path, "own", "item")[1] == ["i", "Cup"]
+
+
 def test_a_header_over_amazons_ids_decides_by_name_too(tmp_path):
     lines = [f"A{user}X,B{item},{1_400_000_000 + item},4" for user in range(5) for item in range(4)]
     write_lines(tmp_path / "raw" / "own.csv", ["user_id,item_id,timestamp,rating", *lines])

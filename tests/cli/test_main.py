@@ -142,8 +142,8 @@ def test_ctrl_c_ends_with_130(monkeypatch, capsys):
 
 def test_resume_and_evaluate_reach_quick_start(monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr("sear.quick_start.resume", lambda folder: seen.append(("resume", folder)))
-    monkeypatch.setattr("sear.quick_start.evaluate", lambda folder: seen.append(("evaluate", folder)))
+    monkeypatch.setattr("sear.quick_start.resume", lambda folder, _: seen.append(("resume", folder)))
+    monkeypatch.setattr("sear.quick_start.evaluate", lambda folder, _: seen.append(("evaluate", folder)))
     assert main([f"--resume={tmp_path}"]) == main([f"--evaluate={tmp_path}"]) == 0
     assert seen == [("resume", tmp_path), ("evaluate", tmp_path)]
 
