@@ -1,6 +1,5 @@
-"""The whole model against numbers of an independent implementation, where the folder SEAR_GOLDEN is given."""
+"""The whole model against numbers of an independent implementation (tests/data/golden)."""
 
-import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +10,7 @@ from recbole.data.interaction import Interaction
 
 from sear.model.sear import SEAR
 
-GOLDEN = os.environ.get("SEAR_GOLDEN")
+GOLDEN = Path(__file__).parent.parent / "data" / "golden" / "sear_small.npz"
 
 
 class Catalogue:
@@ -49,10 +48,9 @@ def batch(item_BL, rating_BL, length_B, target_BK=None):
     return Interaction(fields)
 
 
-@pytest.mark.skipif(not GOLDEN, reason="set SEAR_GOLDEN to the folder that holds sear_small.npz to compare with it")
 @pytest.mark.parametrize(("dtype", "relative", "absolute"), [(torch.float64, 1e-8, 1e-12), (torch.float32, 1e-4, 1e-7)])
 def test_scores_loss_and_every_gradient_agree_with_the_golden_run(dtype, relative, absolute):
-    golden = {k: torch.from_numpy(np.asarray(v)) for k, v in np.load(Path(GOLDEN) / "sear_small.npz").items()}
+    golden = {k: torch.from_numpy(np.asarray(v)) for k, v in np.load(GOLDEN).items()}
     d, layers, heads, d_state, d_conv, expand, items, width, k, length = golden["hyper"].tolist()
     assert golden["text_embedding"].shape == (items, width)
     config = settings(
