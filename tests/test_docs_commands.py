@@ -96,6 +96,7 @@ def check(command, readers_files, monkeypatch):
         r"(?:\.venv/bin/)?pip install (.*)": check_pip,
         r"\.venv/bin/python -m pytest ?(.*)": check_pytest,
         r"\.venv/bin/ruff (?:check|format) \.": lambda: None,
+        r"\.venv/bin/python -m mypy": lambda: None,
         SETUP: lambda: None,
         r"docker (?:build -t sear \.|run --rm -v \S+ sear ?(.*))": lambda words: check_trainer(
             words or "", readers_files

@@ -89,12 +89,12 @@ def _request(texts: dict[str, str | None], flags: set[str]) -> Request:
                 if other not in OF_A_RUN[key]:
                     known = ", ".join(f"--{name}" for name in OF_A_RUN[key])
                     raise InputError(f"{PLACE}: --{key} takes a run as it is, with {known} - remove --{other}")
-            rules = rules_of("SEAR", "SEAR")
-            request.overrides = {other: _value(other, text, rules) for other, text in texts.items()}
+            known_keys = rules_of("SEAR", "SEAR")
+            request.overrides = {other: _value(other, text, known_keys) for other, text in texts.items()}
             return request
     names = {key: _names(key, texts.pop(key)) for key in LISTS if key in texts}
     request.config_files = [_config_file(name) for name in names.get("config", [])]
-    told = {}
+    told: dict[str, Any] = {}
     for path in request.config_files:
         told |= read_settings(path)[0]
     for key in ("dataset", "model"):

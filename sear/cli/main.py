@@ -42,11 +42,12 @@ def _obey(request: Request) -> int:
 
         print(help_text(request.models))
         return 0
-    if request.resume or request.evaluate:
-        _say(f"SEAR: {request.resume or request.evaluate}")
+    folder = request.resume or request.evaluate
+    if folder:
+        _say(f"SEAR: {folder}")
         from sear.quick_start import evaluate, resume
 
-        (resume if request.resume else evaluate)(request.resume or request.evaluate, request.overrides)
+        (resume if request.resume else evaluate)(folder, request.overrides)
         return 0
     runs = _checked_runs(request)
     return _run_grid(request, runs) if len(runs) > 1 else _run_one(request, runs[0])

@@ -50,7 +50,8 @@ def target_ranks(
             scores[met] += repeat_bias
         rank_C, masked_C = _ranks_of_scores(scores, target_B[chunk], met)
         ranks.append(rank_C)
-        masked_ranks.append(masked_C)
+        if masked_C is not None:
+            masked_ranks.append(masked_C)
     if not ranks:
         return np.empty(0, np.int64), None if history is None else np.empty(0, np.int64)
     return np.concatenate(ranks), None if history is None else np.concatenate(masked_ranks)
@@ -226,7 +227,7 @@ def case_ranks(
     ):
         index = np.arange(start, min(start + batch, len(dataset)))
         history = dataset.full_history(index) if mask_history or repeat_bias is not None else None
-        if by_vectors:
+        if item_VD is not None:
             users = _user_vectors(model, eval_data, index, to_device)
             parts.append(target_ranks(users, item_VD, dataset.targets(index), history, repeat_bias))
         else:

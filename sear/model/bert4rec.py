@@ -26,6 +26,11 @@ class BERT4Rec(NextItemModel, bert4rec.BERT4Rec):
     testing, the whole earlier history is known and nothing later is, although the network sees later events.
     """
 
+    item_embedding: nn.Embedding
+    output_bias: nn.Parameter
+    mask_token: int
+    mask_ratio: float
+
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.ft_ratio, self.mask_copies = config["ft_ratio"], config["mask_copies"]

@@ -23,6 +23,8 @@ with anomaly_detection_kept():
 class CausalModel(CausalLoss):
     """Loss and prediction out of `forward`, which gives (B, L, D): the user after each event of a row."""
 
+    item_embedding: nn.Embedding
+
     def gather_indexes(self, output: Tensor, gather_index: Tensor) -> Tensor:
         """All positions: RecBole's models end with this call, and would keep only the last."""
         return output
@@ -60,8 +62,9 @@ class Mamba4Rec(CausalModel):
         )
         self.apply(self._init_weights)
         if config["keep_dt_init"]:
-            for layer in self.mamba_layers:
-                layer.mamba.reset_dt_proj()
+            for layer in self.mamba_layers.modules():
+                if isinstance(layer, MambaLayer):
+                    layer.mamba.reset_dt_proj()
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, (nn.Linear, nn.Embedding)):

@@ -6,8 +6,9 @@ tied item table d for each stream that has a vector per item, V items incl. padd
 whitened texts, P positions.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import cast
 
 import numpy as np
 import torch
@@ -107,8 +108,9 @@ class SEARNetwork(ScoringModule):
             if isinstance(self.rating_emb, AffineRating):
                 self.rating_emb.start_bias(self.initializer_range)
         if config["keep_dt_init"]:
-            for layer in (layer for stream in self.mamba_layers for layer in stream):
-                layer.mamba.reset_dt_proj()
+            for layer in self.mamba_layers.modules():
+                if isinstance(layer, MambaLayer):
+                    layer.mamba.reset_dt_proj()
         if hasattr(self, "user_map"):
             nn.init.eye_(self.user_map.weight)  # the tied streams' own parts, which come before that of the ratings
         if config["text_init"] and (width := self._start_width(config)):
@@ -125,8 +127,9 @@ class SEARNetwork(ScoringModule):
             module.bias.data.zero_()
         elif isinstance(module, (nn.Linear, nn.Embedding)):
             module.weight.data.normal_(0, self.initializer_range)
-            if getattr(module, "bias", None) is not None:
-                module.bias.data.zero_()
+            bias = getattr(module, "bias", None)
+            if bias is not None:
+                bias.data.zero_()
 
     @staticmethod
     def check_catalogue(config, item_num: int, text_width: int | None = None) -> None:
@@ -184,9 +187,9 @@ class SEARNetwork(ScoringModule):
             "rating": lambda: self._rating(rating_BL),
         }
         embedded = [embedders[name]() for name in self.stream_names]
+        norms = cast("Iterable[nn.LayerNorm]", self.item_emb_LayerNorms)
         return [
-            residual_norm(norm, self.dropout_prob, None, x_BLd)
-            for x_BLd, norm in zip(embedded, self.item_emb_LayerNorms, strict=True)
+            residual_norm(norm, self.dropout_prob, None, x_BLd) for x_BLd, norm in zip(embedded, norms, strict=True)
         ]
 
     def projected_texts(self) -> Tensor:
@@ -223,14 +226,14 @@ class SEARNetwork(ScoringModule):
 
         Each layer is aggregation across streams, then Mamba along time.
         """
-        layers = len(self.mamba_layers[0])
+        mamba_layers = cast("Sequence[Sequence[MambaLayer]]", self.mamba_layers)
+        agg_layers = cast("Sequence[Sequence[StreamFusion]]", self.agg_layers)
+        layers = len(mamba_layers[0])
         for layer in range(layers):
-            if len(self.agg_layers):
-                stream_BLd = fuse_streams([stream[layer] for stream in self.agg_layers], stream_BLd)
+            if len(agg_layers):
+                stream_BLd = fuse_streams([stream[layer] for stream in agg_layers], stream_BLd)
             read_P = wanted_P if layer == layers - 1 else None  # before the last layer the scan reads every position
-            stream_BLd = [
-                stream[layer](x_BLd, read_P) for stream, x_BLd in zip(self.mamba_layers, stream_BLd, strict=True)
-            ]
+            stream_BLd = [stream[layer](x_BLd, read_P) for stream, x_BLd in zip(mamba_layers, stream_BLd, strict=True)]
         return stream_BLd
 
     def forward(self, item_BL: Tensor, rating_BL: Tensor, wanted_P: Tensor) -> Tensor:

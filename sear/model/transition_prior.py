@@ -19,6 +19,8 @@ class TransitionPrior(nn.Module):
         mix: float (2,): weight and floor; a weight of 0, as at the start, changes no score.
     """
 
+    mix: Tensor
+
     def __init__(self, config, dataset):
         super().__init__()
         self.half_life = config["transition_half_life"]

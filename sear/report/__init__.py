@@ -35,13 +35,13 @@ def make_report(
     from sear.report.summaries import dataset_table
     from sear.report.tables import write_table
 
-    paths = [Path(path) for path in paths]
-    runs = read_runs(paths)
+    folders = [Path(path) for path in paths]
+    runs = read_runs(folders)
     rows, metrics = rows_of(runs), metrics_of(runs)
     labels = dict.fromkeys(row.label for row in rows)
     if reference and reference not in labels:
         raise InputError(f"--reference={reference}: no such row - choose from {', '.join(labels)}")
-    out = Path(out) if out else default_folder(paths)
+    out = Path(out) if out else default_folder(folders)
     datasets = dataset_table(rows)
     write_table(datasets, out)
     by_dataset: dict[str, list] = {}

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
+from typing import Any
 
 from sear.files import write_aside, write_text
 
@@ -56,15 +57,16 @@ def axes(width: float = SIZE[0], height: float = SIZE[1]) -> Iterator:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
+    from matplotlib.rcsetup import cycler
 
-    style = {
+    style: Any = {
         "font.size": FONT, "font.family": "sans-serif", "axes.titlesize": FONT, "axes.labelsize": FONT,
         "xtick.labelsize": FONT, "ytick.labelsize": FONT, "legend.fontsize": FONT, "legend.frameon": False,
         "text.color": LIGHT["ink"], "axes.labelcolor": LIGHT["soft"], "xtick.color": LIGHT["soft"],
         "ytick.color": LIGHT["soft"], "axes.edgecolor": LIGHT["grid"], "axes.facecolor": "none",
         "figure.facecolor": LIGHT["paper"], "grid.color": LIGHT["grid"], "axes.grid": True, "axes.axisbelow": True,
         "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none", "lines.linewidth": 1.6,
-        "axes.prop_cycle": matplotlib.cycler(color=SERIES), "text.parse_math": False,
+        "axes.prop_cycle": cycler(color=SERIES), "text.parse_math": False,
     }  # fmt: skip
     with matplotlib.rc_context(style):
         canvas = Canvas(figsize=(width, height), layout="constrained")

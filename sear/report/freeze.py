@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -50,7 +51,7 @@ def freeze(runs: Iterable[Run], folder: Path | str) -> list[Path]:
 
 def _frozen(run: Run) -> RunRecord:
     """The run's record with its names in the report, and without what names a place on one machine."""
-    names = {"ablate": run.ablate, "variant": run.variant, "valid_metric": run.valid_metric}
+    names: dict[str, Any] = {"ablate": run.ablate, "variant": run.variant, "valid_metric": run.valid_metric}
     record = replace(run.record, **names, cases_sha256=run.cases_hash)
     if record.overrides is None:  # of an earlier SEAR; only one that was frozen then has lost its places
         return record if run.cases is None else replace(record, command=None)

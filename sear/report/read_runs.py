@@ -9,6 +9,7 @@ import json
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -80,6 +81,7 @@ def read_frozen(folder: Path) -> Run:
         raise InputError(f"{path} cannot be read ({error}) - {FREEZE_AGAIN}") from None
     ranks = _checked_ranks(ranks, path)
     masked = _masked_ranks(table, path)
+    assert record.cases_sha256 is not None and record.variant is not None, "see missing"
     return Run(folder, record, ranks, None, record.cases_sha256, variant=record.variant, masked_ranks=masked)
 
 
@@ -98,7 +100,7 @@ def hash_cases(cases: pd.DataFrame) -> str:
     return hashlib.sha256("\n".join(cases["user"] + "\t" + cases["target"]).encode()).hexdigest()
 
 
-def _json(path: Path) -> object:
+def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -47,7 +47,7 @@ class Row:
     def masked(self) -> "Row | None":
         """The runs that were also ranked with seen items filtered, by those ranks alone; None without any."""
         runs = [
-            replace(run, ranks=run.masked_ranks, record=replace(run.record, test=run.record.test_history_masked))
+            replace(run, ranks=run.masked_ranks, record=replace(run.record, test=run.record.test_history_masked or {}))
             for run in self.runs
             if run.masked_ranks is not None
         ]

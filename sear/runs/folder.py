@@ -51,7 +51,7 @@ def write_history(run_folder: Path, epochs: Sequence[Mapping[str, float]]) -> No
     write_text(run_folder / "history.csv", csv_text(columns, map(_plain, epochs)))
 
 
-def write_cases(run_folder: Path, cases: Mapping[str, Sequence]) -> None:
+def write_cases(run_folder: Path, cases: Mapping[str, Sequence | np.ndarray]) -> None:
     """cases.csv.gz, one row per test case.
 
     Args:
@@ -155,6 +155,7 @@ def new_run_folder(results_directory: Path | str, dataset: str, model: str, seed
         with suppress(FileExistsError, FileNotFoundError):  # another run began in this second, or was taken back
             folder.mkdir()
             return folder
+    raise AssertionError("the numbers have no end")
 
 
 def discard_run_folder(run_folder: Path, there: Path) -> None:

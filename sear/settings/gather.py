@@ -111,8 +111,8 @@ def gather_settings(
     for path in model_files(class_name, model):
         settings.put_file(path)
     settings.put_file(data_file)
-    for path in config_files:
-        settings.put_file(path)
+    for file in config_files:
+        settings.put_file(file)
     overrides = dict(overrides or {})
     if isinstance(overrides.get("results_path"), (str, Path)):
         overrides["results_path"] = from_here(overrides["results_path"])
@@ -240,8 +240,8 @@ def rules_of(model: str, model_name: str, config_files: Iterable[Path | str] = (
         fresh = new_keys(path, rules) if is_reference(model) else {}
         own = read_rules(path) | fresh
         rules |= {key: rule for key, rule in own.items() if rule.allowed != "anything" or key not in rules}
-    for path in config_files if is_reference(model) else ():
-        rules |= new_keys(path, rules)
+    for file in config_files if is_reference(model) else ():
+        rules |= new_keys(file, rules)
     return {key: rule for key, rule in rules.items() if key not in ("dataset", "model", "model_name", "checkpoint_dir")}
 
 

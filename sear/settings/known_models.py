@@ -50,14 +50,14 @@ def recbole_models() -> tuple[str, ...]:
 def recbole_root() -> Path:
     """RecBole's folder, found without importing it. Raises InputError where it is not installed."""
     found = importlib.util.find_spec("recbole")
-    if found is None:
+    if found is None or found.submodule_search_locations is None:
         raise InputError("RecBole is not installed - run: pip install --no-deps recbole==1.2.1")
     return Path(found.submodule_search_locations[0])
 
 
 STREAMS = ("semantic", "collaborative", "rating")
 TIED_STREAMS = STREAMS[:2]  # those that have a vector per item
-SETTINGS = {  # part -> the settings without it
+SETTINGS: dict[str, dict[str, Any]] = {  # part -> the settings without it
     "aggregation": {"aggregation": False},
     "text_init": {"text_init": False},
     "soft_labels": {"soft_label_length": 1},

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from sear.errors import InputError
 from sear.settings.known_models import OWN_MODELS, UNFED_MODELS
@@ -47,7 +48,7 @@ def own_class(name: str) -> type:
         return _given[name]
     module_name, _, class_name = name.partition(":")
     module = _import(name, module_name)
-    found = module
+    found: Any = module
     for part in class_name.split("."):
         found = getattr(found, part, None)
     if not isinstance(found, type):

@@ -9,12 +9,15 @@ import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from sear.errors import InputError, OtherDataError
 from sear.files import write_aside
+
+if TYPE_CHECKING:
+    from recbole.model.abstract_recommender import AbstractRecommender
 
 FORMAT, EARLIER_FORMAT = "sear-checkpoint-2", "sear-checkpoint-1"
 LAST = "-last.pth"  # how the last checkpoint of a plain script's trainer is named beside the best
@@ -41,7 +44,8 @@ KINDS = {  # what a checkpoint holds
     "text_sums": torch.Tensor | None,
 }
 KINDS_OF_LAST = KINDS | {"optimizer": dict, "scheduler": dict}
-MISSING_BEFORE = {"settings": None, "commits": [], "text_sums": None, "steps": 0}  # in files of EARLIER_FORMAT
+# in files of EARLIER_FORMAT
+MISSING_BEFORE: dict[str, Any] = {"settings": None, "commits": [], "text_sums": None, "steps": 0}
 
 
 def save_checkpoint(path: Path | str, state: State) -> None:
@@ -146,7 +150,7 @@ class Checkpoints:
         self.events_hash: str | None = None
         self.commits: list[str] = []
 
-    def save(self, model: torch.nn.Module, progress: State, learning: State, best_weights: State | None) -> None:
+    def save(self, model: "AbstractRecommender", progress: State, learning: State, best_weights: State | None) -> None:
         """The best first: if the last is lost to a stop between the two, its epoch is run again, to the same end.
 
         Args:
@@ -247,7 +251,7 @@ class Checkpoints:
             self.best, self.last = Path(name.removesuffix(LAST) + ".pth"), Path(name)
         return state
 
-    def load_weights(self, model: torch.nn.Module, path: Path | str, state: State) -> None:
+    def load_weights(self, model: "AbstractRecommender", path: Path | str, state: State) -> None:
         """Put a checkpoint's weights into a model.
 
         Raises:

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from logging import getLogger
 from pathlib import Path
 from time import perf_counter
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -133,7 +134,7 @@ class SEARTrainer(Trainer):
             lr = self.optimizer.param_groups[0]["lr"]
             loss = self._train_epoch(train_data, epoch, show_progress=show_progress)
             self.scheduler.step()
-            row = {"epoch": epoch, "lr": lr, "loss": loss, "seconds": perf_counter() - started}
+            row: dict[str, Any] = {"epoch": epoch, "lr": lr, "loss": loss, "seconds": perf_counter() - started}
             if getattr(self.model, "repeat_bias", None) is not None:
                 row["repeat_bias"] = self.model.repeat_bias.item()
             validates = bool(valid_data) and self.eval_step > 0
@@ -199,14 +200,15 @@ class SEARTrainer(Trainer):
         return {"weight": best[0], "floor": best[1], "score": scores[best], "tried": tried}
 
     def _means(self, ranks: np.ndarray) -> dict[str, float]:
-        return summarise(metrics_by_row(ranks, self.metrics, self.topk))
+        means = summarise(metrics_by_row(ranks, self.metrics, self.topk))
+        return cast("dict[str, float]", means)  # a validation has cases
 
     def _score(self, result: Mapping[str, float], prefix: str = "") -> float:
         """What `valid_protocol` makes of a validation's metrics."""
         names = {"kept": [""], "filtered": ["filtered_"], "mean": ["", "filtered_"]}[self.valid_protocol]
         return float(np.mean([result[f"{prefix}{name}{self.valid_metric}"] for name in names]))
 
-    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False) -> float:
+    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False) -> float | None:
         """One pass over the training rows; returns the mean loss per loss position."""
         self.model.train()
         loss_func = loss_func or self.model.calculate_loss
@@ -237,7 +239,7 @@ class SEARTrainer(Trainer):
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.enable_amp):
             losses = loss_func(interaction)
-        loss = sum(losses) if isinstance(losses, tuple) else losses
+        loss = cast(torch.Tensor, sum(losses) if isinstance(losses, tuple) else losses)
         loss.backward()
         if self.clip_grad_norm:
             clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
