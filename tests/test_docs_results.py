@@ -65,9 +65,8 @@ def test_the_provenance_is_that_of_the_kept_runs():
         return ", ".join(map(str, values))
 
     made = []
-    for folder in (
-        path for kind in ("models", "variants", "additions") for path in sorted((RESULTS / kind).glob("*/*"))
-    ):
+    kinds = ("models", "variants", "additions")
+    for folder in (path for kind in kinds for path in sorted((RESULTS / kind).glob("*/*"))):
         runs = [json.loads(page_text(path)) for path in sorted(folder.glob("seed-*/metrics.json"))]
         cells = [
             folder.relative_to(RESULTS),
