@@ -33,10 +33,8 @@ COLUMNS = ["user_id", "item_id", "rating", "timestamp"]
 class RandomTextDataset(SEARDataset):
     """Needs no encoder and no .item file."""
 
-    def _from_scratch(self) -> None:
-        super()._from_scratch()
-        random = np.random.default_rng(2020)
-        self.texts.embedding = random.standard_normal((self.item_num, TEXT_WIDTH)).astype(np.float32)
+    def item_text_embedding(self) -> np.ndarray:
+        return np.random.default_rng(2020).standard_normal((self.item_num, TEXT_WIDTH)).astype(np.float32)
 
 
 class SampledBatches:

@@ -92,7 +92,7 @@ def check(command, readers_files, monkeypatch):
         r"python -m sear\.atomic_files (.*)": lambda words: converter_parser().parse_args(shlex.split(words)),
         r"python -m sear\.statistics (\S+)": find_data,
         r"python -m sear\.report (.*)": lambda words: check_report(words, monkeypatch),
-        r"python -m benchmarks\.(run|profile) ?(.*)": check_benchmark,
+        r"python -m benchmarks\.(run|profile|gpu) ?(.*)": check_benchmark,
         r"(?:\.venv/bin/)?pip install (.*)": check_pip,
         r"\.venv/bin/python -m pytest ?(.*)": check_pytest,
         r"\.venv/bin/ruff (?:check|format) \.": lambda: None,
@@ -173,7 +173,8 @@ def test_settings_in_prose_can_be_made(readers_files):
             continue
         rules = {key: rule for model in own_files("model") for key, rule in rules_of("SEAR", model).items()}
         if found[1] in rules:
-            assert rules[found[1]].accepts(yaml.safe_load(found[2])), f"{page}: {code}"
+            value = yaml.safe_load(found[2]) if ": " in code else parse([code]).overrides[found[1]]
+            assert rules[found[1]].accepts(value), f"{page}: {code}"
 
 
 def test_the_two_commands_stand_where_scripts_look_for_them():

@@ -37,7 +37,7 @@ def test_tables_of_results_are_made_of_the_kept_runs(reports):
                 made = [line for place, line in enumerate(made) if place < 2 or "NDCG@10" in line]
             assert table == "".join(made), f"{page_name(path)}: {name}"
             count += 1
-    assert count == 10
+    assert count == 14
 
 
 def test_the_readme_has_one_table_of_results():
@@ -65,7 +65,8 @@ def test_the_provenance_is_that_of_the_kept_runs():
         return ", ".join(map(str, values))
 
     made = []
-    for folder in (path for kind in ("models", "variants") for path in sorted((RESULTS / kind).glob("*/*"))):
+    kinds = ("models", "variants", "additions")
+    for folder in (path for kind in kinds for path in sorted((RESULTS / kind).glob("*/*"))):
         runs = [json.loads(page_text(path)) for path in sorted(folder.glob("seed-*/metrics.json"))]
         cells = [
             folder.relative_to(RESULTS),

@@ -240,6 +240,10 @@ class SEARDataset(SequentialDataset):
         first, end = self.events.offsets[rows.user[index]], rows.start[index] + rows.length[index]
         return torch.from_numpy(self.events.item), torch.from_numpy(first), torch.from_numpy(end)
 
+    def item_text_embedding(self) -> np.ndarray:
+        """float32 (V, E): what SEAR knows of the items' texts; a subclass may give vectors of any origin instead."""
+        return self.texts.embedding
+
     @cached_property
     def first_meetings(self) -> np.ndarray:
         """int64 (events,): the items where their user meets them for the first time, else 0."""

@@ -27,7 +27,7 @@ class SEAR(CausalLoss, SEARNetwork):
         rating_field = config["RATING_FIELD"]
         self.RATING_SEQ = rating_field + config["LIST_SUFFIX"]
         reads_texts = "semantic" in config["streams"] or config["text_init"]
-        text_VE = dataset.texts.embedding if reads_texts else None
+        text_VE = dataset.item_text_embedding() if reads_texts else None
         encoding, hidden = config["rating_encoding"], config["hidden_size"]
         self.build(config, self.n_items, text_VE, lambda: rating_encoder(encoding, hidden, dataset, rating_field))
 

@@ -71,7 +71,7 @@ def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
     build = model_class(config["model"])
     if issubclass(build, SEARNetwork) and (config["text_init"] or "semantic" in config["streams"]):
         build.check_catalogue(config, dataset.item_num)  # before an hour of encoding, not after
-        _ = dataset.texts.embedding
+        dataset.item_text_embedding()
     _ = dataset.texts.titles  # now, for a fault in them must not end a run that is trained
     seconds = {"data": read - started, "text": perf_counter() - read}
     init_seed(config["seed"], config["reproducibility"])

@@ -273,7 +273,7 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     """` (did you mean X?)`, or nothing where no known name is near."""
     by_lower = {str(choice).lower(): str(choice) for choice in choices}
     elsewhere = ELSEWHERE.get(name.lower().replace("-", "_"), "").lower()
-    if elsewhere in by_lower:
+    if elsewhere and elsewhere in by_lower:
         return f" (did you mean {by_lower[elsewhere]}?)"
     found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return f" (did you mean {by_lower[found[0]]}?)" if found else ""
