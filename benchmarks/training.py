@@ -20,8 +20,7 @@ from recbole.trainer import Trainer
 
 from sear.data.dataset import SEARDataset
 from sear.model.sear import SEAR
-from sear.ops import convolution as causal_conv
-from sear.ops import softmax
+from sear.ops import convolution, softmax
 from sear.settings.recbole_config import build_config
 from sear.trainer.trainer import SEARTrainer
 
@@ -34,10 +33,8 @@ COLUMNS = ["user_id", "item_id", "rating", "timestamp"]
 class RandomTextDataset(SEARDataset):
     """Needs no encoder and no .item file."""
 
-    def _from_scratch(self) -> None:
-        super()._from_scratch()
-        random = np.random.default_rng(2020)
-        self.texts.embedding = random.standard_normal((self.item_num, TEXT_WIDTH)).astype(np.float32)
+    def item_text_embedding(self) -> np.ndarray:
+        return np.random.default_rng(2020).standard_normal((self.item_num, TEXT_WIDTH)).astype(np.float32)
 
 
 class SampledBatches:
@@ -127,7 +124,10 @@ def plain_rooms() -> Iterator[None]:
     """SEAR by the plain references of its fused rooms, all but the scan's, and by torch's plain AdamW."""
     with (
         patch("sear.ops.sublayers._has_kernel", lambda _: False),
-        patch("sear.model.mamba.causal_conv", causal_conv.causal_conv_reference),
+        patch(
+            "sear.model.mamba.causal_conv",
+            lambda x, weight, bias, kernel: convolution.causal_conv_reference(x, weight, bias),
+        ),
         patch("sear.model.loss.softmax_rows", softmax.softmax_rows_plain),
         patch("sear.trainer.trainer.SEARTrainer._build_optimizer", Trainer._build_optimizer),
     ):

@@ -10,20 +10,21 @@ from sear.runs.folder import read_run_folder
 from sear.runs.log import RunLog, Terminal
 from sear.runs.summary import append_summary
 from sear.runs.training_run import TrainingRun, train_in_new_folder
-from sear.settings.recbole_config import build_config, config_from_settings
+from sear.settings.keys import MEASURED
+from sear.settings.recbole_config import build_config, config_from_settings, effective_settings
 from sear.settings.rules import read_settings
 
 logger = logging.getLogger("sear")
 
 
 def run_sear(
-    dataset: str = "ml-100k", model: str = "SEAR", config_files: Iterable[Path | str] = (), **overrides: Any
+    dataset: str = "ml-100k", model: str | type = "SEAR", config_files: Iterable[Path | str] = (), **overrides: Any
 ) -> dict[str, Any]:
     """Train, test and report one model on one data set.
 
     Args:
         dataset: name of a config/data/*.yaml.
-        model: "SEAR", a config/model/*.yaml or a RecBole sequential model.
+        model: "SEAR", a config/model/*.yaml, a RecBole sequential model, "my_package.my_module:MyModel", or a class.
         config_files: extra YAML files, later ones stronger.
         overrides: any key of the configuration, strongest of all.
 
@@ -58,11 +59,27 @@ def resume(run_folder: Path | str, changes: Mapping[str, Any] | None = None) -> 
         return TrainingRun(config, folder, begun=True).train(log)
 
 
-def evaluate(run_folder: Path | str) -> dict[str, Any]:
-    """Test a run's best checkpoint again, without training and without changing the run; returns the test metrics."""
-    config = _config_of(Path(run_folder))
+def evaluate(run_folder: Path | str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Test a run's best checkpoint again, without training and without changing the run; returns the test metrics.
+
+    Args:
+        changes: mask_history, topk, metrics or groups in place of the run's own; also what `resume` takes.
+    """
+    measured = {key: value for key, value in (changes or {}).items() if key in MEASURED}
+    others = {key: value for key, value in (changes or {}).items() if key not in MEASURED}
+    config = _config_of(Path(run_folder), others)
+    if measured:  # the settings that the checkpoint was trained with stay
+        settings = effective_settings(config) | measured
+        best = f"{_first(settings['metrics'])}@{_first(settings['topk'])}"  # chose the epoch; nothing is chosen here
+        asked = config_from_settings(settings | {"valid_metric": best}, "command line")
+        for key in measured:
+            config[key] = asked[key]
     with Terminal(config["state"]):
         return TrainingRun(config, Path(run_folder)).test_again()
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, list) and value else value
 
 
 def _config_of(folder: Path, changes: Mapping[str, Any] | None = None):

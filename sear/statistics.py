@@ -17,12 +17,12 @@ from sear.settings.published import published
 
 QUANTILES = ((0, "least"), (0.25, "25 %"), (0.5, "median"), (0.75, "75 %"), (0.95, "95 %"), (1, "most"))
 MOST_RATING_VALUES = 12  # more different ratings than this are counted by whole stars
-FIVE_CORE = {"user_inter_num_interval": "[5,inf)", "item_inter_num_interval": "[5,inf)"}
+FIVE_CORE: dict[str, str | None] = {"user_inter_num_interval": "[5,inf)", "item_inter_num_interval": "[5,inf)"}
 FIVE_CORE |= {"val_interval": None, "rm_dup_inter": None}
 
 
 def statistics_table(name: str, data_path: Path | str | None = None) -> pd.DataFrame:
-    """One row per figure, as text; a column for all events, one for those that train, one for the published.
+    """One row per number, as text; a column for all events, one for those that train, one for the published.
 
     Args:
         name: a data set of config/data, by either of its names.
@@ -39,16 +39,17 @@ def statistics_table(name: str, data_path: Path | str | None = None) -> pd.DataF
         rating_column(dataset.config["load_col"], dataset.rating_field),
     )
     table = read_event_table(dataset.texts.path.with_suffix(".inter"), *names)
-    events = [table[field].cat.codes.to_numpy() for field in (user, item)] + [table[time].to_numpy()]
-    events.append(table[rating].to_numpy(np.float32) if rating in table else None)
-    kept = [dataset.events.user, dataset.events.item, dataset.events.time]
-    kept.append(dataset.events.rating if rating in table else None)
-    values = np.zeros(0) if events[3] is None else np.unique(events[3][~np.isnan(events[3])])
+    users, items = (table[field].cat.codes.to_numpy() for field in (user, item))
+    ratings = table[rating].to_numpy(np.float32) if rating in table else None
+    events = users, items, table[time].to_numpy(), ratings
+    kept_ratings = dataset.events.rating if rating in table else None
+    kept = dataset.events.user, dataset.events.item, dataset.events.time, kept_ratings
+    values = np.zeros(0) if ratings is None else np.unique(ratings[~np.isnan(ratings)])
     texts = _item_texts(dataset), "load_col names none" if dataset.texts.types else "no .item file"
-    tokens = table[item].cat.categories[np.unique(events[1])]
+    tokens = table[item].cat.categories[np.unique(items)]
     columns = {
-        "all events": _figures(*events, len(tokens), values) | _missing_text(tokens, *texts),
-        _filter_name(dataset.config): _figures(*kept, dataset.item_num - 1, values)
+        "all events": _numbers(*events, len(tokens), values) | _missing_text(tokens, *texts),
+        _filter_name(dataset.config): _numbers(*kept, dataset.item_num - 1, values)
         | _missing_text(dataset.field2id_token[item][1:], *texts),
     }
     data_set = published(dataset.dataset_name)
@@ -58,7 +59,7 @@ def statistics_table(name: str, data_path: Path | str | None = None) -> pd.DataF
 
 
 def _training_data(name: str, data_path: Path | str | None):
-    """The SEARDataset that training has, but for texts that are not there: so the figures are those of training."""
+    """The SEARDataset that training has, but for texts that are not there: so the numbers are those of training."""
     overrides = {} if data_path is None else {"data_path": str(data_path)}
     settings = gather_settings(name, "SEAR", (), overrides)
     folder = PROJECT_ROOT / settings.get("data_path") / settings.dataset
@@ -96,18 +97,18 @@ def _counts(users: int, items: int, interactions: int) -> dict[str, str]:
     }
 
 
-def _figures(
+def _numbers(
     user: np.ndarray, item: np.ndarray, time: np.ndarray, rating: np.ndarray | None, items: int, values: np.ndarray
 ) -> dict[str, str]:
-    """Figures of the events themselves; `items` is their catalogue's size, and `values` are the ratings with a row."""
+    """Numbers of the events themselves; `items` is how many items there are, `values` the ratings with a row."""
     length = np.bincount(user)
     length = length[length > 0]
-    figures = _counts(len(length), items, len(user))
+    found = _counts(len(length), items, len(user))
     for share, label in QUANTILES:
-        figures[f"history length, {label}"] = f"{np.quantile(length, share):g}"
-    figures |= {"first event": day(time.min()), "last event": day(time.max())}
-    figures["without rating"] = "all (no column)" if rating is None else f"{np.isnan(rating).mean():.2%}"
-    return figures | (_histogram(rating, values) if len(values) else {})
+        found[f"history length, {label}"] = f"{np.quantile(length, share):g}"
+    found |= {"first event": day(time.min()), "last event": day(time.max())}
+    found["without rating"] = "all (no column)" if rating is None else f"{np.isnan(rating).mean():.2%}"
+    return found | (_histogram(rating, values) if rating is not None and len(values) else {})
 
 
 def _histogram(ratings: np.ndarray, values: np.ndarray) -> dict[str, str]:

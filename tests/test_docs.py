@@ -120,14 +120,20 @@ def toy(script, folder):
     return script.replace('"epochs": 2', words)
 
 
-def test_the_plain_recbole_script_runs(tmp_path):
+def plain_script():
     (script,) = (block.text for block in blocks("python") if "SEARTrainer" in block.text and block.text[0] != "#")
+    return script
+
+
+def test_the_plain_recbole_script_runs(tmp_path):
+    script = plain_script()
     printed = [python(toy(script, tmp_path), tmp_path) for _ in range(2)]
     assert "hit@10" in printed[0] and printed[0] == printed[1]  # the seed rules it
 
 
 def test_the_snippets_with_run_sear_run(tmp_path):
     shown = {block.text for block in blocks("python") if "run_sear" in block.text}
+    shown = {text for text in shown if "my_model" not in text}
     assert {block.page for block in blocks("python") if block.text in shown} == {"README.md", "docs/python.md"}
     words = ", ".join(f"{key}={value!r}" for key, value in (TOY | {"results_path": str(tmp_path)}).items())
     for script in shown:
@@ -137,45 +143,46 @@ def test_the_snippets_with_run_sear_run(tmp_path):
 
 
 RECIPES = """
-import numpy as np, runpy, sys
-from sear.dataset import SEARDataset
-made = {{}}
-for name, lines in {scripts!r}.items():
-    made[name] = runpy.run_path(lines)
-    print(name, type(made[name]["model"]).__name__, made[name]["trainer"].evaluate(made[name]["test_data"]))
-print("width", made["vectors"]["model"].item_text_VE.shape[1], "norm", made["model"]["model"].user_norm)
+from my_loss import SampledSEAR
+from sear import run_sear
+from sear.quick_start import evaluate
+ours, own = run_sear(model=SampledSEAR, **{toy!r}), {result}
+print("loss", ours["class"], ours["test"])
+print("model", own["class"], own["test"] == evaluate(own["run_folder"])["test"])
 """
 
 
 def test_the_recipes_run(tmp_path):
-    """Own model with its YAML, own loss, own vectors: the files of docs/recipes.md, trained by its own script."""
+    """Own model with its YAML, own loss, own vectors: the files of docs/recipes.md, and its command and script."""
     files = {}
     for block in (*blocks("python"), *blocks("yaml")):
-        if head := re.match(r"# (my_\w+\.(?:py|yaml)|train_my_model\.py)\n", block.text):
+        if head := re.match(r"# ((?:my_\w+|CosineSEAR|train_my_model)\.(?:py|yaml))\n", block.text):
             files[head[1]] = block.text
-    names = {"my_model.py", "my_model.yaml", "train_my_model.py", "my_loss.py", "my_vectors.py"}
-    assert set(files) == names
-    items = ", ".join(f"'{item}'" for item in range(1, 1683))
-    vectors = f"item_id=np.array([{items}]), vector=np.random.default_rng(0).standard_normal((1682, 32))"
-    python(f"import numpy as np; np.savez({str(tmp_path / 'my_vectors.npz')!r}, {vectors})", tmp_path)
+    assert set(files) == {"my_model.py", "CosineSEAR.yaml", "train_my_model.py", "my_loss.py", "my_vectors.py"}
     for name, text in files.items():
-        text = re.sub(r'"(my_\w+\.(?:yaml|npz))"', lambda found: repr(str(tmp_path / found[1])), text)
-        (tmp_path / name).write_text(toy(text, tmp_path) if name.startswith("train") else text, encoding="utf-8")
-    script = (tmp_path / "train_my_model.py").read_text(encoding="utf-8")
-    variants = {
-        "model": script,
-        "loss": script.replace("my_model import CosineSEAR", "my_loss import ShortVectorSEAR as CosineSEAR"),
-        "vectors": script.replace("sear.dataset import SEARDataset", "my_vectors import MyVectors as SEARDataset"),
-    }
-    assert len(set(variants.values())) == 3
-    for name, text in variants.items():
-        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
-    scripts = {name: str(tmp_path / f"{name}.py") for name in variants}
-    printed = python(RECIPES.format(scripts=scripts), tmp_path)
-    assert re.findall(r"^(\w+) (\w+SEAR) OrderedDict", printed, re.M) == [
-        ("model", "CosineSEAR"), ("loss", "ShortVectorSEAR"), ("vectors", "CosineSEAR"),
-    ]  # fmt: skip
-    assert "width 32 norm 10.0" in printed
+        (tmp_path / name).write_text(text.replace('"my_vectors.npz"', repr(str(tmp_path / "my_vectors.npz"))))
+    words = TOY | {"results_path": str(tmp_path / "results")}
+    script = files["train_my_model.py"].replace(
+        "epochs=2", ", ".join(f"{key}={value!r}" for key, value in words.items())
+    )
+    call = re.search(r"^result = (.*)$", script, re.M)[1]
+    printed = python("from my_model import CosineSEAR" + RECIPES.format(toy=words, result=call), tmp_path)
+    assert re.search(r"^loss my_loss:SampledSEAR \{'hit@10'", printed, re.M)
+    assert re.search(r"^model my_model:CosineSEAR True$", printed, re.M)
+    (folder,) = (tmp_path / "results" / "ml-100k" / "my_model.CosineSEAR").iterdir()
+    settings = yaml.safe_load(page_text(folder / "config.yaml"))
+    assert (settings["user_norm"], settings["streams"]) == (10.0, ["semantic", "collaborative"])
+
+
+def test_the_recipe_of_ready_vectors_runs(tmp_path):
+    (vectors,) = (block.text for block in blocks("python") if block.text.startswith("# my_vectors.py"))
+    file = str(tmp_path / "my_vectors.npz")
+    (tmp_path / "my_vectors.py").write_text(vectors.replace('"my_vectors.npz"', repr(file)))
+    ids, numbers = "[str(i) for i in range(1, 1683)]", "np.random.default_rng(0).standard_normal((1682, 32))"
+    python(f"import numpy as np; np.savez({file!r}, item_id=np.array({ids}), vector={numbers})", tmp_path)
+    script = toy(plain_script(), tmp_path).replace("sear.dataset import", "my_vectors import MyVectors as")
+    printed = python(script + 'print("width", model.item_text_VE.shape[1])', tmp_path)
+    assert printed.splitlines()[-1] == "width 32"
 
 
 @pytest.mark.slow
@@ -186,7 +193,7 @@ def test_the_sample_of_the_output_is_what_the_command_prints(tmp_path):
     assert first == f"$ {command}"
     words = [sys.executable, *command.split()[1:], f"--results_path={tmp_path}", "--use_gpu=False"]
     printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
-    shape = re.compile(r"\d+\.\d+|\s*\*$|run folder: .*")
+    shape = re.compile(r"\d+\.\d+|\s*\*$|(?:data|results|run) folder: .*")
     number = re.compile(r"\d+\.\d{4}")
     for line in (line for line in lines if line):
         like = [other for other in printed if shape.sub("#", other) == shape.sub("#", line)]

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sys
 from importlib.metadata import version
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from sear.atomic_files.__main__ import parser as converter_parser
 from sear.cli.arguments import FLAGS, LISTS, PLACE, RUNS, is_sear, parse
 from sear.errors import InputError
 from sear.report import __main__ as report
-from sear.runs.grid import grid_cells
+from sear.runs.grid import plan_runs
 from sear.settings.checks import check_settings
 from sear.settings.gather import find_data, find_model, gather_settings, own_files, rules_of
 from tests.helpers.config_folder import copy_config
@@ -32,6 +33,11 @@ def readers_files(tmp_path, monkeypatch):
     )
     (small,) = (block.text for block in blocks("yaml") if "model: SEAR\n" in block.text)
     (config / "model" / "SEAR-small.yaml").write_text(small)
+    for block in (*blocks("python"), *blocks("yaml")):
+        if head := re.match(r"# (my_model\.py|CosineSEAR\.yaml)\n", block.text):
+            (tmp_path / head[1]).write_text(block.text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_model", raising=False)
     (tmp_path / "my.yaml").write_text("learning_rate: 0.002\n")
     return {"my.yaml": str(tmp_path / "my.yaml"), "RUN_DIR": str(tmp_path), "=N": "=1", "any_key=value": "epochs=1"}
 
@@ -43,16 +49,16 @@ def check_trainer(words, readers_files):
     request = parse(shlex.split(words))
     if request.help or request.resume or request.evaluate:
         return
-    for cell in grid_cells(request.datasets, request.models, request.seeds or [1], request.ablations, is_sear):
-        overrides = request.overrides_of(cell)
-        check_settings(gather_settings(cell.dataset, cell.model, request.config_files, overrides, PLACE))
+    for run in plan_runs(request.datasets, request.models, request.seeds or [1], request.ablations, is_sear):
+        overrides = request.overrides_of(run)
+        check_settings(gather_settings(run.dataset, run.model, request.config_files, overrides, PLACE))
 
 
 def check_pip(words):
     for word in shlex.split(words):
         if word.endswith(".txt"):
             assert (ROOT / word).is_file(), word
-        elif word not in ("-q", "-r", "--no-deps"):
+        elif word not in ("-q", "-r", "-e", ".", "--no-deps", "--no-build-isolation"):
             assert word in PACKAGES, word
 
 
@@ -86,10 +92,11 @@ def check(command, readers_files, monkeypatch):
         r"python -m sear\.atomic_files (.*)": lambda words: converter_parser().parse_args(shlex.split(words)),
         r"python -m sear\.statistics (\S+)": find_data,
         r"python -m sear\.report (.*)": lambda words: check_report(words, monkeypatch),
-        r"python -m benchmarks\.(run|profile) ?(.*)": check_benchmark,
+        r"python -m benchmarks\.(run|profile|gpu) ?(.*)": check_benchmark,
         r"(?:\.venv/bin/)?pip install (.*)": check_pip,
         r"\.venv/bin/python -m pytest ?(.*)": check_pytest,
         r"\.venv/bin/ruff (?:check|format) \.": lambda: None,
+        r"\.venv/bin/python -m mypy": lambda: None,
         SETUP: lambda: None,
         r"docker (?:build -t sear \.|run --rm -v \S+ sear ?(.*))": lambda words: check_trainer(
             words or "", readers_files
@@ -150,7 +157,7 @@ def test_every_option_in_prose_exists(readers_files):
     known = {*LISTS, *RUNS, *FLAGS, "no-deps"}
     for model in own_files("model"):
         known |= set(rules_of(find_model(model), model))
-    for path in ("sear/report/__main__.py", "sear/atomic_files/__main__.py", "benchmarks/run.py"):
+    for path in ("sear/report/__main__.py", "sear/atomic_files/command_line.py", "benchmarks/run.py"):
         known |= options_of(page_text(ROOT / path))
     for page, code in inline_code():
         assert options_of(code) <= known, f"{page}: {code}"
@@ -166,7 +173,8 @@ def test_settings_in_prose_can_be_made(readers_files):
             continue
         rules = {key: rule for model in own_files("model") for key, rule in rules_of("SEAR", model).items()}
         if found[1] in rules:
-            assert rules[found[1]].accepts(yaml.safe_load(found[2])), f"{page}: {code}"
+            value = yaml.safe_load(found[2]) if ": " in code else parse([code]).overrides[found[1]]
+            assert rules[found[1]].accepts(value), f"{page}: {code}"
 
 
 def test_the_two_commands_stand_where_scripts_look_for_them():

@@ -65,6 +65,11 @@ def test_a_finished_run_is_tested_again_without_training(here, capsys):
     assert done["test_history_masked"]["mrr@10"] >= done["test"]["mrr@10"]
     assert before == {path: path.read_bytes() for path in Path(done["run_folder"]).iterdir()}
     assert "target's training events" in capsys.readouterr().out
+    other = evaluate(done["run_folder"], {"topk": [1, 20], "metrics": ["Hit"], "mask_history": False, "threads": 1})
+    assert set(other["test"]) == {"hit@1", "hit@20"} and other["test_history_masked"] is None
+    assert before == {path: path.read_bytes() for path in Path(done["run_folder"]).iterdir()}
+    with pytest.raises(InputError, match="command line: topk is .0., not list of int >= 1"):
+        evaluate(done["run_folder"], {"topk": [0]})
 
 
 def test_bad_run_folders_and_checkpoints_are_named_with_the_remedy(here, monkeypatch):
@@ -94,7 +99,7 @@ def test_bad_run_folders_and_checkpoints_are_named_with_the_remedy(here, monkeyp
         with pytest.raises(InputError, match="trained on other texts of 30 items - restore"):
             evaluate(folder)
     write_atomic_files(here, "tiny", random_histories(seed=5))
-    with pytest.raises(InputError, match="trained on other events or another catalogue"):
+    with pytest.raises(InputError, match="trained on other events or items"):
         evaluate(folder)
 
 

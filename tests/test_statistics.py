@@ -73,7 +73,7 @@ def test_a_data_set_of_ones_own_without_ratings_and_texts(tmp_path, monkeypatch,
     monkeypatch.setattr(sear.settings.gather, "CONFIG_ROOT", tmp_path / "config")
     settings = gather_settings("mine", "SEAR")
     check_settings(settings)
-    assert settings.get("streams") == ["collaborative", "rating"] and settings.get("text_init") is False
+    assert settings.get("streams") == ["collaborative"] and settings.get("text_init") is False
     dataset = SEARDataset(build_config("mine"))
     assert (dataset.inter_num, dataset.events.has_rating) == (25, False)
     assert main(["mine"]) == 0

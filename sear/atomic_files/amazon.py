@@ -2,20 +2,22 @@
 
 import ast
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import orjson
 
+from sear.atomic_files.bad_lines import BadLine, BadLines
+from sear.atomic_files.encoding import HINT
 from sear.atomic_files.plain_text import joined, plain_text, price
-from sear.atomic_files.raw_lines import BadLine, BadLines, csv_rows, raw_lines
+from sear.atomic_files.raw_lines import LineFile
 from sear.atomic_files.source import Event, ItemRow, Source
 
 ITEM_COLUMNS = {"title": "token_seq", "categories": "token_seq", "brand": "token", "price": "float"}
 RATING_RANGE = (1.0, 5.0)
 UNPARSED_PAGE = "getTime"  # 2018: where the crawler failed, the title is a piece of the page's script
+LONGEST_LITERAL = 1 << 22  # bytes; a literal's syntax tree takes a hundred times as much
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,10 @@ class Dump:
     rating: str
     csv_columns: tuple[str, str, str, str]
 
+    @property
+    def names(self) -> tuple[str, str, str, str]:
+        return self.user, self.item, self.time, self.rating
+
 
 _OLD = ("reviewerID", "asin", "unixReviewTime", "overall")
 DUMPS = {
@@ -38,54 +44,50 @@ DUMPS = {
     ),
 }
 
+Rows = Callable[[BadLines], Iterator[tuple[int, list]]]  # user, item, time, rating of every line
 
-def source(format_name: str, review_path: Path, meta_path: Path | None) -> Source:
-    """The dump of this format in these two files."""
+
+def source(format_name: str, reviews: LineFile, meta: LineFile | None, rows: Rows | None = None) -> Source:
+    """The dump of this format in these two files; rows: the events of bare ratings, which are no JSON."""
     dump = DUMPS[format_name]
-    read = _csv_events if ".csv" in review_path.suffixes else _json_events
+
+    def events(bad_lines: BadLines) -> Iterator[Event]:
+        if rows is None:
+            return _json_events(reviews, dump, bad_lines)
+        return ((line, user, item, time, rating) for line, (user, item, time, rating) in rows(bad_lines))
+
     return Source(
         format_name,
-        review_path,
-        meta_path,
+        reviews.path,
+        meta.path if meta else None,
         ITEM_COLUMNS,
         RATING_RANGE,
-        lambda bad_lines: read(review_path, dump, bad_lines),
-        lambda bad_lines: _items(meta_path, dump, bad_lines),
+        events,
+        lambda bad_lines: _items(meta, dump, bad_lines) if meta else iter(()),
     )
 
 
-def _json_events(path: Path, dump: Dump, bad_lines: BadLines) -> Iterator[Event]:
-    user, item, time, rating = dump.user, dump.item, dump.time, dump.rating
-    for line, text in raw_lines(path):
-        try:
-            review = record(text)
-        except BadLine as error:
-            bad_lines.report(path, line, error)
-            continue
+def _json_events(reviews: LineFile, dump: Dump, bad_lines: BadLines) -> Iterator[Event]:
+    user, item, time, rating = dump.names
+    for line, review in json_records(reviews, bad_lines):
         yield line, review.get(user), review.get(item), review.get(time), review.get(rating)
 
 
-def _csv_events(path: Path, dump: Dump, bad_lines: BadLines) -> Iterator[Event]:
-    user, item, time, rating = (dump.csv_columns.index(name) for name in ("user", "item", "time", "rating"))
-    names = (dump.user, dump.item, dump.time, dump.rating)
-    for line, fields in csv_rows(path, bad_lines, width=4, alone=lambda _: True):
-        if line == 1 and set(names) <= set(fields):  # 2023 alone has a header
-            user, item, time, rating = (fields.index(name) for name in names)
-        elif len(fields) < 4:
-            expected = ", ".join(dump.csv_columns)
-            bad_lines.report(path, line, f"{len(fields)} fields where {expected} are expected")
-        else:
-            yield line, fields[user], fields[item], fields[time], fields[rating] or None
-
-
-def _items(path: Path, dump: Dump, bad_lines: BadLines) -> Iterator[ItemRow]:
-    for line, text in raw_lines(path):
-        try:
-            product = record(text)
-        except BadLine as error:
-            bad_lines.report(path, line, error)
-            continue
+def _items(meta: LineFile, dump: Dump, bad_lines: BadLines) -> Iterator[ItemRow]:
+    for _, product in json_records(meta, bad_lines):
         yield product.get(dump.item), item_texts(product)
+
+
+def json_records(lines: LineFile, bad_lines: BadLines) -> Iterator[tuple[int, dict]]:
+    """(line number, object) of every line; lines that hold none go to `bad_lines`."""
+    recode = "" if lines.codec in ("utf-8", "utf-8-sig") else lines.codec
+    for number, line in lines.byte_lines(bad_lines):
+        try:
+            yield number, record(line.decode(recode).encode() if recode else line)
+        except BadLine as error:
+            bad_lines.report(lines.path, number, error)
+        except UnicodeDecodeError as error:
+            bad_lines.report(lines.path, number, BadLine(f"not {recode} ({error.reason})", f"or {HINT}"))
 
 
 def item_texts(product: dict) -> list[str]:
@@ -120,8 +122,14 @@ def record(line: bytes) -> dict:
         if isinstance(value, dict):
             return value
         break
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        raise BadLine(f"not UTF-8, as JSON is (byte 0x{line[error.start]:02x} at {error.start + 1})", HINT) from None
     raise BadLine("neither a JSON object nor a Python literal of one")
 
 
 def _literal(line: bytes) -> object:
+    if len(line) > LONGEST_LITERAL:
+        raise ValueError("too long")
     return ast.literal_eval(line.decode("utf-8").strip())

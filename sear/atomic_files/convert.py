@@ -2,22 +2,26 @@
 
 import filecmp
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from sear.atomic_files import amazon_files, csv_table, movielens
+from sear.atomic_files import amazon_files, movielens, own_table
+from sear.atomic_files.bad_lines import BadLine, BadLines
+from sear.atomic_files.column_names import recognised
 from sear.atomic_files.event_columns import EventColumns, EventTable
-from sear.atomic_files.notices import event_notices, text_notices
-from sear.atomic_files.raw_lines import BadLine, BadLines
+from sear.atomic_files.notices import cut_off_notices, event_notices, text_notices, value_notices
+from sear.atomic_files.reading import AS_SHOWN, UNIX, Reading
+from sear.atomic_files.replace_folder import replacement
 from sear.atomic_files.source import Source
+from sear.atomic_files.table_choice import headless_hint, shortened, table_files
+from sear.atomic_files.tables import DelimitedTable, open_table
+from sear.atomic_files.values import Ratings, Times
 from sear.atomic_files.write import write_events, write_items
 from sear.data.events import core_mask
 from sear.errors import InputError
-from sear.files import PROJECT_ROOT, shown, write_aside
+from sear.files import PROJECT_ROOT, shown
 from sear.settings.published import asked_for
 
 FORMATS = ("amazon-2014", "amazon-2018", "amazon-2023", "movielens", "csv")
@@ -33,15 +37,17 @@ class Options:
     skip_bad_lines: bool = False
     no_text: bool = False
     rating_range: tuple[float, float] | None = None
-    columns: csv_table.Columns = csv_table.Columns("", "", "")
+    columns: own_table.Columns = own_table.Columns()
     overwrite: bool = False
+    reading: Reading = AS_SHOWN
 
 
 @dataclass
 class Report:
     """What was read and written. counts: users, items, interactions, for all events and for the 5-core.
 
-    time_span: of all events, in Unix seconds.
+    time_span: of all events, in Unix seconds; None where the order of lines stands for the time.
+    rated: whether any event has a rating.
     """
 
     source: Source
@@ -49,7 +55,8 @@ class Report:
     item_path: Path | None
     all_counts: tuple[int, int, int]
     core_counts: tuple[int, int, int]
-    time_span: tuple[float, float]
+    time_span: tuple[float, float] | None
+    rated: bool
     notices: list[str] = field(default_factory=list)
 
 
@@ -63,7 +70,8 @@ def convert(name: str, raw: Path, options: Options) -> Report:
     folder = data_set.folder if data_set else name
     if not re.fullmatch(r"\w[\w.-]*", folder):
         raise InputError(f"NAME {name!r} must be letters, digits, '_', '-' or '.': it names a folder - choose another")
-    source, notices = find_source(name, raw, options)
+    options.reading.check()
+    source = find_source(name, raw, options)
     _require_family(name, raw, source)
     event_path, item_path = (options.out / folder / f"{folder}.{suffix}" for suffix in ("inter", "item"))
     stale = source.item_path is None and item_path.exists()
@@ -74,24 +82,32 @@ def convert(name: str, raw: Path, options: Options) -> Report:
         )
     bad_lines = BadLines(options.skip_bad_lines)
     columns = gather_events(source, options, bad_lines)
+    notices = source.notices + value_notices(source, columns)
     table = columns.table()
-    span = float(table.time.min()), float(table.time.max())
-    report = Report(source, event_path, item_path if source.item_path else None, *_counts(table), span, notices)
-    with _new_folder(event_path.parent), ExitStack() as stack:
-        asides = {event_path: stack.enter_context(write_aside(event_path))}
-        write_events(asides[event_path], table, source.rating_range is not None)
+    span = None if source.by_line else (float(table.time.min()), float(table.time.max()))
+    rated = source.rating_range is not None and not bool(np.isnan(table.rating).all())
+    report = Report(source, event_path, item_path if source.item_path else None, *_counts(table), span, rated, notices)
+    with replacement(event_path.parent) as new:
+        write_events(new.place / event_path.name, table, source.rating_range is not None)
+        written = [event_path]
         if source.item_path:
-            asides[item_path] = stack.enter_context(write_aside(item_path))
             rows = source.items(bad_lines)
-            written = write_items(asides[item_path], source.item_columns, rows, columns.item_codes)
-            notices += text_notices(source, table, *written)
+            found = write_items(new.place / item_path.name, source.item_columns, rows, columns.item_codes)
+            notices += text_notices(source, table, *found)
+            written.append(item_path)
+        changed = [path for path in written if not _same(path, new.place / path.name)]
         if not options.overwrite:
-            _refuse_other_content(asides)
+            _refuse_other_content(changed)
+        if changed or stale:
+            new.commit()
     if stale:
-        item_path.unlink()
         notices.append(f"removed {shown(item_path)}: without texts there is none")
-    notices += event_notices(source, table) + bad_lines.notices()
+    notices += event_notices(source, table) + bad_lines.notices() + cut_off_notices(bad_lines)
     return report
+
+
+def _same(path: Path, aside: Path) -> bool:
+    return path.exists() and filecmp.cmp(path, aside, shallow=False)
 
 
 def _require_family(name: str, raw: Path, source: Source) -> None:
@@ -104,72 +120,119 @@ def _require_family(name: str, raw: Path, source: Source) -> None:
         )
 
 
-@contextmanager
-def _new_folder(folder: Path) -> Iterator[None]:
-    """Where the block fails, the folder and those above it go again unless they were there or hold something."""
-    new = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        yield
-    except BaseException:
-        for path in new:
-            with suppress(OSError):
-                path.rmdir()
-        raise
-
-
-def _refuse_other_content(asides: dict[Path, Path]) -> None:
-    for path, aside in asides.items():
-        if path.exists() and not filecmp.cmp(path, aside, shallow=False):
+def _refuse_other_content(changed: list[Path]) -> None:
+    for path in changed:
+        if path.exists():
             raise InputError(
                 f"{shown(path)} is there already and differs from what this conversion would write; nothing was changed"
                 " - move it away, choose another --out, or replace it with --overwrite"
             )
 
 
-def find_source(name: str, raw: Path, options: Options) -> tuple[Source, list[str]]:
-    """The dump in `raw`, of the format asked for or, when none is, of the one its files betray; and notices."""
+def find_source(name: str, raw: Path, options: Options) -> Source:
+    """The dump in `raw`, of the format asked for or, when none is, of the one that its files betray."""
     if not raw.exists():
         raise InputError(f"RAW_DIR {raw} does not exist - unpack the dump there first (see dataset/README.md)")
-    columns_given = options.columns != Options.columns
+    reading = options.reading
+    columns_given = options.columns != own_table.Columns() or reading.columns
     if columns_given and options.format not in (None, "csv"):
-        raise InputError(f"--user, --item, --time, --rating and --text are for --format=csv, not {options.format}")
-    if options.format == "csv" or columns_given:
-        return csv_table.find(raw, options.columns, options.no_text), []
+        raise InputError(
+            f"--user, --item, --time, --rating, --text and --columns are for --format=csv, not {options.format}"
+        )
+    texts_alone = options.columns == own_table.Columns(text=options.columns.text, text_item=options.columns.text_item)
+    if options.format == "csv" or reading.columns or not texts_alone:
+        return own_table.find(raw, options.columns, options.no_text, reading)
     if not raw.is_dir():
         raise InputError(f"RAW_DIR {raw} is a file - give the folder it lies in (single files only with --format=csv)")
-    if options.format in (None, "movielens"):
-        source = movielens.find(raw, options.no_text)
-        if source:
-            return source, []
-    if options.format != "movielens":
-        found = amazon_files.find(raw, name, options.format, options.no_text)
-        if found:
-            return found
+    found = _named_by_header(raw, options) if columns_given else None
+    if not found and options.format in (None, "movielens"):
+        found = movielens.find(raw, options.no_text, reading)
+    if not found and options.format != "movielens":
+        found = amazon_files.find(raw, name, options.format, options.no_text, reading)
+    if not found and options.format is None:
+        found = _named_by_header(raw, options)
+    if found:
+        return found
     wanted = f"dump of format {options.format}" if options.format else "dump of a known format"
     there = ", ".join(sorted(path.name for path in raw.iterdir())[:8]) or "nothing"
     raise InputError(f"{raw} holds no {wanted} (it holds {there}) - see dataset/README.md for the files' names")
 
 
+def _named_by_header(raw: Path, options: Options) -> Source | None:
+    """The table of one's own whose columns say by their names what they hold; None where the folder has no table.
+
+    Raises:
+        InputError: there are tables, and which columns are to be read is not clear.
+    """
+    described = []
+    usable = []
+    for path in table_files(raw):
+        try:
+            table = open_table(path, options.reading)
+        except InputError as error:
+            described.append((str(error), ""))
+            continue
+        roles = recognised(table.columns)
+        if {"user", "item", "time"} <= set(roles):
+            usable.append((table, roles))
+        if isinstance(table, DelimitedTable) and table.looks_headless():
+            described.append((f"{path} has no header", headless_hint(table)))
+        elif table.columns:
+            advice = " ".join(f"--{role}={roles.get(role, '…')}" for role in ("user", "item", "time", "rating"))
+            told = shortened(table.columns)
+            described.append((f"{path} has {told}", f"say which columns are which: --format=csv {advice}"))
+    if len(usable) == 1:
+        table, roles = usable[0]
+        user, item, time, rating = (roles.get(role, "") for role in ("user", "item", "time", "rating"))
+        columns = replace(options.columns, user=user, item=item, time=time, rating=rating)
+        where = raw if options.columns.text else table.path
+        source = own_table.find(where, columns, options.no_text, options.reading)
+        told = ", ".join(f"{role}={column}" for role, column in roles.items())
+        others = [name for name in table.columns if name not in (*roles.values(), *options.columns.text)]
+        unread = f"; not read: {', '.join(others[:8])} (texts with --text=…)" if others else ""
+        source.notices.insert(0, f"columns by their names: {told}{unread}")
+        return source
+    if not described:
+        return None
+    told, advice = described[0] if len(described) == 1 else ("; ".join(text for text, _ in described)[:600], "")
+    advice = advice or "say which table and columns are meant: --format=csv --user=… --item=… --time=… --rating=…"
+    if len(described) == 1 and not described[0][1]:
+        raise InputError(told)
+    raise InputError(f"{raw} holds no dump of Amazon or MovieLens: {told} - {advice}")
+
+
 def gather_events(source: Source, options: Options, bad_lines: BadLines) -> EventColumns:
     """Every event of the dump, checked. Raises InputError when there is none."""
-    columns = EventColumns(options.rating_range or source.rating_range or NO_LIMITS)
+    lawful = options.rating_range or source.rating_range or NO_LIMITS
+    ratings = Ratings(lawful, options.rating_range is not None, options.reading)
+    columns = EventColumns(lawful, ratings, Times(options.reading))
     for line, user, item, time, rating in source.events(bad_lines):
         try:
             columns.add(line, user, item, time, rating)
         except BadLine as error:
-            bad_lines.report(source.event_path, line, error)
+            bad_lines.report(*source.place(line), error)
+    bad_lines.settle()
     if not len(columns):
         skipped = "".join(f" ({notice})" for notice in bad_lines.notices())
         raise InputError(f"{source.event_path} holds no events{skipped} - give the file with the events")
-    date = columns.compact_date()
-    if date:
+    if not source.by_line:
+        _check_times(source, columns, options.reading, bad_lines)
+    return columns
+
+
+def _check_times(source: Source, columns: EventColumns, reading: Reading, bad_lines: BadLines) -> None:
+    found = columns.digit_dates() if not reading.date_format else None
+    if found:
+        line, time, dates = found
+        path, number = source.place(line)
+        formats = " or ".join(f"--date_format={form}" for form in dates.formats[:3])
         raise InputError(
-            f"{source.event_path}, line {date[0]}: time {date[1]:.0f} and most others read like dates, not like seconds"
-            " - write them with hyphens, such as 2024-05-01, or as Unix seconds"
+            f"{path}, line {number}: time {time:.0f} and most others read like dates, not like seconds - say so with"
+            f" {formats}, or --date_format={UNIX} if they are Unix times"
         )
     for line, reason in columns.unlike_times():
-        bad_lines.report(source.event_path, line, reason)
-    return columns
+        bad_lines.report(*source.place(line), reason)
+    bad_lines.settle()
 
 
 def _counts(table: EventTable) -> tuple[tuple[int, int, int], tuple[int, int, int]]:

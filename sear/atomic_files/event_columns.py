@@ -1,20 +1,25 @@
 """Events gathered from a dump line by line, kept as compact columns: 28 bytes an event, and each id once."""
 
-import math
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from reprlib import repr as shortened
+from typing import Any
 
 import numpy as np
 
-from sear.atomic_files.raw_lines import BadLine
+from sear.atomic_files.bad_lines import BadLine
+from sear.atomic_files.digit_dates import Found, dates_in_digits
+from sear.atomic_files.values import Ratings, Times
 
 # The largest plausible time in each unit: 1e11 seconds is the year 5138, 1e11 milliseconds is March 1973.
 LARGEST_TIMES = (1e11, 1e14, 1e17)
 TIME_UNITS = ((1.0, "seconds"), (1e3, "milliseconds"), (1e6, "microseconds"), (1e9, "nanoseconds"))
 NOT_IN_IDS = set("\t\n\r\0")  # some readers end a text at a NUL byte
+NAN = float("nan")
 PADDING = "[PAD]"  # RecBole's own name for "no item"
+DECADE = 10 * 365.25 * 86_400
+LONE = 0.001  # the largest share of events that lie decades away from the others and are told
 
 
 @dataclass
@@ -22,7 +27,8 @@ class EventTable:
     """Events sorted by user (in order of first appearance) and exact time, ties in file order.
 
     user, item: int32 (events,) codes from 0; time: float64 (events,) seconds; rating: float64 (events,), NaN = missing;
-    user_tokens, item_tokens: the ids of the codes; repeats: exact repeats left out; time_unit: as the dump has it.
+    user_tokens, item_tokens: the ids of the codes; repeats: exact repeats left out; time_unit: as the dump has it;
+    tied: events that another of the same user equals in time; backwards: whether the file has the newest events first.
     """
 
     user: np.ndarray
@@ -33,28 +39,36 @@ class EventTable:
     item_tokens: list[str]
     repeats: int
     time_unit: str
+    tied: int
+    backwards: bool
 
 
 class EventColumns:
     """Grows by one event at a time and gives the sorted table in the end."""
 
-    def __init__(self, rating_range: tuple[float, float]):
-        self.rating_range = rating_range
+    def __init__(self, rating_range: tuple[float, float], ratings: Ratings | None = None, times: Times | None = None):
+        self.ratings = ratings or Ratings(rating_range)
+        self.times = times or Times()
         self.user_codes: dict[str, int] = {}
         self.item_codes: dict[str, int] = {}
+        self._clear()
+
+    def _clear(self) -> None:
         self._user, self._item, self._line = array("i"), array("i"), array("I")
         self._time, self._rating = array("d"), array("d")
+        self._second = array("d")  # of times in two columns: what decides between equal times
 
     def __len__(self) -> int:
         return len(self._user)
 
-    def add(self, line: int, user: object, item: object, time: object, rating: object) -> None:
-        """Take the event of this line; a rating of None is missing.
+    def add(self, line: int, user: Any, item: Any, time: Any, rating: Any) -> None:
+        """Take the event of this line; a time may be a pair, of which the second decides where the first is equal.
 
         Raises:
             BadLine: an id, the time or the rating cannot be used; then nothing is kept of the event.
         """
-        number, stars = _time(time), self._stars(rating)
+        number, second = self.times.ordered(*time) if type(time) is tuple else (self.times(time), None)
+        stars = NAN if rating is None else self.ratings(rating)
         try:
             user_code, item_code = self.user_codes.get(user), self.item_codes.get(item)
         except TypeError:  # a list or an object, which no dictionary takes
@@ -69,20 +83,13 @@ class EventColumns:
         self._line.append(line)
         self._time.append(number)
         self._rating.append(stars)
+        if second is not None:
+            self._second.append(second)
 
-    def _stars(self, rating: object) -> float:
-        if rating is None:
-            return math.nan
-        try:
-            value = float(rating)
-        except (TypeError, ValueError, OverflowError):
-            raise BadLine(f"rating {shortened(rating)} is no number") from None
-        low, high = self.rating_range
-        if not low <= value <= high:
-            raise BadLine(
-                f"rating {rating} is outside {low:g}..{high:g} (--rating_range=LOW,HIGH states another scale)"
-            )
-        return value
+    def events_of(self, kind: str, token: str) -> int:
+        """How many events the user or item of this id has."""
+        codes, values = (self.user_codes, self._user) if kind == "user" else (self.item_codes, self._item)
+        return int(np.count_nonzero(np.frombuffer(values, np.int32) == codes[token]))
 
     def unlike_times(self) -> Iterator[tuple[int, str]]:
         """(line, what is wrong with it) of every event whose time is not in the unit of most, which `table` leaves out.
@@ -96,66 +103,70 @@ class EventColumns:
             found, most = TIME_UNITS[units[row]][1], TIME_UNITS[usual][1]
             yield self._line[row], f"time {time[row]:.16g} is in {found}, where most lines have {most}"
 
-    def compact_date(self) -> tuple[int, float] | None:
-        """(line, time) of the first that reads like 20240501, with or without time of day, where most do."""
+    def digit_dates(self) -> tuple[int, float, Found] | None:
+        """(line, time, how it would be read) of the first that reads like 20240501 or 31122024, where most do."""
         time = np.frombuffer(self._time, np.float64)
-        dates = _compact_dates(time)
-        row = int(np.argmax(dates))
-        return (self._line[row], time[row]) if 2 * np.count_nonzero(dates) > len(dates) else None
+        found = dates_in_digits(time)
+        return (self._line[found.row], time[found.row], found) if found else None
+
+    def zero_times(self) -> int:
+        """How many events have the time 0, where most are decades later."""
+        time = np.frombuffer(self._time, np.float64)
+        return int(np.count_nonzero(time == 0)) if np.median(time) > DECADE else 0
+
+    def lone_times(self) -> list[tuple[int, int, float]]:
+        """(how many, line of the first, its time) of the few events that lie decades before or after all others."""
+        time = np.frombuffer(self._time, np.float64)
+        units = _units(time)
+        factor = TIME_UNITS[_usual(units)][0]
+        order = np.argsort(time, kind="stable")
+        few = min(max(3, int(LONE * len(time))), (len(time) - 1) // 3)
+        order = order[time[order] != 0]  # told apart from the others
+        gaps = np.diff(time[order]) > DECADE * factor
+        found = []
+        for ends, rows in ((gaps[:few], order), (gaps[::-1][:few], order[::-1])):
+            if ends.any():
+                count = int(np.flatnonzero(ends)[-1]) + 1
+                row = int(rows[:count].min())
+                found.append((count, self._line[row], time[row] / factor))
+        return found
 
     def table(self) -> EventTable:
         """The sorted table, times in seconds, without exact repeats; what was gathered is given up then."""
         user, item = np.frombuffer(self._user, np.int32), np.frombuffer(self._item, np.int32)
         time, rating = np.frombuffer(self._time, np.float64), np.frombuffer(self._rating, np.float64)
+        second = np.frombuffer(self._second, np.float64) if len(self._second) else np.zeros(0)
         units = _units(time)
         factor, unit = TIME_UNITS[_usual(units)]
         alike = units == _usual(units)
         if not alike.all():
             user, item, time, rating = user[alike], item[alike], time[alike], rating[alike]
+            second = second[alike] if len(second) else second
             user, self.user_codes = _renumbered(user, self.user_codes)
             item, self.item_codes = _renumbered(item, self.item_codes)
-        order = _first_of_repeats(user, item, time, rating)
-        order = order[np.lexsort((time[order], user[order]))]
-        self._user, self._item, self._line = array("i"), array("i"), array("I")
-        self._time, self._rating = array("d"), array("d")
+        seconds = (second,) if len(second) else ()
+        backwards = _runs_backwards(user, time)
+        order = _first_of_repeats(user, item, time, rating, *seconds)
+        order = order[np.lexsort((*(column[order] for column in seconds), time[order], user[order]))]
+        self._clear()
+        user, item, time, rating = user[order], item[order], time[order], rating[order]
         return EventTable(
-            user[order],
-            item[order],
-            time[order] / factor,
-            rating[order],
+            user,
+            item,
+            time / factor,
+            rating,
             list(self.user_codes),
             list(self.item_codes),
-            len(user) - len(order),
+            int(np.count_nonzero(alike)) - len(order),
             unit,
+            _tied(user, time, *(column[order] for column in seconds)),
+            backwards,
         )
-
-
-def _time(time: object) -> float:
-    try:
-        value = float(time)
-    except (TypeError, ValueError, OverflowError):
-        raise BadLine("no time" if time is None or time == "" else f"time {shortened(time)} is no number") from None
-    if not math.isfinite(value):
-        raise BadLine(f"time {shortened(time)} is not finite")
-    return value
 
 
 def _units(time: np.ndarray) -> np.ndarray:
     """The unit of each time, a number into TIME_UNITS."""
     return np.searchsorted(LARGEST_TIMES, np.abs(time), side="right").astype(np.int8)
-
-
-def _compact_dates(time: np.ndarray) -> np.ndarray:
-    """bool (events,): which read as YYYYMMDD, YYYYMMDDhhmm or YYYYMMDDhhmmss of the years 1900 to 2100."""
-    found = np.zeros(len(time), dtype=bool)
-    for after_day in (1, 10**4, 10**6):
-        rows = np.flatnonzero((time >= 19_000_101 * after_day) & (time < 21_010_101 * after_day))
-        day, of_day = np.divmod(time[rows], after_day)
-        of_day = of_day * 10**6 // after_day  # hhmmss
-        month = day // 100 % 100
-        lawful = (month >= 1) & (month <= 12) & (day % 100 >= 1) & (day % 100 <= 31)
-        found[rows] |= lawful & (of_day < 240_000) & (of_day // 100 % 100 < 60) & (of_day % 100 < 60)
-    return found
 
 
 def _usual(units: np.ndarray) -> int:
@@ -177,10 +188,28 @@ def _check_id(kind: str, token: object) -> None:
         raise BadLine(f"{kind} id {shortened(token)} cannot be written to an atomic file")
 
 
-def _first_of_repeats(user: np.ndarray, item: np.ndarray, time: np.ndarray, rating: np.ndarray) -> np.ndarray:
-    """Row numbers, ascending, of the events that repeat no earlier one in user, item, time and rating."""
-    rating = np.nan_to_num(rating, nan=-np.inf)  # a missing rating equals a missing rating
-    columns = (rating, time, item, user)
+def _tied(user: np.ndarray, *times: np.ndarray) -> int:
+    """How many events of a sorted table another one of the same user equals in every column of `times`."""
+    same = user[1:] == user[:-1]
+    for time in times:
+        same &= time[1:] == time[:-1]
+    tied = np.zeros(len(user), dtype=bool)
+    tied[1:] |= same
+    tied[:-1] |= same
+    return int(np.count_nonzero(tied))
+
+
+def _runs_backwards(user: np.ndarray, time: np.ndarray) -> bool:
+    """Whether a user's later line has the earlier event, nine times out of ten."""
+    order = np.argsort(user, kind="stable")
+    steps = np.diff(time[order])[np.diff(user[order]) == 0]
+    down, up = np.count_nonzero(steps < 0), np.count_nonzero(steps > 0)
+    return bool(down > 9 * up)
+
+
+def _first_of_repeats(*columns: np.ndarray) -> np.ndarray:
+    """Row numbers, ascending, of the events that repeat no earlier one in any column; NaN equals NaN."""
+    columns = tuple(np.nan_to_num(column, nan=-np.inf) if column.dtype.kind == "f" else column for column in columns)
     order = np.lexsort(columns)  # stable: of equal events the earliest comes first
     first = np.zeros(len(order), dtype=bool)
     first[:1] = True

@@ -4,8 +4,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from sear.atomic_files.bad_lines import BadLine, BadLines
+from sear.atomic_files.csv_rows import csv_rows, split_rows
+from sear.atomic_files.dialect import dialect_of
 from sear.atomic_files.plain_text import plain_text
-from sear.atomic_files.raw_lines import BadLine, BadLines, csv_rows, decode, raw_lines
+from sear.atomic_files.raw_lines import LineFile, line_file
+from sear.atomic_files.reading import AS_SHOWN, Reading
 from sear.atomic_files.source import Event, ItemRow, Source, existing, require_text_file
 from sear.errors import InputError
 
@@ -17,6 +21,7 @@ CSV_HEADERS = {
 }
 RATING_RANGE = (0.5, 5.0)
 TITLE_AND_YEAR = re.compile(r"(.*\S)\s*\((\d{4})[^()]*\)")  # "(2006-2007)" for series; only the last brackets count
+OTHER_TABLE = "if it is another table, name its columns: --columns=user,item,rating,time"
 NO_GENRE = "(no genres listed)"
 # The flags of u.item, in order (u.genre of the same dump).
 GENRES_100K = (
@@ -25,62 +30,83 @@ GENRES_100K = (
 ).split()
 
 
-def find(folder: Path, no_text: bool) -> Source | None:
+def find(folder: Path, no_text: bool, reading: Reading = AS_SHOWN) -> Source | None:
     """The MovieLens dump in `folder`, None where there is none. Raises InputError when only the movies are missing."""
     for event_name, item_name, separator in LAYOUTS:
         event_path = existing(folder, event_name)
-        if event_path is not None:
-            item_path = require_text_file(existing(folder, item_name), item_name, folder, no_text)
-            return _source(event_path, item_path, separator)
+        if event_path is None:
+            continue
+        events = line_file(event_path, reading.encoding)
+        if separator == "," and not _has_header(events, event_name):
+            continue  # somebody's own table
+        item_path = require_text_file(existing(folder, item_name), item_name, folder, no_text)
+        items = line_file(item_path, reading.encoding) if item_path else None
+        if items and separator == "," and not _has_header(items, item_name):
+            header, expected = ",".join(_header(items))[:80] or "nothing", ",".join(CSV_HEADERS[item_name])
+            raise InputError(
+                f"{item_path}, line 1: {header} where MovieLens has {expected}"
+                " - mend it, or read the tables as your own with --format=csv --user=… --item=… --time=…"
+            )
+        return _source(events, items, separator)
     return None
 
 
-def _source(event_path: Path, item_path: Path | None, separator: str) -> Source:
+def _source(events: LineFile, items: LineFile | None, separator: str) -> Source:
     genre = "class" if separator == "\t" else "genre"  # as RecBole's ml-100k and ml-1m have it
     columns = {"movie_title": "token_seq", "release_year": "token", genre: "token_seq"}
     movie = _movie_100k if separator == "\t" else _movie
     return Source(
         "movielens",
-        event_path,
-        item_path,
+        events.path,
+        items.path if items else None,
         columns,
         RATING_RANGE,
-        lambda bad_lines: _events(event_path, separator, bad_lines),
-        lambda bad_lines: _items(item_path, "|" if separator == "\t" else separator, movie, bad_lines),
+        lambda bad_lines: _events(events, separator, bad_lines),
+        lambda bad_lines: _items(items or events, "|" if separator == "\t" else separator, movie, bad_lines),
+        [f"{lines.path.name}: {lines.encoding.told}" for lines in (events, items) if lines and lines.encoding.told],
     )
 
 
-def _events(path: Path, separator: str, bad_lines: BadLines) -> Iterator[Event]:
-    for line, fields in _rows(path, separator, bad_lines):
+def _events(lines: LineFile, separator: str, bad_lines: BadLines) -> Iterator[Event]:
+    for line, fields in _rows(lines, separator, CSV_HEADERS["ratings.csv"], bad_lines):
         if len(fields) == 4:
             user, item, rating, time = fields
-            yield line, user, item, time, rating or None
+            yield line, user, item, time, rating
         else:
-            bad_lines.report(path, line, f"{len(fields)} fields where user, movie, rating and time are expected")
+            reason = f"{len(fields)} fields where user, movie, rating and time are expected"
+            bad_lines.report(lines.path, line, BadLine(reason, OTHER_TABLE))
 
 
-def _items(path: Path, separator: str, movie, bad_lines: BadLines) -> Iterator[ItemRow]:
-    for line, fields in _rows(path, separator, bad_lines):
+def _items(lines: LineFile, separator: str, movie, bad_lines: BadLines) -> Iterator[ItemRow]:
+    for line, fields in _rows(lines, separator, CSV_HEADERS["movies.csv"], bad_lines):
         try:
             yield movie(fields)
         except BadLine as error:
-            bad_lines.report(path, line, error)
+            bad_lines.report(lines.path, line, error)
 
 
-def _rows(path: Path, separator: str, bad_lines: BadLines) -> Iterator[tuple[int, list[str]]]:
+def _has_header(lines: LineFile, name: str) -> bool:
+    """Whether the columns of MovieLens stand in the header, in whatever order."""
+    return sorted(_header(lines)) == sorted(CSV_HEADERS[name])
+
+
+def _header(lines: LineFile) -> list[str]:
+    return dialect_of(lines.first[:1], ()).fields(lines.first[0]) if lines.first else []
+
+
+def _rows(lines: LineFile, separator: str, names: list[str], bad_lines: BadLines) -> Iterator[tuple[int, list[str]]]:
+    """(line number, fields) below the header; those of a CSV in the order of `names`."""
+    texts = lines.text_lines(bad_lines)
     if separator != ",":
-        for line, text in raw_lines(path):
-            yield line, decode(text).rstrip("\r\n").split(separator)
+        yield from split_rows(texts, separator)
         return
-    wanted = CSV_HEADERS[path.name.removesuffix(".gz")]
-    rows = csv_rows(path, bad_lines, width=len(wanted), alone=lambda _: True)  # no title spans lines
-    _, header = next(rows, (0, []))
-    if header and header != wanted:
-        raise InputError(
-            f"{path}, line 1: {','.join(header)} where MovieLens has {','.join(wanted)} - mend it, or read the table as"
-            " your own with --format=csv --user=… --item=… --time=…"
-        )
-    yield from rows
+    header = _header(lines)
+    delimiter = dialect_of(lines.first[:1], ()).delimiter
+    places = [header.index(name) for name in names]
+    rows = csv_rows(lines.path, texts, bad_lines, delimiter, len(names), alone=lambda _: True)  # no title spans lines
+    next(rows, None)
+    for line, fields in rows:
+        yield line, [fields[place] for place in places] if len(fields) == len(names) else fields
 
 
 def _movie(fields: list[str]) -> ItemRow:

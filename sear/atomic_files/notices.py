@@ -1,11 +1,21 @@
 """What is worth saying about the events and texts of a conversion."""
 
+import re
+from collections.abc import Iterable
+
 import numpy as np
 
-from sear.atomic_files.event_columns import EventTable
-from sear.atomic_files.raw_lines import counted
+from sear.atomic_files.bad_lines import BadLines, counted
+from sear.atomic_files.event_columns import EventColumns, EventTable
 from sear.atomic_files.source import Source
+from sear.atomic_files.values import SCIENTIFIC
+from sear.data.events import day
 from sear.errors import InputError
+
+NO_IDS = frozenset("null none nan na n/a nil undefined unknown (null) <na> #n/a \\n - ? anonymous".split())
+WHOLE_WITH_POINT = re.compile(r"\d+\.0+")
+INVISIBLE = "\ufeff\u200b\u200e\u200f\u2060"  # byte order mark, marks of no width
+EARLY = 10 * 365.25 * 86_400  # before 1980 no data set of events was made
 
 
 def text_notices(source: Source, table: EventTable, has_text: np.ndarray, differing: int) -> list[str]:
@@ -31,13 +41,100 @@ def text_notices(source: Source, table: EventTable, has_text: np.ndarray, differ
 
 
 def event_notices(source: Source, table: EventTable) -> list[str]:
-    """Repeats, missing ratings, another unit of time."""
+    """Repeats, missing ratings, another unit of time, ties."""
     missing = int(np.isnan(table.rating).sum())
     notices = [f"{counted(table.repeats, 'exact repeat')} (same user, item, time and rating) counted once"]
     if source.rating_range is None:
         notices.append("without a rating column: every event counts as unrated")
     elif missing:
         notices.append(f"{missing:,} of {len(table.rating):,} events have no rating: left empty, never invented")
+    if source.by_line:
+        return notices
     if table.time_unit != "seconds":
         notices.append(f"times are in {table.time_unit}: written as seconds")
+    if table.tied:
+        shared = f"{table.tied:,} of {len(table.time):,} events share user and time with another"
+        told = f"{shared}: the order of the file decides"
+        if table.backwards:
+            told += (
+                "; the file runs backwards, newest events first, so these probably do too - reverse its lines, or name"
+                " a second column that decides: --time=DATE,TIME"
+            )
+        notices.append(told)
+    if table.time.max() < EARLY:
+        notices.append(
+            f"ALL EVENTS ARE BEFORE 1980 (the last: {day(float(table.time.max()))}): are the times Unix times? If not,"
+            " say what they are with --date_format, or that they are none with --time=line_order"
+        )
     return notices
+
+
+def value_notices(source: Source, columns: EventColumns) -> list[str]:
+    """Ids, ratings and times that have lost their meaning on the way, before `columns` are made a table."""
+    notices = []
+    for kind, codes in (("user", columns.user_codes), ("item", columns.item_codes)):
+        notices += _id_notices(kind, codes, columns)
+    found = columns.ratings.found
+    if found["minus one"]:
+        notices.append(f"{counted(found['minus one'], 'rating')} of -1, outside the scale: taken as none")
+    if found["truth"]:
+        notices.append("ratings are true and false: written as 1 and 0")
+        if found["number"]:
+            notices.append("AMONG THEM ARE NUMBERS TOO: are these one scale?")
+    if columns.times.found["scientific"]:
+        notices.append(
+            f"{counted(columns.times.found['scientific'], 'time')} in scientific notation: a spreadsheet has cut off"
+            " their last digits - export them as text"
+        )
+    if not source.by_line:
+        zeros = columns.zero_times()
+        if zeros:
+            notices.append(
+                f"{counted(zeros, 'event')} at time 0, 1970-01-01, and most long after: is that a missing time?"
+            )
+        for count, line, time in columns.lone_times():
+            path, number = source.place(line)
+            notices.append(
+                f"{counted(count, 'event')} decades away from all others (the first: {path.name}, line {number},"
+                f" {day(time)}): a missing time, or a line cut off?"
+            )
+    return notices
+
+
+def _id_notices(kind: str, codes: Iterable[str], columns: EventColumns) -> list[str]:
+    notices = []
+    scientific = [token for token in codes if "+" in token and SCIENTIFIC.fullmatch(token)]
+    if scientific:
+        notices.append(
+            f"{counted(len(scientific), f'{kind} id')} in scientific notation (the first: {scientific[0]}): a"
+            " spreadsheet has cut off their last digits, and different ones may have become one - export ids as text"
+        )
+    blanks = [token for token in codes if token != _stripped(token)]
+    if blanks:
+        twins = sum(_stripped(token) in codes for token in blanks)
+        notices.append(
+            f"{counted(len(blanks), f'{kind} id')} with blanks around (the first: {blanks[0]!r}), kept as they are;"
+            f" {twins:,} of them are another id without"
+        )
+    for token in codes:
+        if len(token) < 12 and token.strip().lower() in NO_IDS:
+            count = counted(columns.events_of(kind, token), "event")
+            notices.append(f"{count} of the {kind} {token!r}: is that one {kind}, or a word for none?")
+    pointed = sum("." in token and WHOLE_WITH_POINT.fullmatch(token) is not None for token in codes)
+    if pointed:
+        notices.append(
+            f"{counted(pointed, f'{kind} id')} such as 12.0, kept as they are: whole numbers that became decimal ones"
+        )
+    return notices
+
+
+def _stripped(token: str) -> str:
+    return token.strip().strip(INVISIBLE)
+
+
+def cut_off_notices(bad_lines: BadLines) -> list[str]:
+    """Files whose last line has no line break."""
+    return [
+        f"{path.name}: its last line ({line:,}) has no line break: if the file was cut off there, so was the last value"
+        for path, line in bad_lines.without_end.items()
+    ]

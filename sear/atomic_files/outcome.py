@@ -2,34 +2,41 @@
 
 import shlex
 
-import yaml
 from tabulate import tabulate
 
+from sear.atomic_files.compressed import SUFFIXES
+from sear.atomic_files.config_file import config_lines
 from sear.atomic_files.convert import Options, Report
 from sear.data.events import day
 from sear.files import COMMAND, shown
 from sear.settings.published import DataSet, asked_for
 
 
-def outcome(name: str, report: Report) -> str:
-    """Notices, the statistics before and after 5-core beside the published, and the next step."""
+def outcome(name: str, report: Report, config_file: str = "") -> str:
+    """Notices, the statistics before and after 5-core beside the published, and the next step.
+
+    config_file: what is said of a config that was written.
+    """
     source, data_set = report.source, asked_for(name)
     files = " and ".join(dict.fromkeys(str(path) for path in (source.event_path, source.item_path) if path))
     lines = [f"{name}: read {source.format} from {files}", *(f"- {notice}" for notice in report.notices)]
     rows = [("all events", *report.all_counts), ("after 5-core", *report.core_counts)]
     if data_set:
         rows.append(("published", data_set.users, data_set.items, data_set.interactions))
-    rows = [(label, *(f"{count:,}" for count in counts), _sparsity(*counts)) for label, *counts in rows]
+    shown_rows = [(label, *(f"{count:,}" for count in counts), _sparsity(*counts)) for label, *counts in rows]
     headers = ("", "users", "items", "interactions", "sparsity")
-    lines.append(tabulate(rows, headers, "github", colalign=("left", "right", "right", "right", "right")))
-    first, last = map(day, report.time_span)
-    lines.append(f"The events are from {first} to {last}.")
+    lines.append(tabulate(shown_rows, headers, "github", colalign=("left", "right", "right", "right", "right")))
+    if report.time_span:
+        first, last = map(day, report.time_span)
+        lines.append(f"The events are from {first} to {last}.")
     if not report.core_counts[2]:
         lines.append(
             "Nothing is left after 5-core: lower user_inter_num_interval and item_inter_num_interval to train."
         )
     lines.append(_comparison(data_set, report))
     lines.append(f"wrote {' and '.join(shown(path) for path in (report.event_path, report.item_path) if path)}")
+    if config_file:
+        return "\n".join([*lines, config_file])
     return "\n".join(lines + (_next_step(data_set, report) if data_set else _own_config(name, report)))
 
 
@@ -44,7 +51,8 @@ def _comparison(data_set: DataSet | None, report: Report) -> str:
         return "After 5-core it equals the published statistics."
     differs = "After 5-core it DIFFERS FROM the published statistics"
     file = report.source.event_path.name
-    if data_set.edition in (report.source.format, file.removesuffix(".gz")):
+    plain = next((file.removesuffix(suffix) for suffix in SUFFIXES if file.lower().endswith(suffix)), file)
+    if data_set.edition in (report.source.format, plain.lower()):
         return f"{differs}."
     edition = f"{report.source.format} ({file})"
     return f"{differs}: those are of another edition, {data_set.edition}, and this is {edition}; not comparable."
@@ -64,20 +72,7 @@ def _next_step(data_set: DataSet, report: Report) -> list[str]:
 
 
 def _own_config(name: str, report: Report) -> list[str]:
-    return [f"To train on it, write this into config/data/{name}.yaml:", config_lines(report)]
-
-
-def config_lines(report: Report) -> str:
-    """YAML of a config/data file that reads what was written."""
-    rating = [] if report.source.rating_range is None else ["rating"]
-    load_col = {"inter": ["user_id", "item_id", *rating, "timestamp"]}
-    config: dict[str, object] = {"load_col": load_col}
-    if report.item_path:
-        load_col["item"] = ["item_id", *report.source.item_columns]
-    else:
-        config |= {"streams": ["collaborative", "rating"], "text_init": False}  # SEAR without texts
-    config |= {f"{kind}_inter_num_interval": "[5,inf)" for kind in ("user", "item")}
-    data_path = report.event_path.parent.parent.resolve()
-    if data_path != Options.out:
-        config["data_path"] = f"{data_path}/"
-    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=10_000, default_flow_style=None).rstrip()
+    return [
+        f"To train on it, add --write_config, or write this into config/data/{name}.yaml:",
+        config_lines(report),
+    ]

@@ -23,7 +23,7 @@ def plain_text(value: object) -> str:
 
     A text of nothing but tags keeps them, unless they are the closing ones that crawling left behind.
     """
-    text = value if isinstance(value, str) else "" if value is None else str(value)
+    text = _text(value)
     if "<" in text:
         without = TAG.sub(" ", text)
         text = without if without.strip() or CLOSING_TAGS.fullmatch(text) else text
@@ -37,14 +37,24 @@ def one_line(value: object) -> str:
     """
     if isinstance(value, float):
         value = None if value != value else int(value) if value.is_integer() else value
-    text = value if isinstance(value, str) else "" if value is None else str(value)
-    text = " ".join(CONTROL.sub(" ", text).split())
+    text = " ".join(CONTROL.sub(" ", _text(value)).split())
     # half of a surrogate pair, as cut-off JSON escapes leave it, cannot be written as UTF-8
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return "" if value is None else str(value)
+    except (RecursionError, ValueError):  # nested too deep, or a number of thousands of digits: no text
+        return ""
+
+
 def _resolved(entity: re.Match) -> str:
-    return html5.get(f"{entity[1]};", entity[0]) if entity[1] else html.unescape(entity[0])
+    if entity[1]:
+        return html5.get(f"{entity[1]};", entity[0])
+    return html.unescape(entity[0]) if len(entity[0]) < 16 else entity[0]
 
 
 def joined(values: object, clean: Callable[[object], str] = plain_text) -> str:
@@ -53,9 +63,15 @@ def joined(values: object, clean: Callable[[object], str] = plain_text) -> str:
 
 
 def _leaves(values: object) -> list:
-    if not isinstance(values, (list, tuple)):
-        return [values]
-    return [leaf for value in values for leaf in _leaves(value)]
+    """What is in a list, however deep, from left to right."""
+    found, left = [], [values]
+    while left:
+        value = left.pop()
+        if isinstance(value, (list, tuple)):
+            left.extend(reversed(value))
+        else:
+            found.append(value)
+    return found
 
 
 def price(value: object) -> str:

@@ -1,177 +1,178 @@
-"""Lines of a raw dump, gzip'd or not, with their numbers; and what becomes of those that cannot be read."""
+"""Lines of a raw dump, compressed or not, with their numbers; and a look at them before they are read."""
 
-import csv
-import gzip
 import io
-import re
-import zlib
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from tqdm import tqdm
 
+from sear.atomic_files.bad_lines import BadLine, BadLines
+from sear.atomic_files.compressed import decompressed, head_of, told_where_damaged
+from sear.atomic_files.encoding import HINT, UTF8, Encoding, decided, named, wide_encoding
 from sear.errors import InputError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-GZIP_MAGIC = b"\x1f\x8b"
-LONGEST_FIELD = 1 << 24  # characters of a CSV field; Python's own limit, 131,072, is less than some product texts have
-LONGEST_RECORD = 5_000  # lines of a CSV row; a quotation mark left open would otherwise take in the whole file
+DOUBLED = b"\r\r\n"
+LONGEST_LINE = 1 << 24  # bytes; a longer one is no line of a table, and must not fill the memory
+FIRST_LINES = 200
+MOST_SEEN = 1 << 26  # bytes looked at before a file is read
+BLOCK = 1 << 20
+MOST_KEPT = 2_000  # lines of a kind that decide
 
 
-class BadLine(ValueError):
-    """One line of a dump cannot be used; the message says why."""
+@dataclass
+class LineFile:
+    """A file of lines and how it is read, decided once.
+
+    line_end: b"\\n"; b"\\r" in files of old Macs; DOUBLED where line ends of Windows were written as text once more.
+    first: the first lines that are not blank; quoted: lines that hold a quotation mark; decoded, without line ends.
+    """
+
+    path: Path
+    encoding: Encoding = UTF8
+    line_end: bytes = b"\n"
+    first: list[str] = field(default_factory=list)
+    quoted: list[str] = field(default_factory=list)
+
+    @property
+    def codec(self) -> str:
+        """What the lines of `byte_lines` are in."""
+        return "utf-8" if self.encoding.wide else self.encoding.codec
+
+    def byte_lines(self, bad_lines: BadLines | None = None) -> Iterator[tuple[int, bytes]]:
+        """(line number from 1, line) of every line that is not blank; UTF-16 comes as UTF-8.
+
+        bad_lines: is told how far reading has come, and settles when the file ends.
+
+        Raises:
+            InputError: a line is too long, or the file is damaged.
+        """
+        number, line = 0, b"\n"
+        stop = bad_lines or BadLines()
+        with decompressed(self.path) as (stream, file), _progress_bar(self.path) as bar:
+            with told_where_damaged(self.path, lambda: f", after line {number}"):
+                for number, line in enumerate(self._split(stream), 1):
+                    if number == 1:
+                        line = line.removeprefix(BYTE_ORDER_MARK)
+                    if len(line) > LONGEST_LINE:
+                        raise InputError(
+                            f"{self.path}, line {number}: longer than {LONGEST_LINE >> 20} MiB, so this is no file of"
+                            " lines - give the events as CSV, parquet or JSON lines"
+                        )
+                    if not number & 0x3FFF:
+                        bar.update(file.tell() - bar.n)
+                    if number > stop.stop:
+                        stop.seen(self.path, number)
+                    if not line.isspace():
+                        yield number, line
+        if bad_lines is not None:
+            bad_lines.seen(self.path, number)
+            if not line.endswith(b"\n"):
+                bad_lines.without_end[self.path] = number
+            bad_lines.settle()
+
+    def text_lines(self, bad_lines: BadLines) -> Iterator[tuple[int, str]]:
+        """The same decoded; a line that is not in the file's encoding is a bad one."""
+        codec, doubled = self.codec, self.line_end == DOUBLED
+        for number, line in self.byte_lines(bad_lines):
+            try:
+                text = line.decode(codec)
+            except UnicodeDecodeError as error:
+                reason = f"not {codec}, as the file is otherwise (byte 0x{line[error.start]:02x} at {error.start + 1})"
+                bad_lines.report(self.path, number, BadLine(reason, f"or {HINT}"))
+                continue
+            yield number, text.rstrip("\r\n") + "\n" if doubled else text
+
+    def _split(self, stream: BinaryIO) -> Iterator[bytes]:
+        if self.encoding.wide:
+            text = io.TextIOWrapper(stream, self.encoding.codec, newline="\n")
+            return (line.encode() for line in iter(lambda: text.readline(LONGEST_LINE + 1), ""))
+        if self.line_end == b"\r":
+            return _ended_by_carriage_returns(stream)
+        return iter(partial(stream.readline, LONGEST_LINE + 1), b"")
 
 
-class BadLines:
-    """Refuses the first bad line with file and line number, or (`skip`) counts them all by file."""
-
-    def __init__(self, skip: bool = False):
-        self.skip = skip
-        self.counts: Counter[Path] = Counter()
-        self.first: dict[Path, str] = {}
-
-    def report(self, path: Path, line: int, reason: BadLine | str) -> None:
-        if not self.skip:
-            raise InputError(f"{path}, line {line}: {reason} - mend it, or leave such lines out with --bad_lines=skip")
-        self.counts[path] += 1
-        self.first.setdefault(path, f"line {line}: {reason}")
-
-    def notices(self) -> list[str]:
-        return [
-            f"{path}: {counted(count, 'bad line')} left out (the first, {self.first[path]})"
-            for path, count in self.counts.items()
-        ]
+def _ended_by_carriage_returns(stream: BinaryIO) -> Iterator[bytes]:
+    rest = b""
+    while block := stream.read(1 << 16):
+        *lines, rest = (rest + block).split(b"\r")
+        for line in lines:
+            yield line + b"\n"
+        if len(rest) > LONGEST_LINE:
+            break
+    if rest:
+        yield rest
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 row`, `2,000 rows`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def line_file(path: Path, encoding: str = "") -> LineFile:
+    """How this file is read: its encoding, as asked for or as many of its lines show, and its line ends.
 
-
-def raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """(line number from 1, line) of every line that is not blank, under a progress bar over the file's bytes.
-
-    Whether the file is compressed is told by its first bytes, not by its name.
+    JSON lines are UTF-8, as JSON is, where nothing else is asked for.
 
     Raises:
-        InputError: the gzip stream ends early or is damaged.
+        InputError: the file is of another kind or damaged, or its encoding is not clear.
     """
-    number = 0
-    with open(path, "rb") as file, _progress_bar(path) as bar:
-        compressed = file.peek(2)[:2] == GZIP_MAGIC
-        # a wide buffer: the reader's own 8 KiB costs a sixth of the time on Python < 3.12
-        stream = io.BufferedReader(gzip.GzipFile(fileobj=file), 1 << 20) if compressed else file
-        try:
-            for number, line in enumerate(stream, 1):
-                if number == 1:
-                    line = line.removeprefix(BYTE_ORDER_MARK)
-                if not number & 0x3FFF:
-                    bar.update(file.tell() - bar.n)
-                if not line.isspace():
-                    yield number, line
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise InputError(
-                f"{path}, after line {number}: gzip stream cut short or damaged ({error}) - fetch it again"
-            ) from None
+    head = head_of(path)
+    asked, wide = (named(encoding) if encoding else None), wide_encoding(head)
+    found = LineFile(path, asked or wide or UTF8)
+    if not found.encoding.wide and b"\r" in head.rstrip(b"\r") and b"\n" not in head:
+        found.line_end = b"\r"
+    json = head.lstrip(BYTE_ORDER_MARK + b" \t\r\n").startswith((b"{", b"["))
+    first = [line for _, line in islice(found.byte_lines(), FIRST_LINES)]
+    quoted = [line for line in first if b'"' in line]
+    if first and all(line.endswith(DOUBLED) for line in first):
+        found.line_end = DOUBLED
+    if not json and not found.encoding.wide:
+        later_quoted, other = _telling_lines(found)
+        quoted += later_quoted
+        found.encoding = asked or decided(path, other)
+    found.first, found.quoted = ([_decoded(line, found.codec) for line in lines] for lines in (first, quoted))
+    return found
 
 
-def csv_rows(
-    path: Path,
-    bad_lines: BadLines,
-    delimiter: str = ",",
-    width: int | None = None,
-    alone: Callable[[list[str]], bool] = lambda _: False,
-) -> Iterator[tuple[int, list[str]]]:
-    """(number of its last line, fields) of every row, the header's included; a quoted field may span lines.
+def _telling_lines(lines: LineFile) -> tuple[list[bytes], list[bytes]]:
+    """Lines with a quotation mark, and lines that are not ASCII: up to MOST_KEPT of each."""
+    quoted: list[bytes] = []
+    other: list[bytes] = []
+    for block in _blocks(lines):
+        with_quotes = len(quoted) < MOST_KEPT and b'"' in block
+        with_others = len(other) < MOST_KEPT and not block.isascii()
+        if with_quotes or with_others:
+            found = block.split(lines.line_end[-1:])
+            quoted += [line for line in found if with_quotes and b'"' in line][: MOST_KEPT - len(quoted)]
+            other += [line for line in found if with_others and not line.isascii()][: MOST_KEPT - len(other)]
+        elif len(quoted) == MOST_KEPT == len(other):
+            break
+    return quoted, other
 
-    A quotation mark that is not closed as CSV asks makes the line on which it opens a bad one, and reading goes on with
-    the next line. So does one whose row spans lines but has not `width` fields, where that is given, or spans one that
-    is a row of its own: that has `width` fields for which `alone` is true.
-    """
-    csv.field_size_limit(LONGEST_FIELD)
-    lines = _RecordLines(path)
-    rows = csv.reader(lines, delimiter=delimiter, strict=True)
-    while True:
-        fault, opening = "", 0
-        try:
-            fields = next(rows)
-        except StopIteration:
+
+def _blocks(lines: LineFile) -> Iterator[bytes]:
+    """Whole lines, about a megabyte at a time, of as much of the file as is looked at."""
+    rest, end = b"", lines.line_end[-1:]
+    with decompressed(lines.path) as (stream, _), told_where_damaged(lines.path, lambda: ", near its beginning"):
+        for _ in range(MOST_SEEN // BLOCK):
+            block = stream.read(BLOCK)
+            if not block:
+                break
+            whole, ended, rest_of_block = block.rpartition(end)
+            if ended:
+                yield (rest + whole).removeprefix(BYTE_ORDER_MARK)
+                rest = rest_of_block
+            elif len(rest) < LONGEST_LINE:
+                rest += block
+        else:
             return
-        except csv.Error as error:
-            opening, quoted = _faulty_field("".join(text for _, text in lines.record), delimiter)
-            fault = f"no CSV ({error}{', in the text whose quotation mark opens here' if quoted else ''})"
-        else:
-            fault = _swallowed(lines.record, fields, delimiter, width, alone) if len(lines.record) > 1 else ""
-        if fault:
-            for number in lines.lost(opening):
-                bad_lines.report(path, number, fault)
-        else:
-            number = lines.record[-1][0]
-            lines.record.clear()
-            yield number, fields
+    yield rest.removeprefix(BYTE_ORDER_MARK)
 
 
-def _swallowed(
-    record: list[tuple[int, str]],
-    fields: list[str],
-    delimiter: str,
-    width: int | None,
-    alone: Callable[[list[str]], bool],
-) -> str:
-    """Why a row over several lines is taken for several rows; "" when it is not."""
-    if width not in (None, len(fields)):
-        return f"{len(fields)} fields, with the text whose quotation mark opens here, where {width} are expected"
-    for number, text in record[1:]:
-        parts = text.rstrip("\r\n").split(delimiter)
-        if len(parts) == width and alone(parts):
-            return f"the text whose quotation mark opens here takes in line {number}, a row of its own"
-    return ""
-
-
-class _RecordLines:
-    """The file's lines for csv.reader; `record` holds (number, text) of those taken for the row at hand."""
-
-    def __init__(self, path: Path):
-        self.record: list[tuple[int, str]] = []
-        self._again: deque[tuple[int, str]] = deque()
-        self._lines = ((number, decode(line)) for number, line in raw_lines(path))
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        if len(self.record) == LONGEST_RECORD:
-            raise StopIteration
-        self.record.append(self._again.popleft() if self._again else next(self._lines))
-        return self.record[-1][1]
-
-    def lost(self, opening: int) -> list[int]:
-        """Numbers of the row's lines up to the one at `opening`, this one first; those after it are read again."""
-        numbers = [number for number, _ in self.record[: opening + 1]]
-        self._again.extendleft(reversed(self.record[opening + 1 :]))
-        self.record.clear()
-        return numbers[-1:] + numbers[:-1]
-
-
-def _faulty_field(text: str, delimiter: str) -> tuple[int, bool]:
-    """Of the first field that is no CSV: the line of `text` on which it begins, from 0, and whether it is quoted."""
-    end = rf"(?:{delimiter}|\r?\n|\Z)"
-    field = re.compile(rf'(?:"[^"]*(?:""[^"]*)*"|[^"\r\n{delimiter}][^\r\n{delimiter}]*|){end}')
-    place = 0
-    while place < len(text) and (found := field.match(text, place)):
-        place = found.end()
-    return text.count("\n", 0, place), text[place : place + 1] == '"'
+def _decoded(line: bytes, codec: str) -> str:
+    return line.decode(codec, "replace").rstrip("\r\n")
 
 
 def _progress_bar(path: Path) -> tqdm:
     size = path.stat().st_size
     return tqdm(total=size, desc=path.name, unit="B", unit_scale=True, disable=None, leave=False)
-
-
-def decode(line: bytes) -> str:
-    """A line as text: UTF-8 where it is valid (most dumps), Latin-1 otherwise (MovieLens-100K and -1M)."""
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError:
-        return line.decode("latin-1")

@@ -1,5 +1,6 @@
 """What a command line asks for: `--key=value` words, read as YAML, never evaluated; checked without anything heavy."""
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +10,9 @@ import yaml
 
 from sear.errors import InputError
 from sear.files import PROJECT_ROOT
-from sear.runs.grid import Cell
-from sear.settings.gather import SEAR_KEYS, find_data, find_model, nearest, rules_of
+from sear.runs.grid import PlannedRun
+from sear.settings.gather import SEAR_KEYS, family_of, find_data, find_model, nearest, rules_of
+from sear.settings.keys import MEASURED
 from sear.settings.known_models import PARTS
 from sear.settings.rules import Rule, load_yaml, read_settings
 
@@ -18,6 +20,8 @@ PLACE = "command line"
 FLAGS = ("help", "debug")
 LISTS = ("dataset", "model", "seed", "ablate", "config")  # names, commas separate
 RUNS = ("resume", "evaluate")
+NOT_OF_THE_RESULT = ("threads", "use_gpu", "gpu_id", "device", "show_progress")
+OF_A_RUN = {"resume": NOT_OF_THE_RESULT, "evaluate": (*NOT_OF_THE_RESULT, *MEASURED)}  # what may be asked for with each
 
 
 @dataclass
@@ -38,16 +42,16 @@ class Request:
 
     def models_without_key(self) -> dict[str, list[str]]:
         """key -> the models asked for that do not know it and run without it, for every such key."""
-        known = {name: _known_rules(name) for name in self.models}
+        known = {name: _known_rules(name, self.config_files) for name in self.models}
         found = {key: [name for name in self.models if key not in known[name]] for key in self.overrides}
         return {key: names for key, names in found.items() if names}
 
-    def overrides_of(self, cell: Cell) -> dict[str, Any]:
+    def overrides_of(self, planned: PlannedRun) -> dict[str, Any]:
         """One run's overrides; with several models asked for, each takes the keys it knows."""
-        known = _known_rules(cell.model)
+        known = _known_rules(planned.model, self.config_files)
         own = {key: value for key, value in self.overrides.items() if key in known}
-        own |= {"seed": cell.seed} if self.seeds else {}
-        return own | ({"ablate": cell.ablate} if cell.ablate else {})
+        own |= {"seed": planned.seed} if self.seeds else {}
+        return own | ({"ablate": planned.ablate} if planned.ablate else {})
 
 
 def parse(argv: Iterable[str]) -> Request:
@@ -55,12 +59,16 @@ def parse(argv: Iterable[str]) -> Request:
     texts: dict[str, str | None] = {}
     flags: set[str] = set()
     words = list(argv)
-    for word in words:
+    left = deque(words)
+    while left:
+        word = left.popleft()
         key, equals, text = word.removeprefix("--").partition("=")
+        if word.startswith("--") and key and not equals and key not in FLAGS and left and not left[0].startswith("--"):
+            equals, text = "=", left.popleft()  # --key value
         if word in ("-h", "--help", "--debug"):
             flags.add("help" if word == "-h" else key)
         elif not word.startswith("--") or not key:
-            raise InputError(f"{PLACE}: {word!r} is no setting - write --key=value, without spaces; --help explains")
+            raise InputError(f"{PLACE}: {word!r} is no setting - write --key=value or --key value; --help explains")
         elif key in FLAGS:
             raise InputError(f"{PLACE}: --{key} takes no value - write --{key}")
         elif key in texts:
@@ -77,12 +85,16 @@ def _request(texts: dict[str, str | None], flags: set[str]) -> Request:
     for key in RUNS:
         if key in texts:
             setattr(request, key, _run_folder(key, texts.pop(key)))
-            if texts:
-                raise InputError(f"{PLACE}: --{key} takes a run as it is - remove --{next(iter(texts))}")
+            for other in texts:
+                if other not in OF_A_RUN[key]:
+                    known = ", ".join(f"--{name}" for name in OF_A_RUN[key])
+                    raise InputError(f"{PLACE}: --{key} takes a run as it is, with {known} - remove --{other}")
+            known_keys = rules_of("SEAR", "SEAR")
+            request.overrides = {other: _value(other, text, known_keys) for other, text in texts.items()}
             return request
     names = {key: _names(key, texts.pop(key)) for key in LISTS if key in texts}
     request.config_files = [_config_file(name) for name in names.get("config", [])]
-    told = {}
+    told: dict[str, Any] = {}
     for path in request.config_files:
         told |= read_settings(path)[0]
     for key in ("dataset", "model"):
@@ -93,7 +105,7 @@ def _request(texts: dict[str, str | None], flags: set[str]) -> Request:
         find_data(name)
     rules: dict[str, Rule] = {}
     for name in request.models:
-        rules |= _known_rules(name)
+        rules |= _known_rules(name, request.config_files)
     request.ablations = names.get("ablate", [])
     for part in request.ablations:
         if part not in PARTS:
@@ -109,12 +121,12 @@ def _request(texts: dict[str, str | None], flags: set[str]) -> Request:
 
 def is_sear(model: str) -> bool:
     """Whether the model is SEAR or a variant of it, so that parts can be left out."""
-    return find_model(model) == "SEAR"
+    return family_of(find_model(model)) == "SEAR"
 
 
-def _known_rules(model: str) -> dict[str, Rule]:
+def _known_rules(model: str, config_files: Iterable[Path]) -> dict[str, Rule]:
     """What the model can be told; files may hold SEAR's keys for every model, a command line may not."""
-    rules = rules_of(find_model(model), model)
+    rules = rules_of(find_model(model), model, config_files)
     return {key: rule for key, rule in rules.items() if not (key in SEAR_KEYS and rule.allowed == "anything")}
 
 
@@ -147,8 +159,18 @@ def _value(key: str, text: str | None, rules: dict[str, Rule]) -> Any:
         value = load_yaml(text)
     except yaml.YAMLError:
         return text  # such as [5,inf), or @home
+    if rule.allowed.startswith("list") and value is not None and not isinstance(value, list):
+        return [_entry(part) for part in text.split(",")] if "," in text else [value]
     quoted = text[0] in "\"'" and isinstance(value, str)
     return text if rule.text_only and not quoted and not (value is None and rule.accepts(None)) else value
+
+
+def _entry(text: str) -> Any:
+    """One entry of a list that is written with commas alone."""
+    try:
+        return load_yaml(text.strip())
+    except yaml.YAMLError:
+        return text.strip()
 
 
 def _run_folder(key: str, text: str | None) -> Path:

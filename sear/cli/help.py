@@ -5,8 +5,8 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 from sear.files import COMMAND, shown
-from sear.settings.gather import find_model, own_files, rules_of
-from sear.settings.known_models import OWN_MODELS, PARTS, recbole_models, recbole_root
+from sear.settings.gather import find_model, model_files, own_files, recbole_yaml, rules_of, sear_yaml
+from sear.settings.known_models import OWN_MODELS, PARTS, recbole_models
 from sear.settings.rules import Rule, dump_value, read_rules
 
 PROGRAM = " ".join(COMMAND)
@@ -16,7 +16,8 @@ SEAR: sequential recommendation from collaborative, semantic and rating informat
 {PROGRAM:<48}  trains, tests and reports SEAR on ml-100k
 {PROGRAM + " --key=value [...]":<48}  the same with other settings
 {PROGRAM + " --resume=RUN_FOLDER":<48}  goes on with a run that was stopped
-{PROGRAM + " --evaluate=RUN_FOLDER":<48}  tests a run's best checkpoint again
+{PROGRAM + " --evaluate=RUN_FOLDER":<48}  tests a run's best checkpoint again, also by other --topk,
+{"":<48}  --metrics, or with --mask_history=True
 
 A run leaves its folder in results/DATASET/MODEL/. Several data sets, models, seeds or ablations make a grid: each run
 in turn, an unfinished one resumed, a finished one left as it is (delete the folder to run it again), then a report.
@@ -26,10 +27,11 @@ command line. Values are YAML: 1e-3, True, ~ for none, [5, 10]; lists and texts 
 the shell."""
 OPTIONS = {
     "dataset=NAME[,NAME]": "data sets (ml-100k)",
-    "model=NAME[,NAME]": "models (SEAR)",
+    "model=NAME[,NAME]": "models (SEAR); MODULE:CLASS is one of your own, docs/recipes.md tells how",
     "seed=N[,N]": "seeds",
     "ablate=NAME[,NAME]": f"parts that SEAR is also run without, one at a time: {', '.join(PARTS)}",
     "config=FILE[,FILE]": "extra YAML files, such as a run's config.yaml",
+    "device=cpu|cuda|cuda:N": "where to compute (a GPU, where there is one)",
     "debug": "shows where an error arose",
     "help": "this text; with --model=NAME also that model's keys",
 }
@@ -56,13 +58,12 @@ def _books(models: Iterable[str]) -> Iterator[tuple[str, dict[str, Rule], bool]]
     """(title, rules, whether its values hold against those before) of every YAML file that explains keys."""
     for name in dict.fromkeys(models):
         class_name = find_model(name)
-        if name in own_files("model"):
-            rules = read_rules(own_files("model")[name])
+        for path in [sear_yaml()] * (name == "SEAR") + model_files(class_name, name):
+            rules = read_rules(path)
             rules.pop("model", None)  # the class behind the name, no key
-            yield f"Keys of {shown(own_files('model')[name])}", rules, True
-        if class_name in recbole_models():
-            file = recbole_root() / "properties" / "model" / f"{class_name}.yaml"
-            yield f"Keys of RecBole's {class_name}", read_rules(file), False
+            yield f"Keys of {shown(path)}", rules, True
+        if file := recbole_yaml(class_name):
+            yield f"Keys of RecBole's {file.stem}", read_rules(file), False
     yield "Keys of RecBole", rules_of("SEAR", "SEAR"), False
 
 

@@ -12,7 +12,7 @@ from functools import cache
 from sear.cli.arguments import PLACE, Request, is_sear, parse
 from sear.errors import InputError
 from sear.files import COMMAND, shown
-from sear.runs.grid import Cell, GridOutcome, grid_cells, run_grid
+from sear.runs.grid import GridOutcome, PlannedRun, plan_runs, run_grid
 from sear.settings.checks import check_settings
 from sear.settings.gather import Settings, gather_settings
 
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line asks.
 
     Returns:
-        The exit code: 0 done, 1 a cell of a grid is not finished, 2 a user's mistake, 130 stopped by Ctrl-C.
+        The exit code: 0 done, 1 a run of a grid is not finished, 2 a user's mistake, 130 stopped by Ctrl-C.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
@@ -42,51 +42,52 @@ def _obey(request: Request) -> int:
 
         print(help_text(request.models))
         return 0
-    if request.resume or request.evaluate:
-        _say(f"SEAR: {request.resume or request.evaluate}")
+    folder = request.resume or request.evaluate
+    if folder:
+        _say(f"SEAR: {folder}")
         from sear.quick_start import evaluate, resume
 
-        (resume if request.resume else evaluate)(request.resume or request.evaluate)
+        (resume if request.resume else evaluate)(folder, request.overrides)
         return 0
-    cells = _checked_cells(request)
-    return _run_cells(request, cells) if len(cells) > 1 else _run_one(request, cells[0])
+    runs = _checked_runs(request)
+    return _run_grid(request, runs) if len(runs) > 1 else _run_one(request, runs[0])
 
 
 def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _checked_cells(request: Request) -> list[Cell]:
+def _checked_runs(request: Request) -> list[PlannedRun]:
     """Every run that is asked for. Raises InputError for the first wrong setting of any of them."""
     asked = request.datasets, request.models
     seeds = request.seeds or [gather_settings(asked[0][0], asked[1][0], request.config_files).get("seed")]
-    cells = grid_cells(*asked, seeds, request.ablations, is_sear)
+    runs = plan_runs(*asked, seeds, request.ablations, is_sear)
     whole: dict[tuple[str, str], Settings] = {}
-    for cell in cells[: len(cells) // len(seeds)]:  # another seed changes nothing here
-        overrides = request.overrides_of(cell)
-        settings = gather_settings(cell.dataset, cell.model, request.config_files, overrides, PLACE)
+    for planned in runs[: len(runs) // len(seeds)]:  # another seed changes nothing here
+        overrides = request.overrides_of(planned)
+        settings = gather_settings(planned.dataset, planned.model, request.config_files, overrides, PLACE)
         check_settings(settings)
-        full = whole.setdefault((cell.dataset, cell.model), settings)
-        if cell.ablate and full.get("ablate"):
+        full = whole.setdefault((planned.dataset, planned.model), settings)
+        if planned.ablate and full.get("ablate"):
             raise full.fault("ablate", "and --ablate asks for other parts", "remove one of the two")
-        if cell.ablate and full.values | {"ablate": cell.ablate} == settings.values:
-            apart = f", or ask for {cell.model} in a command of its own" if len(request.models) > 1 else ""
+        if planned.ablate and full.values | {"ablate": planned.ablate} == settings.values:
+            apart = f", or ask for {planned.model} in a command of its own" if len(request.models) > 1 else ""
             raise InputError(
-                f"{PLACE}: {cell.model} does without {cell.ablate} already - remove it from --ablate{apart}"
+                f"{PLACE}: {planned.model} does without {planned.ablate} already - remove it from --ablate{apart}"
             )
-    return cells
+    return runs
 
 
-def _run_one(request: Request, cell: Cell) -> int:
-    _say(f"{cell.model}: {cell.dataset}, seed {cell.seed}")  # what follows imports torch, which takes seconds
+def _run_one(request: Request, planned: PlannedRun) -> int:
+    _say(f"{planned.model}: {planned.dataset}, seed {planned.seed}")  # what follows imports torch, which takes seconds
     from sear.quick_start import run_sear
 
-    run_sear(cell.dataset, cell.model, request.config_files, **request.overrides_of(cell))
+    run_sear(planned.dataset, planned.model, request.config_files, **request.overrides_of(planned))
     return 0
 
 
-def _run_cells(request: Request, cells: Sequence[Cell]) -> int:
-    _say(f"{len(cells)} cells; the first: {cells[0]}")
+def _run_grid(request: Request, runs: Sequence[PlannedRun]) -> int:
+    _say(f"{len(runs)} runs; the first: {runs[0]}")
     for key, models in request.models_without_key().items():
         _say(f"without --{key}, which is no key of theirs: {', '.join(models)}")
     from sear.data.dataset import data_hashes
@@ -96,22 +97,22 @@ def _run_cells(request: Request, cells: Sequence[Cell]) -> int:
     files = request.config_files
 
     @cache
-    def config_of(cell: Cell):
-        return build_config(cell.dataset, cell.model, request.overrides_of(cell), files, PLACE)
+    def config_of(planned: PlannedRun):
+        return build_config(planned.dataset, planned.model, request.overrides_of(planned), files, PLACE)
 
     outcome = run_grid(
-        cells,
-        run=lambda cell: run_sear(cell.dataset, cell.model, files, **request.overrides_of(cell)),
+        runs,
+        run=lambda planned: run_sear(planned.dataset, planned.model, files, **request.overrides_of(planned)),
         resume=resume,
-        settings=lambda cell: effective_settings(config_of(cell)),
-        data=lambda cell: data_hashes(config_of(cell)),
+        settings=lambda planned: effective_settings(config_of(planned)),
+        data=lambda planned: data_hashes(config_of(planned)),
         say=_say,
     )
     return max(outcome.exit_code, _report(request, outcome)) if outcome.finished else outcome.exit_code
 
 
 def _report(request: Request, outcome: GridOutcome) -> int:
-    """One page on all finished cells; 1 where there is none to be made."""
+    """One page on all finished runs; 1 where there is none to be made."""
     from sear.report import make_report
 
     command = shlex.join([*COMMAND, *request.words])

@@ -177,8 +177,7 @@ class SEARDataset(SequentialDataset):
         index = np.atleast_1d(np.arange(len(self.rows))[index])
         length = self.rows.length[index]
         width = int(length.max()) if self.config["trim_padding"] else self.max_item_list_len
-        at, real = history.positions(self.rows, index, width)
-        real, at = torch.from_numpy(real), torch.from_numpy(at)
+        at, real = map(torch.from_numpy, history.positions(self.rows, index, width))
         target = torch.from_numpy(self.rows.start[index] + length)
         batch = {self.uid_field: torch.from_numpy(self.rows.user[index] + 1)}
         columns = self._columns
@@ -219,19 +218,31 @@ class SEARDataset(SequentialDataset):
         """RecBole's time-aware models read the padded times; SEAR does not."""
         return () if self.config["soft_label_length"] else (self.time_field,)
 
+    @property
+    def _part_rows(self) -> history.Rows:
+        """`rows`, for what only a part can tell."""
+        assert self.rows is not None, "only a part that build() makes has rows"
+        return self.rows
+
     def epoch_batches(self, seed: int, epoch: int) -> list[np.ndarray]:
         """Row numbers of each training batch of an epoch, a function of (seed, epoch) alone."""
         by_length = bool(self.config["trim_padding"])
-        return history.epoch_batches(self.rows, self.config["train_batch_size"], seed, epoch, by_length)
+        return history.epoch_batches(self._part_rows, self.config["train_batch_size"], seed, epoch, by_length)
 
     def targets(self, index: np.ndarray) -> torch.Tensor:
         """int64 (B,): the item after the last event of each row."""
-        return torch.from_numpy(self.events.item[self.rows.start[index] + self.rows.length[index]])
+        rows = self._part_rows
+        return torch.from_numpy(self.events.item[rows.start[index] + rows.length[index]])
 
     def full_history(self, index: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Every event before the rows' targets, uncapped: all items flat, and each row's begin and end (B,) in them."""
-        first, end = self.events.offsets[self.rows.user[index]], self.rows.start[index] + self.rows.length[index]
+        rows = self._part_rows
+        first, end = self.events.offsets[rows.user[index]], rows.start[index] + rows.length[index]
         return torch.from_numpy(self.events.item), torch.from_numpy(first), torch.from_numpy(end)
+
+    def item_text_embedding(self) -> np.ndarray:
+        """float32 (V, E): what SEAR knows of the items' texts; a subclass may give vectors of any origin instead."""
+        return self.texts.embedding
 
     @cached_property
     def first_meetings(self) -> np.ndarray:
@@ -257,7 +268,7 @@ class SEARDataset(SequentialDataset):
         }
 
     @cached_property
-    def catalogue_hash(self) -> str:
+    def events_hash(self) -> str:
         """SHA-256 of the item ids and of all events in their order: a checkpoint fits only what it was trained on."""
         digest = hashlib.sha256("\n".join(self.field2id_token[self.iid_field]).encode())
         for column in (self.events.user, self.events.item, self.events.rating):

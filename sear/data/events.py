@@ -78,7 +78,7 @@ def read_event_table(path: Path | str, user: str, item: str, time: str, rating: 
     times = table[time].to_numpy()
     _refuse(path, time, ~np.isfinite(times), table[time], "a finite time", "mend or remove the line")
     _refuse(path, time, abs(times) >= LARGEST_EXACT_TIME, table[time], "exact below 2^53", "write seconds")
-    if rating in table:
+    if rating is not None and rating in table:
         _refuse(path, rating, np.isinf(table[rating].to_numpy()), table[rating], "a finite rating", "mend the line")
     return table
 

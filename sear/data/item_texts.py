@@ -20,7 +20,10 @@ logger = logging.getLogger("sear")
 
 
 def item_sentences(
-    item_table: pd.DataFrame | None, item_tokens: Sequence[str], item_field: str, text_fields: Sequence[str]
+    item_table: pd.DataFrame | None,
+    item_tokens: Sequence[str] | np.ndarray,
+    item_field: str,
+    text_fields: Sequence[str],
 ) -> list[str]:
     """One sentence per item id, V of them: the opening, then `*field*: value` for each text field, joined by `; `.
 
@@ -71,7 +74,7 @@ def _refuse_absent(item_table: pd.DataFrame, text_fields: Sequence[str]) -> None
 
 
 def _one_row_per_item(
-    item_table: pd.DataFrame, item_tokens: Sequence[str], item_field: str, text_fields: list[str]
+    item_table: pd.DataFrame, item_tokens: Sequence[str] | np.ndarray, item_field: str, text_fields: list[str]
 ) -> pd.DataFrame:
     """The first row of each of these items; one line of the log counts those whose other rows tell something else."""
     asked = item_table[item_table[item_field].isin(set(item_tokens))]
@@ -107,7 +110,7 @@ class ItemTexts:
     load_col: Mapping[str, Sequence[str]]
     encoder: str
     device: str
-    item_tokens: Sequence[str] = ()
+    item_tokens: Sequence[str] | np.ndarray = ()
 
     @cached_property
     def types(self) -> dict[str, str]:

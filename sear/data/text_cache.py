@@ -127,8 +127,8 @@ def _write(path: Path, identity: str, unique_keys: list[bytes], vectors_UE: np.n
 
 
 def _content_hash(keys_UB: np.ndarray, vectors_UE: np.ndarray) -> str:
-    digest = hashlib.sha256(np.ascontiguousarray(keys_UB))
-    digest.update(np.ascontiguousarray(vectors_UE))
+    digest = hashlib.sha256(np.ascontiguousarray(keys_UB).data)
+    digest.update(np.ascontiguousarray(vectors_UE).data)
     return digest.hexdigest()
 
 

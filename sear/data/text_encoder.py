@@ -124,11 +124,13 @@ def download(encoder: Encoder) -> Encoder:
         return encoder
     import huggingface_hub
 
-    source = {"repo_id": encoder.hub_name, "revision": encoder.revision}
+    assert encoder.hub_name, "an encoder is of a folder or of the hub"
     try:
         for weights in ("*.safetensors", "*.bin"):  # an older model has its weights only in pickled form
             wanted = [weights, *(f"*{suffix}" for suffix in SETTINGS)]
-            folder = huggingface_hub.snapshot_download(**source, allow_patterns=wanted)
+            folder = huggingface_hub.snapshot_download(
+                encoder.hub_name, revision=encoder.revision, allow_patterns=wanted
+            )
             if any(Path(folder).glob(weights)):
                 break
     except Exception as error:  # network, name, licence: the hub's errors have no common type
@@ -153,7 +155,7 @@ def encode(encoder: Encoder, sentences: list[str], batch_tokens: int | None, dev
         batch_tokens = 512 if model.device.type == "cpu" else 16384
     lengths = np.concatenate([_token_counts(model, sentences[i : i + 1024]) for i in range(0, len(sentences), 1024)])
     order = np.argsort(-lengths, kind="stable")
-    vectors_UE = None
+    vectors_UE: np.ndarray | None = None
     with tqdm(total=len(sentences), desc="encode item texts", unit="text", disable=None) as bar:  # on a terminal only
         for rows in token_batches(order, lengths, batch_tokens):
             batch_BE = model.encode([sentences[row] for row in rows], batch_size=len(rows), show_progress_bar=False)
@@ -161,6 +163,7 @@ def encode(encoder: Encoder, sentences: list[str], batch_tokens: int | None, dev
                 vectors_UE = np.empty((len(sentences), batch_BE.shape[1]), dtype=np.float32)
             vectors_UE[rows] = batch_BE
             bar.update(len(rows))
+    assert vectors_UE is not None, "there is no sentence"
     if not np.isfinite(vectors_UE).all():
         raise InputError(f"{encoder.folder} gives vectors that are not finite - its weights are damaged, fill it anew")
     return vectors_UE

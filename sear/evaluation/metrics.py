@@ -98,15 +98,15 @@ def groups_table(title: str, groups: Sequence[Mapping]) -> str:
 def _table(lines: list[dict]) -> str:
     from tabulate import tabulate
 
-    texts = [[_text(cell) for cell in line.values()] for line in lines]
+    texts = [[_text(value) for value in line.values()] for line in lines]
     align = ["left"] + ["right"] * (len(lines[0]) - 1)
     return tabulate(texts, headers=list(lines[0]), tablefmt="simple", colalign=align, disable_numparse=True)
 
 
-def _text(cell: str | int | float | None) -> str:
-    if cell is None:
+def _text(value: str | int | float | None) -> str:
+    if value is None:
         return "-"
-    return f"{cell:.4f}" if isinstance(cell, float) else str(cell)
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 GROUPS = {"history_length": "history_length", "item_popularity": "target_training_count"}  # -> column of the cases

@@ -50,7 +50,8 @@ def target_ranks(
             scores[met] += repeat_bias
         rank_C, masked_C = _ranks_of_scores(scores, target_B[chunk], met)
         ranks.append(rank_C)
-        masked_ranks.append(masked_C)
+        if masked_C is not None:
+            masked_ranks.append(masked_C)
     if not ranks:
         return np.empty(0, np.int64), None if history is None else np.empty(0, np.int64)
     return np.concatenate(ranks), None if history is None else np.concatenate(masked_ranks)
@@ -125,8 +126,8 @@ def ranks_from_scores(
             not only the last MAX_ITEM_LIST_LENGTH. May live on another device than the scores.
 
     Returns:
-        Two int64 arrays (B,): the rank, and the rank when every history item except the target is left out
-        (None without a history).
+        Two int64 arrays (B,): the rank, and the rank with seen items filtered, which is without every history item
+        except the target (None without a history).
 
     Raises:
         InputError: a score is NaN, which no comparison would notice: the target would seem to rank first.
@@ -208,7 +209,7 @@ def case_ranks(
 
     Args:
         model: with `user_vectors` and `item_table` (and its `repeat_bias`, a number or None) no score outlives its
-            chunk; else `full_sort_predict` is asked.
+            chunk; else, or where it `has_prior`, `full_sort_predict` is asked.
         eval_data: a RecBole loader over the validation or test part of a SEARDataset.
         to_device: brings a batch to where the model is.
         batch: cases at a time.
@@ -218,7 +219,7 @@ def case_ranks(
     """
     model.eval()
     dataset = eval_data._dataset
-    by_vectors = hasattr(model, "user_vectors")
+    by_vectors = hasattr(model, "user_vectors") and not getattr(model, "has_prior", False)
     item_VD, repeat_bias = (model.item_table(), getattr(model, "repeat_bias", None)) if by_vectors else (None, None)
     parts = []
     for start in tqdm(
@@ -226,7 +227,7 @@ def case_ranks(
     ):
         index = np.arange(start, min(start + batch, len(dataset)))
         history = dataset.full_history(index) if mask_history or repeat_bias is not None else None
-        if by_vectors:
+        if item_VD is not None:
             users = _user_vectors(model, eval_data, index, to_device)
             parts.append(target_ranks(users, item_VD, dataset.targets(index), history, repeat_bias))
         else:

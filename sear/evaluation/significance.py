@@ -52,9 +52,9 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 
     Rejecting what stays below 0.05 keeps the chance of even one false rejection among the n below 0.05.
     """
-    p_values = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p_values, kind="stable")
-    stepped = p_values[order] * np.arange(len(p_values), 0, -1)
-    corrected = np.empty_like(p_values)
+    given = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(given, kind="stable")
+    stepped = given[order] * np.arange(len(given), 0, -1)
+    corrected = np.empty_like(given)
     corrected[order] = np.minimum(np.maximum.accumulate(stepped), 1)
     return corrected

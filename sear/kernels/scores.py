@@ -1,6 +1,7 @@
-"""The softmax of rows of scores on the CPU, in place and with their log-sum-exp: one exponential per score.
+"""Rows of scores on the CPU: their softmax with one exponential per score, and what is done to a few items of a row.
 
-The plain reference is sear.ops.softmax.softmax_rows_plain. C rows of a chunk, V items.
+The plain references are in sear.ops.softmax and sear.ops.earlier_items. C rows of a chunk, V items, R histories of at
+most H items.
 """
 
 import numpy as np
@@ -44,6 +45,40 @@ def _sum(values):
     for item in range(len(values)):
         total += values[item]
     return total
+
+
+def add_to_earlier(score_CV: Tensor, item_RH: Tensor, row_C: Tensor, end_C: Tensor, bias: float) -> None:
+    """Add the bias to the scores of the items item_RH[row_C[c], :end_C[c]] of each row c, but never to item 0."""
+    scores = score_CV.numpy()
+    histories = item_RH.numpy(), row_C.numpy(), end_C.numpy()
+    run_in_parallel(_add_to_earlier, len(scores), scores, *histories, scores.dtype.type(bias))
+
+
+@compiled
+def _add_to_earlier(start, stop, score_CV, item_RH, row_C, end_C, bias):
+    for row in range(start, stop):
+        score_V, item_H = score_CV[row], item_RH[row_C[row]]
+        for event in range(end_C[row]):
+            if item_H[event] != 0:
+                score_V[item_H[event]] += bias
+
+
+def sum_of_earlier(score_CV: Tensor, item_RH: Tensor, row_C: Tensor, end_C: Tensor) -> Tensor:
+    """The sums (C,) of the values that `add_to_earlier` would change."""
+    sum_C = score_CV.new_empty(len(score_CV))
+    arrays = [tensor.numpy() for tensor in (score_CV, item_RH, row_C, end_C, sum_C)]
+    run_in_parallel(_sum_of_earlier, len(score_CV), *arrays)
+    return sum_C
+
+
+@compiled
+def _sum_of_earlier(start, stop, score_CV, item_RH, row_C, end_C, sum_C):
+    for row in range(start, stop):
+        score_V, item_H, total = score_CV[row], item_RH[row_C[row]], score_CV.dtype.type(0)
+        for event in range(end_C[row]):
+            if item_H[event] != 0:
+                total += score_V[item_H[event]]
+        sum_C[row] = total
 
 
 COUNTED_AT_ONCE = 1 << 20  # float32 counts exactly up to 2^24

@@ -35,7 +35,7 @@ class Tiling(NamedTuple):
     lanes: int  # J, threads that share a channel
 
 
-KEPT = 8  # steps between kept states
+KEPT = 4  # steps between kept states
 FORWARD = Tiling(steps=4, channels=32, pairs=8, lanes=4)
 BACKWARD = Tiling(
     steps=4, channels=32, pairs=8, lanes=8

@@ -6,12 +6,16 @@ incl. padding id 0, P masked positions.
 """
 
 import torch
-from recbole.model.sequential_recommender import bert4rec
 from torch import Tensor, nn
 
 from sear.model.loss import soft_label_loss
 from sear.model.next_item import NextItemModel
-from sear.model.repeat_bias import EarlierItems, items_before
+from sear.model.repeat_bias import items_before
+from sear.ops.earlier_items import EarlierItems
+from sear.recbole_compat import anomaly_detection_kept
+
+with anomaly_detection_kept():
+    from recbole.model.sequential_recommender import bert4rec
 
 
 class BERT4Rec(NextItemModel, bert4rec.BERT4Rec):
@@ -21,6 +25,11 @@ class BERT4Rec(NextItemModel, bert4rec.BERT4Rec):
     With `repeat_bias` the items of the events before a masked one get the bias, masked ones among them too: as in
     testing, the whole earlier history is known and nothing later is, although the network sees later events.
     """
+
+    item_embedding: nn.Embedding
+    output_bias: nn.Parameter
+    mask_token: int
+    mask_ratio: float
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

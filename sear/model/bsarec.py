@@ -57,6 +57,8 @@ class BSARec(CausalModel):
     """Loss and scores are those of every model here; only the last event of a row says anything about the user."""
 
     train_rows = "prefixes"
+    max_seq_length: int
+    low_WW: Tensor
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

@@ -1,4 +1,4 @@
-"""Peers that look back only: GRU4Rec, SASRec and Mamba4Rec, each trained at every position of a window.
+"""Baselines that look back only: GRU4Rec, SASRec and Mamba4Rec, each trained at every position of a window.
 
 GRU4Rec and SASRec are RecBole's classes; Mamba4Rec (Liu et al. 2024, arXiv 2403.03900) is made of SEAR's Mamba layers.
 Like SEAR they get the user after every event from one pass and learn from all items, so that nobody is held back by
@@ -10,15 +10,20 @@ prefix each, and so do the cases it is tested on. A window's last positions are 
 history has, and the windows' stride makes them as frequent as the first ones.
 """
 
-from recbole.model.sequential_recommender import gru4rec, sasrec
 from torch import Tensor, nn
 
 from sear.model.layers import MambaLayer, mamba_options, residual_norm
 from sear.model.next_item import CausalLoss
+from sear.recbole_compat import anomaly_detection_kept
+
+with anomaly_detection_kept():
+    from recbole.model.sequential_recommender import gru4rec, sasrec
 
 
 class CausalModel(CausalLoss):
     """Loss and prediction out of `forward`, which gives (B, L, D): the user after each event of a row."""
+
+    item_embedding: nn.Embedding
 
     def gather_indexes(self, output: Tensor, gather_index: Tensor) -> Tensor:
         """All positions: RecBole's models end with this call, and would keep only the last."""
@@ -57,8 +62,9 @@ class Mamba4Rec(CausalModel):
         )
         self.apply(self._init_weights)
         if config["keep_dt_init"]:
-            for layer in self.mamba_layers:
-                layer.mamba.reset_dt_proj()
+            for layer in self.mamba_layers.modules():
+                if isinstance(layer, MambaLayer):
+                    layer.mamba.reset_dt_proj()
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, (nn.Linear, nn.Embedding)):

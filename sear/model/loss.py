@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from sear.model.repeat_bias import EarlierItems, add_bias_, bias_gradient
+from sear.ops.earlier_items import EarlierItems, add_to_earlier, sum_of_earlier
 from sear.ops.softmax import softmax_rows
 
 CHUNK_SCORES = 1 << 22  # scores held at once, 16 MB in float32
@@ -112,15 +112,14 @@ def _loss_and_gradients(user_PD, item_VD, repeat_bias, target_PK, decay, earlier
         user_CD, target_CK, weight_CK = user_PD[chunk], target_PK[chunk], weight_PK[chunk]
         score_CV = torch.mm(user_CD, product_item_VD.T, out=buffer_CV[: len(user_CD)]).to(exact)
         if repeat_bias is not None:
-            item_CH = earlier.of(chunk)
-            add_bias_(score_CV, item_CH, repeat_bias)
+            add_to_earlier(score_CV, earlier.part(chunk), repeat_bias)
         loss = loss - (weight_CK * score_CV.gather(1, target_CK)).sum()
         loss = loss + softmax_rows(score_CV, 1 / positions).sum()
         if not with_gradient:
             continue
         score_CV.scatter_add_(1, target_CK, weight_CK / -positions)
         if bias_grad is not None:
-            bias_grad += bias_gradient(score_CV, item_CH)
+            bias_grad += sum_of_earlier(score_CV, earlier.part(chunk))
         score_grad_CV = score_CV.to(user_PD.dtype)
         torch.mm(score_grad_CV, product_item_VD, out=user_grad_PD[chunk])
         if item_grad_VD.dtype == user_PD.dtype:

@@ -51,7 +51,9 @@ class Mamba(nn.Module):
             return _select(self._forward_mamba_ssm(hidden_BLM, A_DN), wanted_P)
         kernel = "auto" if self.kernel == "mamba_ssm" else self.kernel
         x_BLD, z_BLD = self.in_proj(hidden_BLM).chunk(2, dim=-1)
-        u_BLD = causal_conv(x_BLD, self.conv1d.weight.squeeze(1), self.conv1d.bias, kernel)
+        bias_D = self.conv1d.bias
+        assert bias_D is not None, "conv1d is made with one"
+        u_BLD = causal_conv(x_BLD, self.conv1d.weight.squeeze(1), bias_D, kernel)
         delta_BLR, B_BLN, C_BLN = self.x_proj(u_BLD).split(self.split_sizes, dim=-1)
         delta_BLD = F.linear(delta_BLR, self.dt_proj.weight)  # its bias is added inside the scan
         y_BLD = selective_scan(u_BLD, delta_BLD, A_DN, B_BLN, C_BLN, self.D, z_BLD, self.dt_proj.bias, kernel)

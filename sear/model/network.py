@@ -6,7 +6,9 @@ tied item table d for each stream that has a vector per item, V items incl. padd
 whitened texts, P positions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import cast
 
 import numpy as np
 import torch
@@ -24,6 +26,11 @@ class SEARNetwork(ScoringModule):
 
     Made by `SEARNetwork().build(...)`. Nothing looks ahead, so one pass gives the user vector after every event.
     """
+
+    item_text_VE: Tensor
+    text_whitening_WE: Tensor
+    text_mean_E: Tensor
+    _text_Vd: Tensor | None = None
 
     def build(self, config, items: int, text_VE: np.ndarray | None, rating_encoder: Callable[[], nn.Module]):
         """Make and start all layers; returns the network.
@@ -101,8 +108,9 @@ class SEARNetwork(ScoringModule):
             if isinstance(self.rating_emb, AffineRating):
                 self.rating_emb.start_bias(self.initializer_range)
         if config["keep_dt_init"]:
-            for layer in (layer for stream in self.mamba_layers for layer in stream):
-                layer.mamba.reset_dt_proj()
+            for layer in self.mamba_layers.modules():
+                if isinstance(layer, MambaLayer):
+                    layer.mamba.reset_dt_proj()
         if hasattr(self, "user_map"):
             nn.init.eye_(self.user_map.weight)  # the tied streams' own parts, which come before that of the ratings
         if config["text_init"] and (width := self._start_width(config)):
@@ -119,8 +127,9 @@ class SEARNetwork(ScoringModule):
             module.bias.data.zero_()
         elif isinstance(module, (nn.Linear, nn.Embedding)):
             module.weight.data.normal_(0, self.initializer_range)
-            if getattr(module, "bias", None) is not None:
-                module.bias.data.zero_()
+            bias = getattr(module, "bias", None)
+            if bias is not None:
+                bias.data.zero_()
 
     @staticmethod
     def check_catalogue(config, item_num: int, text_width: int | None = None) -> None:
@@ -170,22 +179,31 @@ class SEARNetwork(ScoringModule):
         self.register_buffer("text_whitening_WE", torch.from_numpy((pca.components_ * scale_W1).astype(np.float32)))
         self.register_buffer("text_mean_E", torch.from_numpy(pca.mean_.astype(np.float32)))
 
-    def streams(self, item_BL: Tensor, rating_BL: Tensor, text_Vd: Tensor | None = None) -> list[Tensor]:
-        """The streams in use, each (B, L, d), after dropout and LayerNorm; text_Vd as `projected_texts` gives it."""
+    def streams(self, item_BL: Tensor, rating_BL: Tensor) -> list[Tensor]:
+        """The streams in use, each (B, L, d), after dropout and LayerNorm."""
         embedders = {
-            "semantic": lambda: self._semantic(item_BL, text_Vd),
+            "semantic": lambda: self._semantic(item_BL),
             "collaborative": lambda: self.collaborative_emb(item_BL),
             "rating": lambda: self._rating(rating_BL),
         }
         embedded = [embedders[name]() for name in self.stream_names]
+        norms = cast("Iterable[nn.LayerNorm]", self.item_emb_LayerNorms)
         return [
-            residual_norm(norm, self.dropout_prob, None, x_BLd)
-            for x_BLd, norm in zip(embedded, self.item_emb_LayerNorms, strict=True)
+            residual_norm(norm, self.dropout_prob, None, x_BLd) for x_BLd, norm in zip(embedded, norms, strict=True)
         ]
 
     def projected_texts(self) -> Tensor:
         """(V, d): every item's text embedding as the semantic stream takes it."""
-        return self._adapted(self.item_text_VE)
+        return self._adapted(self.item_text_VE) if self._text_Vd is None else self._text_Vd
+
+    @contextmanager
+    def texts_projected_once(self) -> Iterator[None]:
+        """Inside the block all texts are projected once, for the semantic stream and a tied table alike."""
+        self._text_Vd = self._adapted(self.item_text_VE)
+        try:
+            yield
+        finally:
+            self._text_Vd = None
 
     def _adapted(self, text_E: Tensor) -> Tensor:
         """Text embeddings (..., E) through whitening, if any, and adapter: one product either way."""
@@ -194,11 +212,10 @@ class SEARNetwork(ScoringModule):
         weight_dE = self.adapter.weight @ self.text_whitening_WE
         return nn.functional.linear(text_E, weight_dE, self.adapter.bias - weight_dE @ self.text_mean_E)
 
-    def _semantic(self, item_BL: Tensor, text_Vd: Tensor | None) -> Tensor:
-        if text_Vd is None and item_BL.numel() < self.items:
+    def _semantic(self, item_BL: Tensor) -> Tensor:
+        if self._text_Vd is None and item_BL.numel() < self.items:
             return self._adapted(self.item_text_VE[item_BL])
-        # each item is projected once
-        return nn.functional.embedding(item_BL, self.projected_texts() if text_Vd is None else text_Vd)
+        return nn.functional.embedding(item_BL, self.projected_texts())  # each item is projected once
 
     def _rating(self, rating_BL: Tensor) -> Tensor:
         known_BLd, missing_BL1 = self.rating_emb(rating_BL), torch.isnan(rating_BL)[..., None]
@@ -209,27 +226,24 @@ class SEARNetwork(ScoringModule):
 
         Each layer is aggregation across streams, then Mamba along time.
         """
-        layers = len(self.mamba_layers[0])
+        mamba_layers = cast("Sequence[Sequence[MambaLayer]]", self.mamba_layers)
+        agg_layers = cast("Sequence[Sequence[StreamFusion]]", self.agg_layers)
+        layers = len(mamba_layers[0])
         for layer in range(layers):
-            if len(self.agg_layers):
-                stream_BLd = fuse_streams([stream[layer] for stream in self.agg_layers], stream_BLd)
+            if len(agg_layers):
+                stream_BLd = fuse_streams([stream[layer] for stream in agg_layers], stream_BLd)
             read_P = wanted_P if layer == layers - 1 else None  # before the last layer the scan reads every position
-            stream_BLd = [
-                stream[layer](x_BLd, read_P) for stream, x_BLd in zip(self.mamba_layers, stream_BLd, strict=True)
-            ]
+            stream_BLd = [stream[layer](x_BLd, read_P) for stream, x_BLd in zip(mamba_layers, stream_BLd, strict=True)]
         return stream_BLd
 
-    def forward(self, item_BL: Tensor, rating_BL: Tensor, wanted_P: Tensor, text_Vd: Tensor | None = None) -> Tensor:
+    def forward(self, item_BL: Tensor, rating_BL: Tensor, wanted_P: Tensor) -> Tensor:
         """User vectors (P, D) at the positions with the numbers wanted_P, counted over B·L."""
-        user_PD = torch.cat(self.encode(self.streams(item_BL, rating_BL, text_Vd), wanted_P), dim=-1)
+        user_PD = torch.cat(self.encode(self.streams(item_BL, rating_BL), wanted_P), dim=-1)
         return self.user_map(user_PD) if hasattr(self, "user_map") else user_PD
 
-    def item_vectors(self, text_Vd: Tensor | None = None) -> Tensor:
-        """(V, D): the free table, or with a tied one what the streams take items for; text_Vd as in `streams`."""
+    def item_vectors(self) -> Tensor:
+        """(V, D): the free table, or with a tied one what the streams take items for."""
         if not self.tied:
             return self.item_decoder.weight
-        parts = {
-            "semantic": lambda: self.projected_texts() if text_Vd is None else text_Vd,
-            "collaborative": lambda: self.collaborative_emb.weight,
-        }
+        parts = {"semantic": self.projected_texts, "collaborative": lambda: self.collaborative_emb.weight}
         return torch.cat([parts[name]() for name in self.tied_streams], dim=1)

@@ -10,8 +10,10 @@ from recbole.utils import InputType
 from torch import Tensor
 
 from sear.model.loss import loss_targets, soft_label_loss
-from sear.model.repeat_bias import EarlierItems, items_before
+from sear.model.repeat_bias import items_before
 from sear.model.scoring import ScoringModule
+from sear.model.transition_prior import TransitionPrior
+from sear.ops.earlier_items import EarlierItems
 
 
 class NextItemModel(SequentialRecommender, ScoringModule):
@@ -19,6 +21,7 @@ class NextItemModel(SequentialRecommender, ScoringModule):
 
     Attributes:
         train_rows: the training rows it learns from, unless its config asks for others.
+        transition_prior: counted transitions that are mixed into the scores after training; None where they are off.
     """
 
     input_type = InputType.POINTWISE
@@ -27,6 +30,7 @@ class NextItemModel(SequentialRecommender, ScoringModule):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.start_scoring(config)
+        self.transition_prior = TransitionPrior(config, dataset) if config["transition_prior"] else None
 
     def user_vectors(self, interaction) -> Tensor:
         """(B, D): the user after the last event of each history, which has one at least."""
@@ -34,12 +38,20 @@ class NextItemModel(SequentialRecommender, ScoringModule):
 
     def full_sort_predict(self, interaction) -> Tensor:
         """(B, V): every item's score for the next event of each history."""
-        return self.all_scores(self.user_vectors(interaction), self._whole_histories(interaction))
+        score_BV = self.all_scores(self.user_vectors(interaction), self._whole_histories(interaction))
+        return self.transition_prior.mixed(score_BV, interaction[self.ITEM_SEQ]) if self.has_prior else score_BV
 
     def predict(self, interaction) -> Tensor:
         """(B,): the score of each row's own `item_id`."""
+        if self.has_prior:
+            return self.full_sort_predict(interaction).gather(1, interaction[self.ITEM_ID][:, None])[:, 0]
         users, histories = self.user_vectors(interaction), self._whole_histories(interaction)
         return self.scores_of(users, interaction[self.ITEM_ID], histories)
+
+    @property
+    def has_prior(self) -> bool:
+        """Whether transitions are mixed in, so that scores are more than products of vectors."""
+        return self.transition_prior is not None and self.transition_prior.weight > 0
 
     def _whole_histories(self, interaction) -> Tensor | None:
         """int64 (B, H): the distinct items of each case's whole history, 0 = none."""
@@ -47,11 +59,14 @@ class NextItemModel(SequentialRecommender, ScoringModule):
             return None
         length_B = interaction[self.ITEM_SEQ_LEN]
         row_B = torch.arange(len(length_B), device=length_B.device)
-        return items_before(interaction, row_B, length_B).of(slice(None))
+        return items_before(interaction, row_B, length_B).items()
 
 
 class CausalLoss(NextItemModel):
-    """A model that looks back only, trained at every position of a row; a subclass gives `users_at`."""
+    """A model that looks back only, trained at every position of a row; a subclass gives `users_at`.
+
+    `loss` is the method to override for another loss.
+    """
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -77,7 +92,17 @@ class CausalLoss(NextItemModel):
         position_P, target_PK = loss_targets(interaction["target_id_list"], at)
         user_PD, item_VD = self.users_and_items(interaction, position_P)
         user_PD, item_VD = self.scored_users(user_PD), self.scored_items(item_VD)
-        earlier = self._items_up_to(interaction, position_P)
+        return self.loss(user_PD, item_VD, target_PK, self._items_up_to(interaction, position_P))
+
+    def loss(self, user_PD: Tensor, item_VD: Tensor, target_PK: Tensor, earlier: EarlierItems | None = None) -> Tensor:
+        """(): the loss of one training step; the place to override for a loss of one's own.
+
+        Args:
+            user_PD: the users at the positions that carry loss, as they are scored.
+            item_VD: the items, as they are scored: scores are user_PD @ item_VD.T, plus the repeat bias.
+            target_PK: int64, the next K items of each position, 0 = none; column 0 is never 0.
+            earlier: each position's items so far, for the repeat bias; None where it is off.
+        """
         return soft_label_loss(user_PD, item_VD, target_PK, self.soft_label_decay, self.repeat_bias, earlier)
 
     def _items_up_to(self, interaction, position_P: Tensor) -> EarlierItems | None:

@@ -49,6 +49,8 @@ class ValueRating(nn.Embedding):
     The values are a buffer, so a checkpoint says which vector is whose.
     """
 
+    values_R: Tensor
+
     def __init__(self, hidden_size: int, values_R: Tensor):
         super().__init__(len(values_R), hidden_size)
         self.register_buffer("values_R", values_R)

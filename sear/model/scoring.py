@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sear.model.repeat_bias import add_bias_
+from sear.ops.earlier_items import add_to_items
 
 
 class ScoringModule(nn.Module):
@@ -54,11 +54,15 @@ class ScoringModule(nn.Module):
             history_BH: int64, the distinct items of each user's whole history, 0 = none; only the bias reads it.
         """
         score_BV = user_BD @ self.item_table().T
-        return score_BV if self.repeat_bias is None else add_bias_(score_BV, history_BH, self.repeat_bias)
+        if self.repeat_bias is None:
+            return score_BV
+        assert history_BH is not None, "the repeat bias is for the items of a history"
+        return add_to_items(score_BV, history_BH, self.repeat_bias)
 
     def scores_of(self, user_BD: Tensor, item_B: Tensor, history_BH: Tensor | None) -> Tensor:
         """(B,): the score of one item for each user; arguments as in `all_scores`."""
         score_B = (user_BD * self.item_table()[item_B]).sum(-1)
         if self.repeat_bias is None:
             return score_B
-        return score_B + self.repeat_bias * (history_BH == item_B[:, None]).any(1)
+        assert history_BH is not None, "the repeat bias is for the items of a history"
+        return score_B + self.repeat_bias * history_BH.eq(item_B[:, None]).any(1)

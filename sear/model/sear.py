@@ -1,6 +1,6 @@
 """SEAR in RecBole: the network of sear.model.network behind RecBole's interface.
 
-B batch, L history length, d hidden size, D width of a user vector, V items incl. padding id 0, P positions.
+B batch, L history length, D width of a user vector, V items incl. padding id 0, P positions.
 """
 
 from torch import Tensor
@@ -27,15 +27,17 @@ class SEAR(CausalLoss, SEARNetwork):
         rating_field = config["RATING_FIELD"]
         self.RATING_SEQ = rating_field + config["LIST_SUFFIX"]
         reads_texts = "semantic" in config["streams"] or config["text_init"]
-        text_VE = dataset.texts.embedding if reads_texts else None
+        text_VE = dataset.item_text_embedding() if reads_texts else None
         encoding, hidden = config["rating_encoding"], config["hidden_size"]
         self.build(config, self.n_items, text_VE, lambda: rating_encoder(encoding, hidden, dataset, rating_field))
 
-    def users_at(self, interaction, position_P: Tensor, text_Vd: Tensor | None = None) -> Tensor:
+    def users_at(self, interaction, position_P: Tensor) -> Tensor:
         """(P, D): the users after the events with the numbers position_P, counted over B·L."""
-        return self.forward(interaction[self.ITEM_SEQ], interaction[self.RATING_SEQ], position_P, text_Vd)
+        return self.forward(interaction[self.ITEM_SEQ], interaction[self.RATING_SEQ], position_P)
 
     def users_and_items(self, interaction, position_P: Tensor) -> tuple[Tensor, Tensor]:
         """(P, D) and (V, D) of a training step; with a tied table the texts are projected once for both."""
-        text_Vd = self.projected_texts() if self.tied and "semantic" in self.tied_streams else None
-        return self.users_at(interaction, position_P, text_Vd), self.item_vectors(text_Vd)
+        if not (self.tied and "semantic" in self.tied_streams):
+            return super().users_and_items(interaction, position_P)
+        with self.texts_projected_once():
+            return super().users_and_items(interaction, position_P)

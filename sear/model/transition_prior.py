@@ -19,16 +19,22 @@ class TransitionPrior(nn.Module):
         mix: float (2,): weight and floor; a weight of 0, as at the start, changes no score.
     """
 
-    def __init__(self, dataset, steps: int, half_life: float, popularity_power: float):
+    mix: Tensor
+
+    def __init__(self, config, dataset):
         super().__init__()
-        self.half_life = half_life
+        self.half_life = config["transition_half_life"]
         self.rules = SparseTable(dataset.item_num, dataset.item_num)
-        counts_VV = transition_counts(*training_events(dataset), dataset.item_num, steps)
-        self.rules.put(normalised(counts_VV, popularity_power))
+        counts_VV = transition_counts(*training_events(dataset), dataset.item_num, config["transition_steps"])
+        self.rules.put(normalised(counts_VV, config["transition_popularity"]))
         self.register_buffer("mix", torch.tensor([0.0, 1.0]))
 
+    @property
+    def weight(self) -> float:
+        return self.mix[0].item()
+
     def shares(self, item_BL: Tensor) -> Tensor:
-        """float32 (B, V): each item's part of what a history's transitions say, times V - 1; all 0 if nothing."""
+        """float (B, V): each item's part of what a history's transitions say, times V - 1; all 0 if nothing."""
         said_BV = history_matrix(item_BL, self.rules.shape[0], self.half_life) @ self.rules.matrix()
         said_BV = torch.from_numpy(said_BV.toarray()).to(item_BL.device)
         total_B1 = said_BV.sum(1, keepdim=True)

@@ -1,7 +1,7 @@
 """Counted transitions: how often an item followed another within a few steps, and what a history says of each.
 
 Pure functions on arrays and sparse tables, after the sequential rules of Ludewig and Jannach (2018, arXiv 1803.09587).
-E events, V items incl. padding id 0, S steps, B histories, L their length, K targets.
+E events, V items incl. padding id 0, B histories, L their length.
 """
 
 import numpy as np
@@ -67,22 +67,6 @@ def because(item_L: np.ndarray, target: int, rules_VV: csr_matrix, half_life: fl
     item, said = history_1V.indices, history_1V.data * rules_VV[history_1V.indices, target].toarray().ravel()
     order = np.argsort(-said, kind="stable")[:most]
     return item[order][said[order] > 0].tolist()
-
-
-def own_share(length_B: np.ndarray, targets: int, steps: int, half_life: float | None) -> np.ndarray:
-    """float64 (B, K): what a training row's own pairs add to the raw score of its j-th next item.
-
-    A row that learns to predict its next items finds their pairs among the counts it is shown; this part is taken off
-    before `normalised`. It depends on the places alone: an event `age` before the last is age + 1 + j from target j.
-    """
-    age = np.arange(steps)
-    weight = np.ones(steps) if half_life is None else np.exp2(-age / half_life)
-    shares = []
-    for ahead in range(targets):
-        distance = age + 1 + ahead
-        total = np.concatenate([[0], np.cumsum(np.where(distance <= steps, weight / distance, 0))])
-        shares.append(total[np.minimum(length_B, steps)])
-    return np.stack(shares, axis=1)
 
 
 class SparseTable(nn.Module):

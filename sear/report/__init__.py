@@ -18,7 +18,7 @@ def make_report(
     """Write report.html, figures (PNG, SVG) and tables (CSV, Markdown, LaTeX); returns the path of report.html.
 
     Args:
-        paths: run folders, results folders or folders of frozen cells.
+        paths: run folders, results folders or folders of frozen runs.
         out: where to write; default: `report/` in the folder that holds all `paths`.
         reference: label of the row that the others are tested against; default, and where a data set lacks it: SEAR,
             else the best one.
@@ -35,13 +35,13 @@ def make_report(
     from sear.report.summaries import dataset_table
     from sear.report.tables import write_table
 
-    paths = [Path(path) for path in paths]
-    runs = read_runs(paths)
+    folders = [Path(path) for path in paths]
+    runs = read_runs(folders)
     rows, metrics = rows_of(runs), metrics_of(runs)
     labels = dict.fromkeys(row.label for row in rows)
     if reference and reference not in labels:
         raise InputError(f"--reference={reference}: no such row - choose from {', '.join(labels)}")
-    out = Path(out) if out else default_folder(paths)
+    out = Path(out) if out else default_folder(folders)
     datasets = dataset_table(rows)
     write_table(datasets, out)
     by_dataset: dict[str, list] = {}

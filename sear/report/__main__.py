@@ -9,7 +9,7 @@ from sear.errors import InputError
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m sear.report") -> int:
-    """Make a report, or freeze the cells that one rests on; returns the exit code."""
+    """Make a report, or freeze the runs that one rests on; returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(prog=prog, description="Report on finished runs.")
     parser.add_argument("paths", nargs="+", metavar="PATH", help="run folder, results folder or frozen folder")
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m sear.rep
         metavar="ROW",
         help="row that the others are tested against (default, and where a data set lacks it: SEAR)",
     )
-    parser.add_argument("--freeze", metavar="DIR", help="only copy each run's figures and bare ranks there, no ids")
+    parser.add_argument("--freeze", metavar="DIR", help="only copy each run's metrics and bare ranks there, no ids")
     parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
     options = parser.parse_args(arguments)
     try:
@@ -40,8 +40,8 @@ def _done(options: argparse.Namespace, command: str) -> str:
     from sear.report.freeze import freeze
     from sear.report.read_runs import read_runs
 
-    cells = freeze(read_runs(options.paths), options.freeze)
-    return f"{len(cells)} cells frozen - report on them with: python -m sear.report {shlex.quote(options.freeze)}"
+    folders = freeze(read_runs(options.paths), options.freeze)
+    return f"{len(folders)} runs frozen - report on them with: python -m sear.report {shlex.quote(options.freeze)}"
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
+from typing import Any
 
 from sear.files import write_aside, write_text
 
-# name -> (light, dark); c1… after Okabe and Ito, told apart by colour-blind readers too, lifted for dark paper
+# name -> (light, dark); c1… after Okabe and Ito, different to colour-blind readers too, lifted for dark paper
 PALETTE = {
     "paper": ("#ffffff", "#161b22"),
     "ink": ("#1f2328", "#e6edf3"),
@@ -32,7 +33,7 @@ Looks = Mapping[str, tuple[str, str]]  # label -> (colour, marker)
 SIZE = (4.6, 3.4)  # inches: two fit beside each other on a desktop, one fills a phone with its letters still legible
 FONT = 10.5  # points
 LEGEND_WIDTH = 40  # characters of a name in one line of a legend
-LEGEND_HEIGHT = 0.75  # inches of a legend that the figure's height has room for
+LEGEND_HEIGHT = 0.75  # inches of a legend that fits in the figure's height
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,16 @@ def axes(width: float = SIZE[0], height: float = SIZE[1]) -> Iterator:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
+    from matplotlib.rcsetup import cycler
 
-    style = {
+    style: Any = {
         "font.size": FONT, "font.family": "sans-serif", "axes.titlesize": FONT, "axes.labelsize": FONT,
         "xtick.labelsize": FONT, "ytick.labelsize": FONT, "legend.fontsize": FONT, "legend.frameon": False,
         "text.color": LIGHT["ink"], "axes.labelcolor": LIGHT["soft"], "xtick.color": LIGHT["soft"],
         "ytick.color": LIGHT["soft"], "axes.edgecolor": LIGHT["grid"], "axes.facecolor": "none",
         "figure.facecolor": LIGHT["paper"], "grid.color": LIGHT["grid"], "axes.grid": True, "axes.axisbelow": True,
         "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none", "lines.linewidth": 1.6,
-        "axes.prop_cycle": matplotlib.cycler(color=SERIES), "text.parse_math": False,
+        "axes.prop_cycle": cycler(color=SERIES), "text.parse_math": False,
     }  # fmt: skip
     with matplotlib.rc_context(style):
         canvas = Canvas(figsize=(width, height), layout="constrained")
@@ -84,7 +86,7 @@ def seconds_axis(ax) -> None:
 
 
 def legend_below(ax, columns: int = 3) -> None:
-    """A legend under the plot in as many columns as its names leave room for; the figure grows with a tall one."""
+    """A legend under the plot in as many columns as fit side by side; the figure grows with a tall one."""
     handles, labels = ax.get_legend_handles_labels()
     labels = ["\n".join(wrap(label, LEGEND_WIDTH)) for label in labels]
     figure = ax.figure

@@ -1,10 +1,11 @@
-"""What a published table rests on, small enough to commit: each cell's metrics.json and its bare ranks, no ids."""
+"""What a published table rests on, small enough to commit: each run's metrics.json and its bare ranks, no ids."""
 
 import gzip
 import io
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -21,36 +22,36 @@ from sear.settings.keys import Role, with_role
 
 
 def freeze(runs: Iterable[Run], folder: Path | str) -> list[Path]:
-    """Write `folder/DATASET/ROW/seed-N/{metrics.json, ranks.csv.gz}` for each run; returns the cells' folders.
+    """Write `folder/DATASET/ROW/seed-N/{metrics.json, ranks.csv.gz}` for each run; returns the folders.
 
-    The ranks stand in the order of user, then target, which is the same for all cells of a data set; the ids stay
-    behind, and a hash of them shows that cells belong together. So do the command's absolute paths, which are one
+    The ranks stand in the order of user, then target, which is the same for all runs of a data set; the ids stay
+    behind, and a hash of them shows that runs belong together. So do the command's absolute paths, which are one
     machine's. The same runs give the same bytes.
 
     Raises:
         InputError: two rows differ only in signs that no folder's name can hold; nothing is written then.
     """
     runs, written = list(runs), []
-    cells = [Path(folder) / run.dataset / file_name(run.label) / f"seed-{run.seed}" for run in runs]
-    for run, cell in zip(runs, cells, strict=True):
-        if cells.count(cell) > 1:
+    folders = [Path(folder) / run.dataset / file_name(run.label) / f"seed-{run.seed}" for run in runs]
+    for run, place in zip(runs, folders, strict=True):
+        if folders.count(place) > 1:
             raise InputError(
-                f"{cell} would hold {run.label} and another row of that spelling - freeze one of them to another folder"
+                f"{place} would hold {run.label} and another row of that spelling - freeze one of them elsewhere"
             )
-    for run, cell in zip(runs, cells, strict=True):
+    for run, place in zip(runs, folders, strict=True):
         ranks = {"rank": run.ranks} | ({} if run.masked_ranks is None else {MASKED: run.masked_ranks})
-        with write_aside(cell / "ranks.csv.gz") as aside, open(aside, "wb") as file:
+        with write_aside(place / "ranks.csv.gz") as aside, open(aside, "wb") as file:
             with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:  # no clock in the header
                 with io.TextIOWrapper(packed, encoding="utf-8", newline="") as text:
                     pd.DataFrame(ranks).to_csv(text, index=False, lineterminator="\n")
-        write_metrics(cell, _frozen(run))
-        written.append(cell)
+        write_metrics(place, _frozen(run))
+        written.append(place)
     return written
 
 
 def _frozen(run: Run) -> RunRecord:
     """The run's record with its names in the report, and without what names a place on one machine."""
-    names = {"ablate": run.ablate, "variant": run.variant, "valid_metric": run.valid_metric}
+    names: dict[str, Any] = {"ablate": run.ablate, "variant": run.variant, "valid_metric": run.valid_metric}
     record = replace(run.record, **names, cases_sha256=run.cases_hash)
     if record.overrides is None:  # of an earlier SEAR; only one that was frozen then has lost its places
         return record if run.cases is None else replace(record, command=None)

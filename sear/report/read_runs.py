@@ -1,7 +1,7 @@
-"""Run folders and frozen cells, read alike: figures, ranks in case order, learning curve, examples.
+"""Run folders and frozen runs, read alike: metrics, ranks in case order, learning curve, examples.
 
-A run folder has cases.csv.gz (`user, target, rank, …`); a frozen cell has ranks.csv.gz (`rank` alone, in the same
-order) and, in its metrics.json, the hash of the cases it left out.
+A run folder has cases.csv.gz (`user, target, rank, …`); a frozen run has ranks.csv.gz (`rank` alone, in the same
+order) and, in its metrics.json, the hash of its cases.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import json
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -80,6 +81,7 @@ def read_frozen(folder: Path) -> Run:
         raise InputError(f"{path} cannot be read ({error}) - {FREEZE_AGAIN}") from None
     ranks = _checked_ranks(ranks, path)
     masked = _masked_ranks(table, path)
+    assert record.cases_sha256 is not None and record.variant is not None, "see missing"
     return Run(folder, record, ranks, None, record.cases_sha256, variant=record.variant, masked_ranks=masked)
 
 
@@ -98,7 +100,7 @@ def hash_cases(cases: pd.DataFrame) -> str:
     return hashlib.sha256("\n".join(cases["user"] + "\t" + cases["target"]).encode()).hexdigest()
 
 
-def _json(path: Path) -> object:
+def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -27,7 +27,7 @@ class Row:
         return not self.ablate and not self.variant
 
     @property
-    def peer(self) -> bool:
+    def baseline(self) -> bool:
         """A model of others, to be measured against."""
         class_name = self.runs[0].record.class_name
         return self.whole and (class_name != "SEAR" if class_name else not self.model.startswith("SEAR"))
@@ -45,9 +45,9 @@ class Row:
 
     @property
     def masked(self) -> "Row | None":
-        """The runs that were also ranked without the items of the history, by those ranks alone; None without any."""
+        """The runs that were also ranked with seen items filtered, by those ranks alone; None without any."""
         runs = [
-            replace(run, ranks=run.masked_ranks, record=replace(run.record, test=run.record.test_history_masked))
+            replace(run, ranks=run.masked_ranks, record=replace(run.record, test=run.record.test_history_masked or {}))
             for run in self.runs
             if run.masked_ranks is not None
         ]

@@ -17,10 +17,10 @@ class Run:
     Attributes:
         record: its metrics.json.
         ranks: int (cases,), each target's rank, in the order of user, then target.
-        masked_ranks: likewise without the items of the earlier history; None where they were not asked for.
-        cases: DataFrame of str `user, target`, so ordered; None in a frozen cell.
+        masked_ranks: likewise with seen items filtered; None where not asked for.
+        cases: DataFrame of str `user, target`, so ordered; None in a frozen run.
         cases_hash: equal for two runs exactly when they hold the same cases.
-        settings: its config.yaml; empty in a frozen cell.
+        settings: its config.yaml; empty in a frozen run.
         variant: how it differs from the other runs of its model, "" where it does not, see `name_variants`.
         history: its history.csv; None where there is none.
         examples: its examples.json, see sear/report/examples.py.
@@ -56,7 +56,7 @@ class Run:
 
     @property
     def ablate(self) -> str:
-        """The part left out, "" for none; several are joined by +."""
+        """The part taken out, "" for none; several are joined by +."""
         found = self.record.ablate or self.settings.get("ablate") or ""
         return found if isinstance(found, str) else "+".join(found)
 

@@ -21,6 +21,8 @@ def refuse_other_metrics(run: "Run") -> None:
         told = getattr(run.record, key)
         if (told is None) != (ranks is None):
             raise InputError(f"{path}: {key} is {told!r}, which the ranks beside it do not bear out - {remedy}")
+        if ranks is None:
+            continue
         for name, value in (told or {}).items():
             try:
                 found = float(replace(run, ranks=ranks).by_case(name).mean())

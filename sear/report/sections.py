@@ -45,10 +45,10 @@ def make_section(dataset: str, rows: Sequence[Row], metrics: Sequence[str], want
 def _tiles(
     rows: Sequence[Row], whole: Sequence[Row], reference: Row, tests: Tests, metric: str
 ) -> list[tuple[str, str, str]]:
-    """The best model, the reference against the best peer, how much was measured."""
+    """The best model, the reference against the best baseline, how much was measured."""
     best, name = whole[0], metric_name(metric)
     found = [("Best model", best.label, f"{name} {mean(best.values('test', metric)):.4f}")]
-    rivals = [row for row in rows if row.peer and row is not reference]
+    rivals = [row for row in rows if row.baseline and row is not reference]
     if rivals and tests:
         c = tests[rivals[0].label, metric].comparison
         base = mean(rivals[0].values("test", metric))
@@ -89,15 +89,15 @@ def _tables(
 
 
 def _masked_tables(dataset: str, rows: Sequence[Row], metrics: Sequence[str], reference: Row) -> dict[str, Table]:
-    """The rows that were also ranked without the items of the history, by those ranks, and their tests."""
+    """The rows that were also ranked with seen items filtered, by those ranks, and their tests."""
     main = main_metric(metrics)
     masked = sorted(filter(None, (row.masked for row in rows)), key=lambda row: -mean(row.values("test", main)))
     if not masked:
         return {}
     against = find_reference(masked, reference.label)
     tests = compare_rows(masked, against, metrics)
-    note = f"Ranks among the items that the user had not met. {summary.marks_note(masked, against, tests)}"
-    name, title = f"{file_name(dataset)}-history-masked", f"History left out on {dataset}"
+    note = f"Ranks among the items that the user had not seen. {summary.marks_note(masked, against, tests)}"
+    name, title = f"{file_name(dataset)}-seen-filtered", f"Seen items filtered on {dataset}"
     tables = {"masked": summary.quality_table(name, title, masked, metrics, tests, note, validated=False)}
     if tests:
         name, title = f"{name}-significance", f"{title}: tests against {against.label}"

@@ -10,7 +10,7 @@ from sear.report.rows import Row, Tests, deviation, main_metric, mean
 from sear.report.tables import Entry, Table, best_in_column, p_value, percent, signed, with_deviation
 
 GROUPS = {"test_by_history_length": "history length", "test_by_item_popularity": "item popularity"}
-ONE_SEED = "A row with one seed is tested as that one training; two seeds of one model may be told apart, too."
+ONE_SEED = "A row with one seed is tested as that one training; two seeds of one model may differ significantly, too."
 NAMES = {"hit": "Hit", "ndcg": "NDCG", "mrr": "MRR", "map": "MAP", "recall": "Recall", "precision": "Precision"}
 
 
@@ -34,19 +34,19 @@ def quality_table(
 
     Args:
         against: the row that the last column measures the main metric's change from; None for no such column.
-        validated: whether a column tells the validation figure that chose the epochs, where one metric chose them all.
+        validated: whether a column tells the validation metric that chose the epochs, where one chose them all.
     """
     main = main_metric(metrics)
     entries: list[list[Entry]] = [[Entry(row.label), Entry(str(len(row.runs)))] for row in rows]
     numbers = pd.DataFrame({"model": [row.label for row in rows], "seeds": [len(row.runs) for row in rows]})
     columns = ["model", "seeds"]
 
-    figures = [(metric_name(metric), metric, "test", metric) for metric in metrics]
+    shown = [(metric_name(metric), metric, "test", metric) for metric in metrics]
     chosen_by = {run.valid_metric for row in rows for run in row.runs}
     if validated and len(chosen_by) == 1:
         (metric,) = chosen_by
-        figures.append((f"validation {metric_name(metric)}", f"valid_{metric}", "valid", metric))
-    for head, column, part, metric in figures:
+        shown.append((f"validation {metric_name(metric)}", f"valid_{metric}", "valid", metric))
+    for head, column, part, metric in shown:
         columns.append(head)
         values = [row.values(part, metric) for row in rows]
         numbers[column], numbers[f"{column}_sd"] = [*map(mean, values)], [*map(deviation, values)]

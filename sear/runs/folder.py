@@ -51,7 +51,7 @@ def write_history(run_folder: Path, epochs: Sequence[Mapping[str, float]]) -> No
     write_text(run_folder / "history.csv", csv_text(columns, map(_plain, epochs)))
 
 
-def write_cases(run_folder: Path, cases: Mapping[str, Sequence]) -> None:
+def write_cases(run_folder: Path, cases: Mapping[str, Sequence | np.ndarray]) -> None:
     """cases.csv.gz, one row per test case.
 
     Args:
@@ -143,8 +143,11 @@ LOCK = ".lock"
 
 
 def new_run_folder(results_directory: Path | str, dataset: str, model: str, seed: int) -> Path:
-    """A folder that did not exist before: RESULTS/DATASET/MODEL/RUN_ID, RUN_ID such as 20260131-120509-seed2020."""
-    parent = Path(results_directory) / dataset / model
+    """A folder that did not exist before: RESULTS/DATASET/MODEL/RUN_ID, RUN_ID such as 20260131-120509-seed2020.
+
+    A model called MODULE:CLASS has a folder MODULE.CLASS, for not every system allows a colon.
+    """
+    parent = Path(results_directory) / dataset / model.replace(":", ".")
     run_id = f"{datetime.now():%Y%m%d-%H%M%S}-seed{seed}"
     for number in count(1):
         folder = parent / (run_id if number == 1 else f"{run_id}-{number}")
@@ -152,6 +155,7 @@ def new_run_folder(results_directory: Path | str, dataset: str, model: str, seed
         with suppress(FileExistsError, FileNotFoundError):  # another run began in this second, or was taken back
             folder.mkdir()
             return folder
+    raise AssertionError("the numbers have no end")
 
 
 def discard_run_folder(run_folder: Path, there: Path) -> None:

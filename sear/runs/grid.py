@@ -1,4 +1,4 @@
-"""Data sets x models x ablations x seeds: every cell is one run; the results folder alone remembers what is done."""
+"""Data sets x models x ablations x seeds: each one is a run; the results folder alone remembers what is done."""
 
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from sear.settings.keys import Role, with_role
 
 
 @dataclass(frozen=True)
-class Cell:
+class PlannedRun:
     """One run of the grid; `ablate` names the part left out, "" for none."""
 
     dataset: str
@@ -27,32 +27,32 @@ class Cell:
 
 @dataclass
 class GridOutcome:
-    """What became of a grid: the run folder of every finished cell, why every other one is not finished."""
+    """What became of a grid: the run folder of every finished run, why every other one is not finished."""
 
-    finished: dict[Cell, Path] = field(default_factory=dict)
-    failed: dict[Cell, str] = field(default_factory=dict)
-    held: dict[Cell, str] = field(default_factory=dict)  # by another process, to which it is left
+    finished: dict[PlannedRun, Path] = field(default_factory=dict)
+    failed: dict[PlannedRun, str] = field(default_factory=dict)
+    held: dict[PlannedRun, str] = field(default_factory=dict)  # by another process, to which it is left
 
     @property
     def exit_code(self) -> int:
-        """0 where every cell is finished, else 1."""
+        """0 where every run is finished, else 1."""
         return 1 if self.failed or self.held else 0
 
 
-def grid_cells(
+def plan_runs(
     datasets: Iterable[str],
     models: Iterable[str],
     seeds: Iterable[int],
     ablations: Iterable[str],
     ablatable: Callable[[str], bool],
-) -> list[Cell]:
-    """Every cell once: each model whole, and each ablatable model also without each of `ablations`.
+) -> list[PlannedRun]:
+    """Every run once: each model whole, and each ablatable model also without each of `ablations`.
 
     The seeds turn slowest, so that a grid stopped half-way holds every row of the table already.
     """
     parts = {model: ["", *ablations] if ablatable(model) else [""] for model in models}
     rows = [(dataset, model, part) for dataset, model in product(datasets, parts) for part in parts[model]]
-    return list(dict.fromkeys(Cell(*row, seed) for seed in seeds for row in rows))
+    return list(dict.fromkeys(PlannedRun(*row, seed) for seed in seeds for row in rows))
 
 
 def keep_best_checkpoint(run_folder: Path) -> None:
@@ -62,32 +62,32 @@ def keep_best_checkpoint(run_folder: Path) -> None:
 
 
 def run_grid(
-    cells: Sequence[Cell],
-    run: Callable[[Cell], object],
+    runs: Sequence[PlannedRun],
+    run: Callable[[PlannedRun], object],
     *,
     resume: Callable[[Path, Mapping], object],
-    settings: Callable[[Cell], Mapping],
-    data: Callable[[Cell], Mapping[str, str] | None] = lambda cell: None,
+    settings: Callable[[PlannedRun], Mapping],
+    data: Callable[[PlannedRun], Mapping[str, str] | None] = lambda planned: None,
     say: Callable[[str], None] = print,
 ) -> GridOutcome:
-    """Bring every cell of the grid to its end, whatever an earlier call left behind.
+    """Bring every run of the grid to its end, whatever an earlier call left behind.
 
-    A finished cell is not run again (deleting its folder is how to ask for that), an unfinished one is resumed, one
+    A finished run is not run again (deleting its folder is how to ask for that), an unfinished one is resumed, one
     that another process works on is left to it, a failed one is reported at the end and does not stop the others.
     Ctrl-C does; the same call goes on from there.
 
     Args:
-        run: trains and tests one cell, leaving a run folder where its settings say.
+        run: trains and tests one run, leaving a run folder where its settings say.
         resume: brings an unfinished run folder to its end, with the second argument's settings in place of its own:
             those that change no result, such as use_gpu, as they are asked for now.
-        settings: a cell's effective settings, as its run folder's config.yaml has them; `find_runs` looks where they
-            say. Asked for all cells before any is run, so that a user's mistake costs no time.
-        data: hashes of the data that a cell is trained on, as they are now; a run on other data is not taken as done.
+        settings: a run's effective settings, as its run folder's config.yaml has them; `find_runs` looks where they
+            say. Asked for all runs before any is run, so that a user's mistake costs no time.
+        data: hashes of the data that a run is trained on, as they are now; a run on other data is not taken as done.
 
     Raises:
         InputError: where `settings` does.
     """
-    wanted = {cell: settings(cell) for cell in cells}
+    wanted = {planned: settings(planned) for planned in runs}
     outcome, told = GridOutcome(), set()
 
     def tell(line: str) -> None:
@@ -95,53 +95,53 @@ def run_grid(
             told.add(line)
             say(line)
 
-    def find(cell: Cell) -> tuple[Path | None, Path | None]:
-        return find_runs(wanted[cell], data(cell), tell)
+    def find(planned: PlannedRun) -> tuple[Path | None, Path | None]:
+        return find_runs(wanted[planned], data(planned), tell)
 
-    for number, cell in enumerate(cells, start=1):
-        name = f"cell {number} of {len(cells)}: {cell}"
+    for number, planned in enumerate(runs, start=1):
+        name = f"run {number} of {len(runs)}: {planned}"
         try:
-            outcome.finished[cell] = _finish(cell, wanted[cell], name, run, find, resume, say)
-            keep_best_checkpoint(outcome.finished[cell])
+            outcome.finished[planned] = _finish(planned, wanted[planned], name, run, find, resume, say)
+            keep_best_checkpoint(outcome.finished[planned])
         except KeyboardInterrupt:
             say(f"stopped in {name} - the same command goes on from here")
             raise
         except HeldError as error:
-            outcome.held[cell] = str(error)
+            outcome.held[planned] = str(error)
             say(f"{name}: {error}")
         except InputError as error:
-            outcome.failed[cell] = str(error)
-        except Exception as error:  # the other cells are worth having, whatever went wrong in this one
-            outcome.failed[cell] = f"{type(error).__name__}: {error}"
+            outcome.failed[planned] = str(error)
+        except Exception as error:  # the other runs are worth having, whatever went wrong in this one
+            outcome.failed[planned] = f"{type(error).__name__}: {error}"
             say(traceback.format_exc())
-        if cell in outcome.failed:
-            say(f"{name} failed: {outcome.failed[cell]}")
-    for cell in list(outcome.held):
-        finished, _ = find(cell)
+        if planned in outcome.failed:
+            say(f"{name} failed: {outcome.failed[planned]}")
+    for planned in list(outcome.held):
+        finished, _ = find(planned)
         if finished:  # by now
-            outcome.finished[cell] = finished
-            del outcome.held[cell]
-    _conclude(outcome, len(cells), say)
+            outcome.finished[planned] = finished
+            del outcome.held[planned]
+    _conclude(outcome, len(runs), say)
     return outcome
 
 
-def _conclude(outcome: GridOutcome, cells: int, say: Callable[[str], None]) -> None:
-    say(f"{len(outcome.finished)} of {cells} cells are finished")
-    for cell in outcome.held:
-        say(f"left to another process: {cell} - the same command, later, reports on it too")
-    for cell, message in outcome.failed.items():
-        say(f"failed: {cell}: {message}")
+def _conclude(outcome: GridOutcome, runs: int, say: Callable[[str], None]) -> None:
+    say(f"{len(outcome.finished)} of {runs} runs are finished")
+    for planned in outcome.held:
+        say(f"left to another process: {planned} - the same command, later, reports on it too")
+    for planned, message in outcome.failed.items():
+        say(f"failed: {planned}: {message}")
 
 
-def _finish(cell: Cell, wanted: Mapping, name: str, run, find, resume, say) -> Path:
-    """The folder of the cell's finished run, after running or resuming it where that is needed.
+def _finish(planned: PlannedRun, wanted: Mapping, name: str, run, find, resume, say) -> Path:
+    """The folder of the finished run asked for, after running or resuming it where that is needed.
 
     Raises:
         InputError: a finished run's files are broken, so that no report can be made of it.
     """
     from sear.runs.folder import read_run_folder  # imports pandas
 
-    finished, unfinished = find(cell)
+    finished, unfinished = find(planned)
     if finished:
         try:
             commit = (read_run_folder(finished).record.environment or {}).get("commit")
@@ -159,7 +159,7 @@ def _finish(cell: Cell, wanted: Mapping, name: str, run, find, resume, say) -> P
         unfinished = None
     if not unfinished:
         say(name)
-        run(cell)
-    finished, _ = find(cell)
-    assert finished, f"{cell}: the run left no folder with these settings and a metrics.json"
+        run(planned)
+    finished, _ = find(planned)
+    assert finished, f"{planned}: the run left no folder with these settings and a metrics.json"
     return finished

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,7 +26,7 @@ VERSIONS = (
 )
 
 
-def environment(device: torch.device | str) -> dict[str, str | int | None]:
+def environment(device: torch.device | str) -> dict[str, Any]:
     """{python, torch, those of VERSIONS, cpu, threads, device, commit}, as they are now."""
     device = torch.device(device)
     return {
@@ -100,7 +101,7 @@ class PeakMemory:
         if torch.cuda.is_initialized():
             torch.cuda.reset_peak_memory_stats()
 
-    def values(self) -> dict[str, float | str | None]:
+    def values(self) -> dict[str, Any]:
         """{peak_memory_mb, peak_memory_since: "run" or "process"}, and peak_gpu_memory_mb where a GPU was used."""
         found = {"peak_memory_mb": self._resident_mb(), "peak_memory_since": self.since}
         if torch.cuda.is_initialized():

@@ -16,7 +16,7 @@ CLASS_KEY = "class"  # in the file; no field can be called so
 class RunRecord:
     """What metrics.json holds, in its order; metrics go by RecBole's names, such as hit@10.
 
-    Fields after `environment` may be missing: an earlier SEAR did not keep them.
+    Fields after `environment` may be missing in a file: an earlier SEAR did not keep them.
 
     Attributes:
         model, class_name: as asked for, and the class behind that name.
@@ -31,6 +31,7 @@ class RunRecord:
         overrides: the settings that are not those of the YAML files (sear.settings.recbole_config.overrides_of).
         data: SHA-256 of the atomic files by suffix (sear.data.dataset.data_hashes).
         command: makes the run again; for readers only.
+        transition_prior: {weight, floor, score, tried} that validation chose, see SEARTrainer.choose_prior.
         variant, cases_sha256: of a frozen run, see sear.report.freeze.
     """
 
@@ -52,18 +53,19 @@ class RunRecord:
     valid_metric: str | None = None
     peak_memory_mb: float | None = None
     peak_memory_since: str | None = None
-    peak_gpu_memory_mb: float | None = None
     parameters: int | None = None
     overrides: dict[str, Any] | None = None
     data: dict[str, str] | None = None
     command: str | None = None
+    peak_gpu_memory_mb: float | None = None
+    transition_prior: dict[str, Any] | None = None
     variant: str | None = None
     cases_sha256: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The file's content; fields that the run has not are left out, but for those that every run has."""
-        required = {field.name for field in fields(self)[:_REQUIRED]}
-        found = {name: value for name, value in vars(self).items() if name in required or value is not None}
+        """The file's content, without the fields that only some runs have where this one has none."""
+        rare = {field.name for field in fields(self)[_RARE:]}
+        found = {name: value for name, value in vars(self).items() if name not in rare or value is not None}
         return {CLASS_KEY if name == "class_name" else name: value for name, value in found.items()}
 
     @classmethod
@@ -101,6 +103,7 @@ def read_metrics(run_folder: Path, remedy: str = "restore it, or run again") -> 
 
 
 _REQUIRED = [field.name for field in fields(RunRecord)].index("class_name")
+_RARE = [field.name for field in fields(RunRecord)].index("peak_gpu_memory_mb")
 _KINDS = get_type_hints(RunRecord)
 
 

@@ -20,6 +20,7 @@ from sear.evaluation.examples import run_examples
 from sear.evaluation.metrics import case_rows, metric_tables, metrics_of_cases
 from sear.files import COMMAND, PROJECT_ROOT, shown
 from sear.model.counting import CountingModel
+from sear.model.network import SEARNetwork
 from sear.runs.command import command_of
 from sear.runs.find import deciding_settings
 from sear.runs.folder import (
@@ -54,6 +55,7 @@ class Prepared:
     trainer: SEARTrainer
     data: dict[str, str]  # hashes of the files
     seconds: dict[str, float]
+    prior: dict[str, Any] | None = None  # what validation chose of the transition prior
 
 
 def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
@@ -67,15 +69,15 @@ def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
     dataset = loaders[0]._dataset
     read = perf_counter()
     build = model_class(config["model"])
-    if config["model"] == "SEAR" and (config["text_init"] or "semantic" in config["streams"]):
+    if issubclass(build, SEARNetwork) and (config["text_init"] or "semantic" in config["streams"]):
         build.check_catalogue(config, dataset.item_num)  # before an hour of encoding, not after
-        _ = dataset.texts.embedding
+        dataset.item_text_embedding()
     _ = dataset.texts.titles  # now, for a fault in them must not end a run that is trained
     seconds = {"data": read - started, "text": perf_counter() - read}
     init_seed(config["seed"], config["reproducibility"])
     model = build(config, dataset).to(config["device"])
     trainer = (CountingTrainer if isinstance(model, CountingModel) else SEARTrainer)(config, model)
-    checkpoints.catalogue = dataset.catalogue_hash
+    checkpoints.events_hash = dataset.events_hash
     trainer.checkpoints = checkpoints
     return Prepared(dataset, loaders, trainer, hashes, seconds)
 
@@ -184,6 +186,10 @@ class TrainingRun:
         started = perf_counter()
         trainer, test_data = prepared.trainer, prepared.loaders[2]
         self.checkpoints.load_best(trainer.model)
+        prepared.prior = trainer.choose_prior(prepared.loaders[1])
+        if prepared.prior:
+            chosen = "weight {weight}, floor {floor}, validation {score:.4f}".format(**prepared.prior)
+            logger.info(f"transition prior: {chosen}")
         ranks, masked = trainer.rank_cases(test_data, self.config["show_progress"])
         cases = case_rows(test_data._dataset, ranks, masked)
         metrics = metrics_of_cases(cases, self.config)
@@ -219,6 +225,7 @@ class TrainingRun:
             best_epoch=trainer.best_epoch,
             valid_metric=config["valid_metric"].lower(),
             valid=dict(trainer.best_valid_result or {}),
+            transition_prior=prepared.prior,
             **metrics,
             seconds=seconds,
             **self.memory.values(),

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from sear.errors import InputError
 from sear.files import shown
-from sear.settings.gather import Settings, is_leave_one_out, nearest
+from sear.settings.gather import Settings, is_leave_one_out, learns_from_windows, nearest
 from sear.settings.keys import Role, with_role
-from sear.settings.known_models import OWN_MODELS, TIED_STREAMS
+from sear.settings.known_models import COUNTING_MODELS, OWN_MODELS, TIED_STREAMS
 from sear.settings.rules import dump_value
 
 MOST_PADDED = 100_000  # events; a batch of histories padded to more takes gigabytes
@@ -25,17 +25,17 @@ def check_settings(settings: Settings) -> None:
         if key in unused and value not in (rule.default, None, []) and (value or rule.default is True):
             raise settings.fault(
                 key,
-                "but it has no effect here: SEAR reads and batches data itself, and rounds no figure",
+                "but it has no effect here: SEAR reads and batches data itself, and rounds no metric",
                 f"remove {key}",
             )
     _check_lists(settings)
     _check_metrics(settings)
     _check_protocol(settings)
     _check_columns(settings)
-    if settings.model == "SEAR":
+    if settings.family == "SEAR":
         _check_sear(settings)
     else:
-        _check_peer(settings)
+        _check_baseline(settings)
 
 
 def _wrong_kind(settings: Settings, key: str, value: object) -> InputError:
@@ -47,7 +47,8 @@ def _wrong_kind(settings: Settings, key: str, value: object) -> InputError:
 
 
 def _check_lists(settings: Settings) -> None:
-    for key in ("streams", "metrics", "topk", "history_length_groups", "item_popularity_groups"):
+    transitions = ("transition_prior", "transition_floor")
+    for key in ("streams", "metrics", "topk", "history_length_groups", "item_popularity_groups", *transitions):
         entries = settings.get(key) if isinstance(settings.get(key), list) else [settings.get(key)]
         if not entries:
             raise settings.fault(key, "an empty list", f"for example {key}: {dump_value(settings.rules[key].default)}")
@@ -62,7 +63,7 @@ def _check_metrics(settings: Settings) -> None:
     choices = [f"{metric}@{k}" for metric in metrics for k in topk]
     if settings.get("valid_metric").lower() not in [choice.lower() for choice in choices]:
         raise settings.fault(
-            "valid_metric", "no figure that metrics and topk report", f"choose from {', '.join(choices)}"
+            "valid_metric", "no metric that metrics and topk ask for", f"choose from {', '.join(choices)}"
         )
 
 
@@ -71,7 +72,7 @@ def _check_protocol(settings: Settings) -> None:
         raise settings.fault("eval_args", HELD_OUT, WRITE_EVAL_ARGS)
     if settings.get("repeatable") is not True:
         raise settings.fault(
-            "repeatable", "but a sequential model may repeat items", "set it True; mask_history leaves old items out"
+            "repeatable", "but a sequential model may repeat items", "set it True; mask_history filters seen items"
         )
     stride, length = settings.get("window_stride"), settings.get("MAX_ITEM_LIST_LENGTH")
     if stride is not None and stride > length:
@@ -145,14 +146,16 @@ def _check_sear(settings: Settings) -> None:
         )
 
 
-def _check_peer(settings: Settings) -> None:
+def _check_baseline(settings: Settings) -> None:
     hidden, heads = settings.get("hidden_size"), settings.get("n_heads")
     if hidden and heads and hidden % heads:
         remedy = f"choose from {_divisors(hidden)}"
         raise settings.fault("n_heads", f"which does not divide hidden_size {hidden}", remedy)
     if settings.get("ablate") is not None:
         raise settings.fault("ablate", f"but {settings.model_name} has no such part", "remove it; it is for SEAR alone")
-    if settings.model not in OWN_MODELS and settings.get("train_rows") != "prefixes":
+    if settings.get("transition_prior") and (settings.family not in OWN_MODELS or settings.family in COUNTING_MODELS):
+        raise settings.fault("transition_prior", f"but {settings.model_name} has no user vectors", "remove it")
+    if not learns_from_windows(settings.model) and settings.get("train_rows") != "prefixes":
         raise settings.fault("train_rows", f"but {settings.model_name} {LAST_EVENT_ONLY}", "write prefixes")
 
 

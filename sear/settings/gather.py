@@ -1,6 +1,7 @@
 """Settings of one run, gathered from YAML by name: which files count, which keys are known, where each value stands."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import Path
@@ -10,9 +11,11 @@ from sear.errors import InputError
 from sear.files import BUNDLED, CHECKOUT, PROJECT_ROOT, from_here, shown
 from sear.settings.keys import KEYS, Role, with_role
 from sear.settings.known_models import OWN_MODELS, UNFED_MODELS, recbole_models, recbole_root, settings_without
+from sear.settings.own_models import is_reference, known_base, new_keys, own_class, recbole_base, yaml_files
 from sear.settings.rules import Rule, make_rule, read_rules, read_settings
 
 CONFIG_ROOT = BUNDLED / "config"
+DEVICE = re.compile(r"cpu|cuda(?::(\d+))?")
 SEAR_KEYS = with_role(Role.SEAR)
 
 
@@ -24,11 +27,13 @@ class Settings:
         places: key -> "config/model/SEAR.yaml, line 5", "command line", …
     """
 
-    def __init__(self, dataset: str, model: str, model_name: str):
+    def __init__(self, dataset: str, model: str, model_name: str, config_files: Iterable[Path | str] = ()):
         self.dataset, self.model, self.model_name = dataset, model, model_name
+        self.family = family_of(model)
         self.values: dict[str, Any] = {}
         self.places: dict[str, str] = {}
-        self.rules = rules_of(model, model_name)
+        self.rules = rules_of(model, model_name, config_files)
+        self.gpu_key: str | None = None  # the key that asks for a GPU, of which nothing else will do
 
     def put(self, values: Mapping[str, Any], place: str, lines: Mapping[str, int] | None = None) -> None:
         """Lay values over those already here. Raises InputError for an unknown key."""
@@ -41,6 +46,16 @@ class Settings:
             if key not in self.rules:
                 raise InputError(f"{where}: unknown key {key}{nearest(key, self.rules)} - --help lists the keys")
             self.values[key], self.places[key] = plain(value), where
+            if key == "device" and value is not None:
+                self._put_device(str(value), where)
+
+    def _put_device(self, device: str, where: str) -> None:
+        """`device` in RecBole's own words."""
+        found = DEVICE.fullmatch(device)
+        if not found:
+            raise self.fault("device", "not cpu, cuda or cuda:N", "for example device: cuda")
+        self.gpu_key = None if device == "cpu" else "device"
+        self.put({"use_gpu": device != "cpu"} | ({"gpu_id": found[1]} if found[1] else {}), where)
 
     def put_file(self, path: Path | str, keys_left_out: Iterable[str] = ()) -> None:
         values, lines = read_settings(path)
@@ -57,7 +72,7 @@ class Settings:
         """
         names = {"dataset": self.dataset, "model": self.model, "model_name": self.model_name}
         without_use = with_role(Role.UNUSED)
-        if self.model != "SEAR":
+        if self.family != "SEAR":
             without_use |= {key for key in SEAR_KEYS if self.rules[key].allowed == "anything"}
         left_out = with_role(Role.DERIVED) | (without_use - set(self.values))
         found = {key: plain(self.get(key)) for key in self.rules if key not in left_out}
@@ -85,24 +100,27 @@ def gather_settings(
 ) -> Settings:
     """Every file that counts for this data set and model, the later ones stronger, then the overrides and `ablate`."""
     data_file, folder = find_data(dataset)
-    class_name = find_model(model)
-    settings = Settings(folder, class_name, model)
-    settings.put_file(sear_yaml(), () if class_name == "SEAR" else SEAR_KEYS)
-    if class_name not in OWN_MODELS:
+    class_name, config_files = find_model(model), list(config_files)
+    settings = Settings(folder, class_name, model, config_files)
+    file_of_base = recbole_yaml(class_name)
+    if is_reference(class_name) and file_of_base:  # RecBole itself looks for a file of the class's own name only
+        settings.put_file(file_of_base)
+    settings.put_file(sear_yaml(), keys_of_others(class_name))
+    if not learns_from_windows(class_name):
         settings.put({"train_rows": "prefixes"}, "RecBole's models")
-    for name in dict.fromkeys((class_name, model)):
-        path = own_files("model").get(name)
-        if path and path != sear_yaml():
-            settings.put_file(path)
-    settings.put_file(data_file)
-    for path in config_files:
+    for path in model_files(class_name, model):
         settings.put_file(path)
+    settings.put_file(data_file)
+    for file in config_files:
+        settings.put_file(file)
     overrides = dict(overrides or {})
     if isinstance(overrides.get("results_path"), (str, Path)):
         overrides["results_path"] = from_here(overrides["results_path"])
     settings.put(overrides, overrides_from)
+    if settings.get("use_gpu") and (asked := {"use_gpu", "gpu_id"} & set(overrides)):
+        settings.gpu_key = settings.gpu_key or max(asked)
     part = settings.get("ablate")
-    if class_name == "SEAR" and isinstance(part, str):
+    if settings.family == "SEAR" and isinstance(part, str):
         settings.put(settings_without(part, settings.get("streams")), f"ablate: {part}")
     return settings
 
@@ -124,10 +142,17 @@ def find_data(name: str) -> tuple[Path, str]:
 
 
 def find_model(name: str) -> str:
-    """The class name behind a model name: itself, or what `model:` in config/model/NAME.yaml says."""
+    """The class behind a model name, as a name or MODULE:CLASS: itself, or what config/model/NAME.yaml says.
+
+    Raises:
+        InputError: there is no such class, or it cannot be used here.
+    """
     classes = list(dict.fromkeys([*OWN_MODELS, *recbole_models()]))
     files = own_files("model")
     class_name = _name_inside(files[name], "model") if name in files else name
+    if is_reference(class_name):
+        own_class(class_name)
+        return class_name
     if class_name in classes:
         return class_name
     if class_name in UNFED_MODELS:
@@ -135,7 +160,42 @@ def find_model(name: str) -> str:
     choices = classes if name in files else list(dict.fromkeys([*OWN_MODELS, *files, *recbole_models()]))
     place = f"{shown(files[name])}: " if name in files else ""
     hint = nearest(class_name, choices)
-    raise InputError(f"{place}unknown model {class_name}{hint} - choose from {', '.join(choices)}")
+    raise InputError(
+        f"{place}unknown model {class_name}{hint} - choose from {', '.join(choices)}, or write MODULE:CLASS of your own"
+    )
+
+
+def family_of(model: str) -> str | None:
+    """The known model whose keys a class has: itself, or what a class of the user's own is derived from."""
+    return known_base(model) if is_reference(model) else model
+
+
+def keys_of_others(model: str) -> set[str]:
+    """The keys of SEAR.yaml that say nothing to a class; one that learns by SEAR's loss has those of the loss."""
+    if family_of(model) == "SEAR":
+        return set()
+    by_our_loss = is_reference(model) and hasattr(own_class(model), "users_and_items")
+    return set(SEAR_KEYS) - (with_role(Role.LOSS) if by_our_loss else set())
+
+
+def learns_from_windows(model: str) -> bool:
+    """Whether a class may be trained at every position of a row, and not only at the last."""
+    return getattr(own_class(model), "train_rows", None) == "windows" if is_reference(model) else model in OWN_MODELS
+
+
+def model_files(model: str, model_name: str) -> list[Path]:
+    """The YAML files of a class and of the name it is asked for by, the stronger later, after SEAR.yaml."""
+    files, family = own_files("model"), family_of(model)
+    of_class = [files[family]] if family in files else []
+    beside = yaml_files(model) if is_reference(model) else []
+    of_name = [files[model_name]] if model_name in files else []
+    return [path for path in dict.fromkeys([*of_class, *beside, *of_name]) if path != sear_yaml()]
+
+
+def recbole_yaml(model: str) -> Path | None:
+    """RecBole's file on the one of its models that a class is or is derived from."""
+    name = recbole_base(model) if is_reference(model) else model if model in recbole_models() else None
+    return recbole_root() / "properties" / "model" / f"{name}.yaml" if name else None
 
 
 def _name_inside(path: Path, key: str) -> str:
@@ -159,28 +219,62 @@ def own_files(kind: str) -> dict[str, Path]:
     return files
 
 
-def rules_of(model: str, model_name: str) -> dict[str, Rule]:
-    """Every known key. RecBole's own comments < SEAR.yaml's < the model's own."""
+def rules_of(model: str, model_name: str, config_files: Iterable[Path | str] = ()) -> dict[str, Rule]:
+    """Every known key. RecBole's own comments < SEAR.yaml's < the model's own.
+
+    Args:
+        config_files: files that may name new keys for a class of the user's own.
+    """
     properties = recbole_root() / "properties"
     rules = read_rules(properties / "overall.yaml") | read_rules(properties / "dataset" / "sample.yaml")
     for key in (key for key in rules if key in KEYS and KEYS[key].allowed):
         rules[key] = make_rule(key, KEYS[key].allowed, rules[key].meaning, rules[key].default)
     published = read_rules(sear_yaml())
-    for key in SEAR_KEYS if model != "SEAR" else ():  # known to every model, so that one command line serves several
+    for key in keys_of_others(model):  # known to every model, so that one command line serves several
         published[key] = rules.get(key) or make_rule(key, "anything", published[key].meaning)
     rules |= published
-    if model in recbole_models():
-        rules |= read_rules(properties / "model" / f"{model}.yaml")
-    for name in dict.fromkeys((model, model_name)):
-        if name in own_files("model"):
-            own = read_rules(own_files("model")[name])
-            rules |= {key: rule for key, rule in own.items() if rule.allowed != "anything" or key not in rules}
-    return {key: rule for key, rule in rules.items() if key not in ("dataset", "model", "checkpoint_dir")}
+    rules["device"] = make_rule("device", "str or ~", "cpu, cuda or cuda:N; ~: a GPU where there is one")
+    if file_of_base := recbole_yaml(model):
+        rules |= read_rules(file_of_base)
+    for path in model_files(model, model_name):
+        fresh = new_keys(path, rules) if is_reference(model) else {}
+        own = read_rules(path) | fresh
+        rules |= {key: rule for key, rule in own.items() if rule.allowed != "anything" or key not in rules}
+    for file in config_files if is_reference(model) else ():
+        rules |= new_keys(file, rules)
+    return {key: rule for key, rule in rules.items() if key not in ("dataset", "model", "model_name", "checkpoint_dir")}
+
+
+ELSEWHERE = {  # what other programs call a key -> its name here
+    "lr": "learning_rate",
+    "batch_size": "train_batch_size",
+    "wd": "weight_decay",
+    "optimizer": "learner",
+    "patience": "stopping_step",
+    "early_stopping_patience": "stopping_step",
+    "num_epochs": "epochs",
+    "max_epochs": "epochs",
+    "dropout": "dropout_prob",
+    "max_len": "MAX_ITEM_LIST_LENGTH",
+    "maxlen": "MAX_ITEM_LIST_LENGTH",
+    "max_seq_length": "MAX_ITEM_LIST_LENGTH",
+    "k": "topk",
+    "gpu": "device",
+    "cuda": "device",
+    "output_dir": "results_path",
+    "out": "results_path",
+    "data_dir": "data_path",
+    "num_threads": "threads",
+    "wandb": "log_wandb",
+}
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
     """` (did you mean X?)`, or nothing where no known name is near."""
     by_lower = {str(choice).lower(): str(choice) for choice in choices}
+    elsewhere = ELSEWHERE.get(name.lower().replace("-", "_"), "").lower()
+    if elsewhere and elsewhere in by_lower:
+        return f" (did you mean {by_lower[elsewhere]}?)"
     found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return f" (did you mean {by_lower[found[0]]}?)" if found else ""
 

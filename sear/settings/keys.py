@@ -15,6 +15,7 @@ class Role(Flag):
     DATA = auto()  # where the data lie; what they are is told by their hash
     ADDS_METRICS = auto()  # adds metrics to a run and changes none
     SEAR = auto()  # in SEAR.yaml for SEAR alone; other models may be given it, without effect
+    LOSS = auto()  # also for any other model that learns by SEAR's loss
     PLACE = auto()  # where a run works and what it shows: two runs that differ only here are the same run
     DERIVED = auto()  # RecBole's Config works it out anew, for the machine it runs on
     UNUSED = (
@@ -52,16 +53,16 @@ KEYS = {
     "initializer_range": Key(Role.SEAR),
     "keep_dt_init": Key(Role.SEAR),
     "rating_encoding": Key(Role.SEAR),
-    "loss_type": Key(Role.SEAR),
-    "soft_label_length": Key(Role.SEAR),
-    "soft_label_decay": Key(Role.SEAR),
-    "trim_padding": Key(Role.SEAR),
+    "loss_type": Key(Role.SEAR | Role.LOSS),
+    "soft_label_length": Key(Role.SEAR | Role.LOSS),
+    "soft_label_decay": Key(Role.SEAR | Role.LOSS),
+    "trim_padding": Key(Role.SEAR | Role.LOSS),
     "item_table": Key(Role.SEAR),
     "text_whitening": Key(Role.SEAR),
-    "cosine_scale": Key(Role.SEAR),
-    "repeat_bias": Key(Role.SEAR),
-    "repeat_bias_lr": Key(Role.SEAR),
-    "train_neg_sample_args": Key(Role.SEAR, "dict or ~"),
+    "cosine_scale": Key(Role.SEAR | Role.LOSS),
+    "repeat_bias": Key(Role.SEAR | Role.LOSS),
+    "repeat_bias_lr": Key(Role.SEAR | Role.LOSS),
+    "train_neg_sample_args": Key(Role.SEAR | Role.LOSS, "dict or ~"),
     "checkpoint_dir": Key(Role.PLACE),
     "dataloaders_save_path": Key(Role.PLACE | Role.UNUSED),
     "debug": Key(Role.PLACE),
@@ -125,3 +126,7 @@ KEYS = {
 def with_role(role: Role) -> frozenset[str]:
     """The keys that have one of these roles."""
     return frozenset(name for name, key in KEYS.items() if key.role & role)
+
+
+# how a test measures: these may be others when a finished run is tested again
+MEASURED = ("mask_history", "topk", "metrics", "history_length_groups", "item_popularity_groups")

@@ -8,7 +8,7 @@ from typing import Any
 
 from sear.errors import InputError
 
-OWN_MODELS = {  # class name -> the room it lives in; a name that RecBole has too means ours
+OWN_MODELS = {  # class name -> its module; a name that RecBole has too means ours
     "SEAR": "sear.model.sear",
     "SASRec": "sear.model.causal",
     "GRU4Rec": "sear.model.causal",
@@ -21,6 +21,7 @@ OWN_MODELS = {  # class name -> the room it lives in; a name that RecBole has to
     "Pop": "sear.model.counting",
     "SequentialRules": "sear.model.sequential_rules",
 }
+COUNTING_MODELS = ("EASE", "ItemKNN", "Pop", "SequentialRules")  # learn nothing by gradient, and have no user vectors
 FEATURES = "learns from item features, which a SEARDataset gives as sentences only"
 GRAPH = "learns from a knowledge graph's embeddings, which a SEARDataset has not"
 CANDIDATES = "scores given candidates, and cannot rank all items at once"
@@ -49,14 +50,14 @@ def recbole_models() -> tuple[str, ...]:
 def recbole_root() -> Path:
     """RecBole's folder, found without importing it. Raises InputError where it is not installed."""
     found = importlib.util.find_spec("recbole")
-    if found is None:
+    if found is None or found.submodule_search_locations is None:
         raise InputError("RecBole is not installed - run: pip install --no-deps recbole==1.2.1")
     return Path(found.submodule_search_locations[0])
 
 
 STREAMS = ("semantic", "collaborative", "rating")
 TIED_STREAMS = STREAMS[:2]  # those that have a vector per item
-SETTINGS = {  # part -> the settings without it
+SETTINGS: dict[str, dict[str, Any]] = {  # part -> the settings without it
     "aggregation": {"aggregation": False},
     "text_init": {"text_init": False},
     "soft_labels": {"soft_label_length": 1},

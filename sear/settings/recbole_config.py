@@ -11,18 +11,19 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from recbole.config import Config
 from recbole.utils import InputType, ModelType, get_model
 
 import sear.recbole_compat  # noqa: F401
 from sear.errors import InputError
 from sear.files import PROJECT_ROOT
+from sear.recbole_compat import anomaly_detection_kept
 from sear.settings.checks import check_settings, require_data_files
-from sear.settings.gather import SEAR_KEYS, Settings, gather_settings, sear_yaml
+from sear.settings.gather import Settings, gather_settings, keys_of_others, sear_yaml
 from sear.settings.keys import Role, with_role
 from sear.settings.known_models import OWN_MODELS
-from sear.settings.rules import read_settings
+from sear.settings.own_models import is_reference, own_class, reference
+from sear.settings.rules import make_rule, read_settings
 
 
 class SEARConfig(Config):
@@ -58,7 +59,7 @@ class SEARConfig(Config):
 
 def build_config(
     dataset: str,
-    model: str = "SEAR",
+    model: str | type = "SEAR",
     overrides: Mapping[str, Any] | None = None,
     config_files: Iterable[Path | str] = (),
     overrides_from: str = "arguments",
@@ -67,7 +68,7 @@ def build_config(
 
     Args:
         dataset: name of a config/data/*.yaml, or the RecBole folder that such a file names.
-        model: "SEAR", a config/model/*.yaml, or any RecBole sequential model.
+        model: "SEAR", a config/model/*.yaml, any RecBole sequential model, "my_package.my_module:MyModel", or a class.
         overrides: typed values, strongest of all.
         config_files: extra YAML files, later ones stronger.
         overrides_from: how an error names the place of an override.
@@ -75,7 +76,8 @@ def build_config(
     Raises:
         InputError: an unknown name, key or value, or a missing data file; names place and remedy.
     """
-    return _checked_config(gather_settings(dataset, model, config_files, overrides, overrides_from))
+    name = model if isinstance(model, str) else reference(model)
+    return _checked_config(gather_settings(dataset, name, config_files, overrides, overrides_from))
 
 
 def config_from_settings(settings: Mapping[str, Any], place: str = "config.yaml") -> SEARConfig:
@@ -84,7 +86,10 @@ def config_from_settings(settings: Mapping[str, Any], place: str = "config.yaml"
         if not isinstance(settings.get(key), str):
             raise InputError(f"{place}: has no {key}, so it is no whole config.yaml of a run - start that run anew")
     found = Settings(settings["dataset"], settings["model"], settings["model_name"])
-    left_out = SEAR_KEYS if settings["model"] != "SEAR" else ()
+    if is_reference(settings["model"]):  # its new keys may be those of a --config file
+        new = set(settings) - set(found.rules) - {"dataset", "model", "model_name"}
+        found.rules |= {key: make_rule(key, "anything") for key in new}
+    left_out = keys_of_others(settings["model"])
     wanted = [key for key in read_settings(sear_yaml())[0] if key not in left_out]
     if missing := [key for key in wanted if key not in settings]:
         raise InputError(
@@ -118,10 +123,12 @@ def overrides_of(config: SEARConfig) -> dict[str, Any] | None:
 
 
 def model_class(name: str) -> type:
-    """The class behind a model name. Raises InputError for a RecBole model that is not sequential."""
-    own, asked_for = name in OWN_MODELS, torch.is_anomaly_enabled()
-    found = getattr(importlib.import_module(OWN_MODELS[name]), name) if own else get_model(name)
-    torch.autograd.set_detect_anomaly(asked_for)  # RecBole's SINE turns it on for everybody as soon as it is imported
+    """The class behind a model name or MODULE:CLASS. Raises InputError for one that is not sequential."""
+    if is_reference(name):
+        return own_class(name)
+    own = name in OWN_MODELS
+    with anomaly_detection_kept():
+        found = getattr(importlib.import_module(OWN_MODELS[name]), name) if own else get_model(name)
     if not own and found.type != ModelType.SEQUENTIAL:
         raise InputError(f"model {name} is no sequential model - choose one of those that --help lists")
     return found
@@ -131,6 +138,9 @@ def _checked_config(settings: Settings) -> SEARConfig:
     check_settings(settings)
     config = _config(settings)
     require_data_files(settings, config["data_path"])
+    if settings.gpu_key and config["device"].type == "cpu":
+        remedy = "write device: cpu, or mend the driver, torch or the number"
+        raise settings.fault(settings.gpu_key, "but torch finds no such GPU here", remedy)
     return config
 
 
@@ -138,6 +148,7 @@ def _config(settings: Settings) -> SEARConfig:
     found = model_class(settings.model)
     _without_needless_negatives(found, settings)
     values = copy.deepcopy(settings.values)
+    values.pop("device", None)  # said by use_gpu and gpu_id; RecBole's own is a torch.device
     values["data_path"] = str(PROJECT_ROOT / settings.get("data_path"))
     try:
         config = SEARConfig(model=found, dataset=settings.dataset, config_dict=values)
@@ -146,7 +157,7 @@ def _config(settings: Settings) -> SEARConfig:
     copy_of_ours = Path(values["data_path"]) / settings.dataset
     if (copy_of_ours / f"{settings.dataset}.inter").is_file():
         config["data_path"] = str(copy_of_ours)  # for ml-100k RecBole would read its own copy all the same
-    config["model_name"] = settings.model_name
+    config["model"], config["model_name"] = settings.model, settings.model_name
     config.in_force = settings.in_force()
     return config
 

@@ -70,7 +70,7 @@ def load_yaml(text: str) -> Any:
 
 def dump_yaml(settings: dict) -> str:
     """YAML text that `load_yaml` reads back as it was."""
-    style = {"sort_keys": False, "default_flow_style": None, "allow_unicode": True, "width": 120}
+    style: dict[str, Any] = {"sort_keys": False, "default_flow_style": None, "allow_unicode": True, "width": 120}
     return yaml.dump(settings, Dumper=SettingsDumper, **style)
 
 
@@ -111,7 +111,7 @@ def _parse(path: Path, text: str) -> tuple[dict[str, Any], dict[str, int]]:
         settings = {} if node is None else loader.construct_document(node)
     except yaml.YAMLError as error:
         open_bracket = str(getattr(error, "context", "")).startswith("while parsing a flow")
-        mark = error.context_mark if open_bracket else getattr(error, "problem_mark", None)
+        mark = getattr(error, "context_mark" if open_bracket else "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
         raise InputError(
@@ -162,8 +162,9 @@ def make_rule(key: str, allowed: str, meaning: str = "", default: Any = None) ->
     """
     if default is None and not allowed.endswith(("None", "~")):
         allowed += " or ~"
-    parts = [ALTERNATIVE.fullmatch(part) for part in allowed.split(" or ")]
-    if all(parts) and any(_fits(default, part) for part in parts):
+    words = allowed.split(" or ")
+    parts = [part for part in map(ALTERNATIVE.fullmatch, words) if part]
+    if len(parts) == len(words) and any(_fits(default, part) for part in parts):
         return Rule(key, allowed, meaning, default, lambda value: any(_fits(value, part) for part in parts))
     return Rule(key, "anything", meaning, default, lambda value: True)
 

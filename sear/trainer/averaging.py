@@ -1,6 +1,6 @@
 """Averaged weights: an exponential moving average over the steps of training, which validates and tests steadier."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ class AveragedWeights:
         self.decay, self.steps = decay, 0
         every_name = model.named_parameters(remove_duplicate=False)  # as a state dict has them
         named = {name: parameter for name, parameter in every_name if parameter.requires_grad}
-        self._parameters = list(named.values())
+        self._parameters: list[torch.Tensor] = list(named.values())
         self._average = {name: parameter.detach().clone() for name, parameter in named.items()}
 
     @torch.no_grad()
@@ -39,7 +39,7 @@ class AveragedWeights:
             self._put(own)
 
     @torch.no_grad()
-    def _put(self, values) -> None:
+    def _put(self, values: Iterable[torch.Tensor]) -> None:
         for parameter, value in zip(self._parameters, values, strict=True):
             parameter.copy_(value)
 

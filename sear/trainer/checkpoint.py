@@ -9,12 +9,15 @@ import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from sear.errors import InputError, OtherDataError
 from sear.files import write_aside
+
+if TYPE_CHECKING:
+    from recbole.model.abstract_recommender import AbstractRecommender
 
 FORMAT, EARLIER_FORMAT = "sear-checkpoint-2", "sear-checkpoint-1"
 LAST = "-last.pth"  # how the last checkpoint of a plain script's trainer is named beside the best
@@ -24,7 +27,7 @@ State = dict[str, Any]
 KINDS = {  # what a checkpoint holds
     "model": str,
     "dataset": str,
-    "catalogue": str | None,
+    "catalogue": str | None,  # the events' hash
     "settings": dict | None,
     "epoch": int,
     "cur_step": int,
@@ -41,7 +44,8 @@ KINDS = {  # what a checkpoint holds
     "text_sums": torch.Tensor | None,
 }
 KINDS_OF_LAST = KINDS | {"optimizer": dict, "scheduler": dict}
-MISSING_BEFORE = {"settings": None, "commits": [], "text_sums": None, "steps": 0}  # in files of EARLIER_FORMAT
+# in files of EARLIER_FORMAT
+MISSING_BEFORE: dict[str, Any] = {"settings": None, "commits": [], "text_sums": None, "steps": 0}
 
 
 def save_checkpoint(path: Path | str, state: State) -> None:
@@ -127,7 +131,7 @@ class Checkpoints:
         best, last: where the files are.
         settings: those of the run that decide its result; a checkpoint must have been made with the same. None where
             nobody knows them, as in a plain script: then one of any settings is taken.
-        catalogue: hash of the data that a checkpoint must have been trained on (SEARDataset.catalogue_hash); None
+        events_hash: of the data that a checkpoint must have been trained on (SEARDataset.events_hash); None
             until the data are read.
         commits: at which the epochs so far ran, as far as is known.
     """
@@ -143,10 +147,10 @@ class Checkpoints:
     ):
         self.model, self.dataset, self.best, self.last, self.device = model, dataset, best, last, device
         self.settings = None if settings is None else dict(settings)
-        self.catalogue: str | None = None
+        self.events_hash: str | None = None
         self.commits: list[str] = []
 
-    def save(self, model: torch.nn.Module, progress: State, learning: State, best_weights: State | None) -> None:
+    def save(self, model: "AbstractRecommender", progress: State, learning: State, best_weights: State | None) -> None:
         """The best first: if the last is lost to a stop between the two, its epoch is run again, to the same end.
 
         Args:
@@ -157,7 +161,7 @@ class Checkpoints:
         state = progress | {
             "model": self.model,
             "dataset": self.dataset,
-            "catalogue": self.catalogue,
+            "catalogue": self.events_hash,
             "settings": self.settings,
             "commits": self.commits,
             "state_dict": model.state_dict(),
@@ -209,10 +213,8 @@ class Checkpoints:
         if state["model"] != self.model:
             raise InputError(f"{path} holds a {state['model']}, not a {self.model} - name another run")
         self._refuse_other_settings(path, state["settings"])
-        if self.catalogue is not None and state["catalogue"] != self.catalogue:
-            raise OtherDataError(
-                f"{path} was trained on other events or another catalogue of items - restore the data, or train anew"
-            )
+        if self.events_hash is not None and state["catalogue"] != self.events_hash:
+            raise OtherDataError(f"{path} was trained on other events or items - restore the data, or train anew")
         return state
 
     def _refuse_other_settings(self, path: Path | str, theirs: Mapping[str, Any] | None) -> None:
@@ -249,15 +251,15 @@ class Checkpoints:
             self.best, self.last = Path(name.removesuffix(LAST) + ".pth"), Path(name)
         return state
 
-    def load_weights(self, model: torch.nn.Module, path: Path | str, state: State) -> None:
+    def load_weights(self, model: "AbstractRecommender", path: Path | str, state: State) -> None:
         """Put a checkpoint's weights into a model.
 
         Raises:
             InputError: they are of other sizes, or were learned with other text embeddings.
         """
         mine, learned = text_sums(model), state["text_sums"]
-        same_catalogue = mine is not None and learned is not None and len(mine) == len(learned)
-        if same_catalogue and (count := int(((mine - learned).abs() > 1e-3).sum())):
+        same_items = mine is not None and learned is not None and len(mine) == len(learned)
+        if same_items and (count := int(((mine - learned).abs() > 1e-3).sum())):
             remedy = "restore the item texts and the encoder it was trained with, or train anew"
             raise OtherDataError(f"{path} was trained on other texts of {count} items - {remedy}")
         try:

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from logging import getLogger
 from pathlib import Path
 from time import perf_counter
+from typing import cast
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from tqdm import tqdm
 from sear.data.dataset import require_sear_dataset
 from sear.errors import InputError
 from sear.evaluation.metrics import metrics_by_row, summarise
+from sear.evaluation.prior_choice import choose_mix
 from sear.evaluation.ranks import case_ranks
 from sear.model.loss import loss_targets
 from sear.trainer.averaging import AveragedWeights
@@ -122,7 +124,7 @@ class SEARTrainer(Trainer):
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         """Train until `epochs` or early stopping; returns (best validation score, best validation metrics)."""
         require_sear_dataset(train_data._dataset, "SEARTrainer")
-        self.checkpoints.catalogue = train_data._dataset.catalogue_hash
+        self.checkpoints.events_hash = train_data._dataset.events_hash
         if hasattr(train_data, "get_model"):
             train_data.get_model(self.model)
         for epoch in range(self.start_epoch, self.epochs):
@@ -170,19 +172,43 @@ class SEARTrainer(Trainer):
         filters = self.valid_protocol != "kept"
         with self.averaged.in_use() if self.averaged else nullcontext():
             ranks = self.rank_cases(valid_data, show_progress, mask_history=filters)
-        kept, filtered = (self._means(part) if part is not None else {} for part in ranks)
-        result = OrderedDict(kept | {f"filtered_{name}": value for name, value in filtered.items()})
+        result = self._both_protocols(ranks)
         return self._score(result), result
 
+    def _both_protocols(self, ranks: tuple[np.ndarray | None, ...]) -> OrderedDict:
+        kept, filtered = (self._means(part) if part is not None else {} for part in ranks)
+        return OrderedDict(kept | {f"filtered_{name}": value for name, value in filtered.items()})
+
+    def choose_prior(self, valid_data) -> dict | None:
+        """Set the model's transition prior to what validates best, with the weights of the best checkpoint in use.
+
+        Returns:
+            weight, floor and score of the best, and all that was tried; None for a model without a prior.
+        """
+        prior = getattr(self.model, "transition_prior", None)
+        if prior is None:
+            return None
+
+        def score(*ranks: np.ndarray | None) -> float:
+            return self._score(self._both_protocols(ranks))
+
+        grid = self.config["transition_prior"], self.config["transition_floor"]
+        batch, filters = self.config["eval_batch_size"], self.valid_protocol != "kept"
+        best, scores = choose_mix(self.model, valid_data, self._to_device, batch, grid, score, filters)
+        prior.mix.copy_(torch.tensor(best))
+        tried = [{"weight": weight, "floor": floor, "score": value} for (weight, floor), value in scores.items()]
+        return {"weight": best[0], "floor": best[1], "score": scores[best], "tried": tried}
+
     def _means(self, ranks: np.ndarray) -> dict[str, float]:
-        return summarise(metrics_by_row(ranks, self.metrics, self.topk))
+        means = summarise(metrics_by_row(ranks, self.metrics, self.topk))
+        return cast("dict[str, float]", means)  # a validation has cases
 
     def _score(self, result: Mapping[str, float], prefix: str = "") -> float:
         """What `valid_protocol` makes of a validation's metrics."""
         names = {"kept": [""], "filtered": ["filtered_"], "mean": ["", "filtered_"]}[self.valid_protocol]
         return float(np.mean([result[f"{prefix}{name}{self.valid_metric}"] for name in names]))
 
-    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False) -> float:
+    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False) -> float | None:
         """One pass over the training rows; returns the mean loss per loss position."""
         self.model.train()
         loss_func = loss_func or self.model.calculate_loss
@@ -213,7 +239,7 @@ class SEARTrainer(Trainer):
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.enable_amp):
             losses = loss_func(interaction)
-        loss = sum(losses) if isinstance(losses, tuple) else losses
+        loss = cast(torch.Tensor, sum(losses) if isinstance(losses, tuple) else losses)
         loss.backward()
         if self.clip_grad_norm:
             clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
@@ -247,7 +273,7 @@ class SEARTrainer(Trainer):
         """Mean metrics over the cases of `eval_data`, e.g. {"hit@10": …}, in one pass over them."""
         require_sear_dataset(eval_data._dataset, "SEARTrainer")
         if load_best_model:
-            self.checkpoints.catalogue = eval_data._dataset.catalogue_hash
+            self.checkpoints.events_hash = eval_data._dataset.events_hash
             self.checkpoints.load_best(self.model, model_file)
         ranks, _ = self.rank_cases(eval_data, show_progress, mask_history=False)  # nobody asks for the others
         return OrderedDict(self._means(ranks))

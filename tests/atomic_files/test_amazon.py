@@ -3,7 +3,7 @@
 import pytest
 
 from sear.atomic_files.amazon import item_texts, record
-from sear.atomic_files.raw_lines import BadLine
+from sear.atomic_files.bad_lines import BadLine
 from tests.helpers.raw_dumps import convert, full_core, json_lines, review, rows, write_lines
 
 ITEM_HEADER = ["item_id:token", "title:token_seq", "categories:token_seq", "brand:token", "price:float"]

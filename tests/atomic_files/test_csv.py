@@ -167,7 +167,7 @@ def test_html_in_ones_own_texts_is_not_touched(tmp_path):
 def test_dates_without_hyphens_are_not_taken_for_seconds(tmp_path, capsys, times):
     write_lines(tmp_path / "raw" / "a.csv", ["who,what,when", *(f"ann,12,{time}" for time in times)])
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
-    told = f"a.csv, line 2: time {times[0]} and most others read like dates, not like seconds - write them with hyphens"
+    told = f"a.csv, line 2: time {times[0]} and most others read like dates, not like seconds - say so with --date"
     assert told in capsys.readouterr().err
 
 
@@ -183,4 +183,4 @@ def test_a_text_file_beside_the_table_may_hold_anything(tmp_path, capsys):
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 0
     (tmp_path / "raw" / "a.csv").unlink()
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
-    assert "notes.txt has no header (line 1: no CSV (" in capsys.readouterr().err
+    assert "notes.txt has We, sold" in capsys.readouterr().err

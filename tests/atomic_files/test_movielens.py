@@ -46,12 +46,24 @@ def test_csv_files_keep_commas_and_quotes_in_titles(tmp_path):
     assert rows(tmp_path, "ml-latest-small", "item")[1] == ["11", 'American "President", The', "1995", "Comedy Drama"]
 
 
-def test_another_table_called_ratings_csv_is_refused_with_its_header(tmp_path, capsys):
+def test_the_header_of_ratings_csv_decides_by_name_in_whatever_order(tmp_path, capsys):
     write_lines(tmp_path / "raw" / "ratings.csv", ["movieId,userId,rating,timestamp", "1,11,4.5,964982703"])
-    assert convert(tmp_path, "mine", tmp_path / "raw", "--no-text") == 2
+    assert convert(tmp_path, "mine", tmp_path / "raw", "--no-text") == 0
+    assert rows(tmp_path, "mine", "inter")[1] == ["11", "1", "4.5", "964982703"]
+
+
+def test_another_table_called_ratings_csv_is_read_by_the_names_that_are_clear_or_refused(tmp_path, capsys):
+    write_lines(tmp_path / "raw" / "ratings.csv", ["movie,stars,when,person", "1,5,964982703,11"])
+    assert convert(tmp_path, "mine", tmp_path / "raw") == 2
     told = capsys.readouterr().err
-    assert "ratings.csv, line 1: movieId,userId,rating,timestamp where MovieLens has userId,movieId" in told
-    assert "--format=csv" in told
+    assert (
+        "ratings.csv has movie, stars, when, person - say which columns are which: --format=csv --user=… --item=movie"
+        in told
+    )
+    write_lines(tmp_path / "raw" / "ratings.csv", ["movie,stars,time,user", "1,5,964982703,11"])
+    assert convert(tmp_path, "mine", tmp_path / "raw") == 0
+    assert rows(tmp_path, "mine", "inter")[1] == ["11", "1", "5", "964982703"]
+    assert "columns by their names: item=movie, rating=stars, time=time, user=user" in capsys.readouterr().out
 
 
 @pytest.fixture

@@ -2,16 +2,22 @@
 
 import pytest
 
-from sear.atomic_files import raw_lines
-from sear.atomic_files.raw_lines import BadLines, csv_rows
+from sear.atomic_files import csv_rows as csv_rows_module
+from sear.atomic_files.bad_lines import BadLines
+from sear.atomic_files.csv_rows import csv_rows
+from sear.atomic_files.raw_lines import line_file
 from sear.errors import InputError
 from tests.helpers.raw_dumps import write_lines
+
+
+def texts(path, bad_lines):
+    return line_file(path).text_lines(bad_lines)
 
 
 def read(tmp_path, *lines, width=2):
     """(rows, bad lines) of a file with these lines."""
     path, bad_lines = write_lines(tmp_path / "a.csv", lines), BadLines(skip=True)
-    found = [fields for _, fields in csv_rows(path, bad_lines, width=width)]
+    found = [fields for _, fields in csv_rows(path, texts(path, bad_lines), bad_lines, width=width)]
     return found, bad_lines.counts[path], bad_lines.first.get(path, "")
 
 
@@ -37,7 +43,8 @@ def test_a_mark_that_opens_on_a_rows_second_line_is_told_with_that_line_and_both
 def test_texts_over_several_lines_stay_whole_and_blank_lines_keep_the_count(tmp_path):
     assert read(tmp_path, 'a,"two', "", 'lines ""2"""', "", "b,Cup")[:2] == ([["a", 'two\nlines "2"'], ["b", "Cup"]], 0)
     with pytest.raises(InputError, match=r"a.csv, line 6: no CSV \(unexpected end of data, in the text whose"):
-        list(csv_rows(write_lines(tmp_path / "a.csv", ['a,"two', "", 'lines"', "", "", 'b,"Cup']), BadLines()))
+        path, bad_lines = write_lines(tmp_path / "a.csv", ['a,"two', "", 'lines"', "", "", 'b,"Cup']), BadLines()
+        list(csv_rows(path, texts(path, bad_lines), bad_lines))
 
 
 def test_a_text_takes_in_no_row_of_its_own(tmp_path):
@@ -45,11 +52,11 @@ def test_a_text_takes_in_no_row_of_its_own(tmp_path):
         write_lines(tmp_path / "a.csv", ['a,"Tea,1', "b,Cup,2", 'c,24",3', "d,Pot,4"]),
         BadLines(skip=True),
     )
-    rows = csv_rows(path, bad_lines, width=3, alone=lambda fields: fields[2].isdigit())
+    rows = csv_rows(path, texts(path, bad_lines), bad_lines, width=3, alone=lambda fields: fields[2].isdigit())
     assert [fields for _, fields in rows] == [["b", "Cup", "2"], ["c", '24"', "3"], ["d", "Pot", "4"]]
     assert bad_lines.first[path] == "line 1: the text whose quotation mark opens here takes in line 2, a row of its own"
 
 
 def test_a_row_ends_after_so_many_lines(tmp_path, monkeypatch):
-    monkeypatch.setattr(raw_lines, "LONGEST_RECORD", 3)
+    monkeypatch.setattr(csv_rows_module, "LONGEST_RECORD", 3)
     assert read(tmp_path, 'a,"1', "2,", "3,", '4"')[1] == 1

@@ -27,6 +27,9 @@ def test_no_words_mean_sear_on_ml_100k():
         ("--learning_rate=1e-3", 0.001),
         ("--epochs=3", 3),
         ("--topk=[5, 10]", [5, 10]),
+        ("--topk=5,10", [5, 10]),
+        ("--topk=20", [20]),
+        ("--metrics=Hit,NDCG", ["Hit", "NDCG"]),
         ("--streams=[semantic,rating]", ["semantic", "rating"]),
         ("--window_stride=~", None),
         ("--aggregation=False", False),
@@ -51,6 +54,12 @@ def test_values_are_yaml_and_texts_stay_texts(word, expected):
     assert found == expected and type(found) is type(expected)
 
 
+def test_a_value_may_follow_its_key_after_a_blank():
+    asked = parse(["--epochs", "3", "--show_progress", "False", "--model", "SASRec", "--debug", "--enable_amp"])
+    assert asked.overrides == {"epochs": 3, "show_progress": False, "enable_amp": True}
+    assert asked.models == ["SASRec"] and asked.debug
+
+
 def test_comma_lists_are_data_sets_models_and_seeds():
     asked = parse(["--dataset=ml-100k,ml-1m", "--model=SEAR, SASRec", "--seed=1,2,3"])
     assert (asked.datasets, asked.models, asked.seeds) == (["ml-100k", "ml-1m"], ["SEAR", "SASRec"], [1, 2, 3])
@@ -69,7 +78,9 @@ def test_an_extra_file_may_name_data_set_and_model_but_words_are_stronger(tmp_pa
     [
         (["epochs=3"], "'epochs=3' is no setting - write --key=value"),
         (["-epochs=3"], "'-epochs=3' is no setting"),
-        (["--epochs", "3"], "'3' is no setting - write --key=value, without spaces"),
+        (["--epochs", "3", "4"], "'4' is no setting - write --key=value or --key value"),
+        (["--lr=1"], "unknown key lr (did you mean learning_rate?)"),
+        (["--batch-size=1"], "unknown key batch-size (did you mean train_batch_size?)"),
         (["--epochs"], "--epochs has no value - write --epochs=VALUE"),
         (["--epochs="], "--epochs has no value"),
         (["--"], "'--' is no setting"),
@@ -107,5 +118,9 @@ def test_unknown_data_sets_and_models_are_told():
 def test_a_run_is_taken_as_it_is(tmp_path):
     assert parse([f"--resume={tmp_path}"]).resume == tmp_path
     assert parse([f"--evaluate={tmp_path}", "--debug"]).evaluate == tmp_path
-    assert message(f"--resume={tmp_path}", "--epochs=3").endswith("--resume takes a run as it is - remove --epochs")
+    told = "--resume takes a run as it is, with --threads, --use_gpu, --gpu_id, --device, --show_progress"
+    assert message(f"--resume={tmp_path}", "--epochs=3").endswith(f"{told} - remove --epochs")
+    assert parse([f"--resume={tmp_path}", "--threads=2"]).overrides == {"threads": 2}
+    asked = parse([f"--evaluate={tmp_path}", "--topk=5,10", "--mask_history"]).overrides
+    assert asked == {"topk": [5, 10], "mask_history": True}
     assert message(f"--resume={tmp_path}", f"--evaluate={tmp_path}").endswith("remove --evaluate")

@@ -3,7 +3,7 @@ import sys
 import pytest
 
 from sear.cli.main import main
-from sear.runs.grid import Cell, GridOutcome
+from sear.runs.grid import GridOutcome, PlannedRun
 from sear.settings.known_models import PARTS
 
 
@@ -19,11 +19,11 @@ def calls(monkeypatch):
 
 @pytest.fixture
 def grids(monkeypatch):
-    """What grids would have been run: (cells, their settings), nothing is trained."""
+    """What grids would have been run: (runs, their settings), nothing is trained."""
     seen = []
 
-    def run_grid(cells, *, settings, **_):
-        seen.append((cells, [settings(cell) for cell in cells]))
+    def run_grid(runs, *, settings, **_):
+        seen.append((runs, [settings(planned) for planned in runs]))
         return GridOutcome()
 
     monkeypatch.setattr("sear.cli.main.run_grid", run_grid)
@@ -32,19 +32,19 @@ def grids(monkeypatch):
 
 def test_lists_make_a_grid_with_the_seeds_outermost(calls, grids, capsys):
     assert main(["--model=SEAR,SASRec", "--seed=1,2", "--epochs=3"]) == 0
-    ((cells, settings),) = grids
-    assert cells == [Cell("ml-100k", model, "", seed) for seed in (1, 2) for model in ("SEAR", "SASRec")]
+    ((runs, settings),) = grids
+    assert runs == [PlannedRun("ml-100k", model, "", seed) for seed in (1, 2) for model in ("SEAR", "SASRec")]
     assert [(found["model"], found["seed"], found["epochs"]) for found in settings] == [
         ("SEAR", 1, 3), ("SASRec", 1, 3), ("SEAR", 2, 3), ("SASRec", 2, 3)
     ]  # fmt: skip
-    assert capsys.readouterr().out == "4 cells; the first: ml-100k, SEAR, seed 1\n"
+    assert capsys.readouterr().out == "4 runs; the first: ml-100k, SEAR, seed 1\n"
     assert calls == []
 
 
-def test_an_ablation_is_a_cell_of_its_own_beside_the_whole_model(grids):
+def test_an_ablation_is_a_run_of_its_own_beside_the_whole_model(grids):
     assert main(["--model=SEAR,Pop", f"--ablate={','.join(PARTS)}"]) == 0
-    ((cells, settings),) = grids
-    assert [(cell.model, cell.ablate) for cell in cells] == [
+    ((runs, settings),) = grids
+    assert [(planned.model, planned.ablate) for planned in runs] == [
         ("SEAR", ""),
         *(("SEAR", part) for part in PARTS),
         ("Pop", ""),
@@ -142,8 +142,8 @@ def test_ctrl_c_ends_with_130(monkeypatch, capsys):
 
 def test_resume_and_evaluate_reach_quick_start(monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr("sear.quick_start.resume", lambda folder: seen.append(("resume", folder)))
-    monkeypatch.setattr("sear.quick_start.evaluate", lambda folder: seen.append(("evaluate", folder)))
+    monkeypatch.setattr("sear.quick_start.resume", lambda folder, _: seen.append(("resume", folder)))
+    monkeypatch.setattr("sear.quick_start.evaluate", lambda folder, _: seen.append(("evaluate", folder)))
     assert main([f"--resume={tmp_path}"]) == main([f"--evaluate={tmp_path}"]) == 0
     assert seen == [("resume", tmp_path), ("evaluate", tmp_path)]
 

@@ -1,5 +1,8 @@
 """RecBole's own helpers on a SEARDataset: they find each user's rows, as on RecBole's datasets."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,7 @@ from recbole.utils.case_study import full_sort_scores, full_sort_topk
 
 from sear.data.dataset import SEARDataset
 from sear.settings.recbole_config import model_class
+from sear.trainer.checkpoint import save_checkpoint
 from tests.conftest import random_histories, write_atomic_files
 
 
@@ -61,3 +65,13 @@ def test_inter_matrix_counts_what_recboles_own_does(made, train_rows):
         assert (ours.inter_matrix("csr").toarray() == stock.inter_matrix("csr").toarray()[np.ix_(users, items)]).all()
         counted = counted - ours.inter_matrix().toarray()
     assert not counted.any()
+
+
+@pytest.mark.parametrize("first", ["recbole.quick_start", "sear.dataset"])
+def test_load_data_and_model_names_what_reads_a_checkpoint_of_sear(tmp_path, first):
+    pytest.importorskip("ray")  # RecBole's quick_start imports it
+    path = tmp_path / "best.pth"
+    save_checkpoint(path, {"state_dict": {}})
+    code = f"import {first}, sear.dataset; import recbole.quick_start as q; q.load_data_and_model({str(path)!r})"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    assert "best.pth is a checkpoint of SEAR, which RecBole's load_data_and_model cannot read - use" in done.stderr

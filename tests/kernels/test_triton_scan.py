@@ -6,7 +6,7 @@ import torch
 from sear.ops.selective_scan import selective_scan_reference
 
 NAMES = ("u", "delta", "A", "B", "C", "D", "z", "bias")
-SHAPES = [  # batch, length, channels, states; the scan keeps states every 8 steps and cuts channels into blocks of 32
+SHAPES = [  # batch, length, channels, states; the scan keeps states every 4 steps and cuts channels into blocks of 32
     (1, 1, 3, 2),
     (2, 2, 5, 1),
     (1, 9, 40, 5),
@@ -116,12 +116,15 @@ def test_streams_with_weights_of_their_own_share_a_call(device):
 
 
 def test_values_are_the_same_without_gradients(device):
+    """On a device up to rounding: the kernel is compiled once with and once without keeping states."""
     from sear.kernels.triton_scan import selective_scan
 
     inputs = [tensor.float() for tensor in scan_inputs(1, 9, 5, 4, device)]
     with torch.no_grad():
         y = selective_scan(*inputs)
-    assert torch.equal(y, value_and_gradients(selective_scan, inputs)[0])
+    exact = {"rtol": 0, "atol": 0}
+    tolerance = exact if y.device.type == "cpu" else {"rtol": 1e-5, "atol": 1e-6}
+    torch.testing.assert_close(y, value_and_gradients(selective_scan, inputs)[0], **tolerance)
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered in exp")  # the interpreter's; sigmoid(-1000) is 0

@@ -26,9 +26,16 @@ def test_every_peer_has_a_settings_file():
     assert set(OWN_MODELS) <= set(own_files("model"))
 
 
-def test_no_peer_switches_torchs_anomaly_detection_on():
-    code = "import torch; from sear.settings.recbole_config import model_class as m; m('SASRec'); m('SINE')"
-    code += "; exit(torch.is_anomaly_enabled())"
+@pytest.mark.parametrize(
+    "importing",
+    [
+        "from sear.settings.recbole_config import model_class as m; m('SASRec'); m('SINE')",
+        "import sear.model.causal",
+        "import sear.model.bert4rec",
+    ],
+)
+def test_no_baseline_switches_torchs_anomaly_detection_on(importing):
+    code = f"import torch; {importing}; exit(torch.is_anomaly_enabled())"
     found = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT)
     assert found.returncode == 0  # it slows every backward pass
 

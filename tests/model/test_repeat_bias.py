@@ -11,7 +11,7 @@ from sear.errors import InputError
 from sear.evaluation.ranks import case_ranks, target_ranks
 from sear.model import loss
 from sear.model.loss import negative_entropy, soft_label_loss, soft_labels
-from sear.model.repeat_bias import EarlierItems
+from sear.ops.earlier_items import EarlierItems
 from tests.conftest import random_histories
 from tests.helpers.killed_run import run
 
@@ -59,7 +59,7 @@ def test_each_position_knows_the_whole_history_before_it_and_nothing_later(tiny_
     index = np.arange(len(train))
     batch = train[index]
     position_P = (batch["target_id_list"][..., 0].flatten() != 0).nonzero().squeeze(1)
-    found_PH = model._items_up_to(batch, position_P).of(slice(None))
+    found_PH = model._items_up_to(batch, position_P).items()
     items, width = train.events.item, batch["item_id_list"].shape[1]
     longest = 0
     for position, found_H in zip(position_P.tolist(), found_PH.tolist(), strict=True):

@@ -98,3 +98,17 @@ def test_ratings_alone_cannot_be_tied():
         build_config("ml-100k", "SEAR", {"item_table": "tied", "streams": ["rating"], "text_init": False})
     with pytest.raises(InputError, match="item_table is tied, but the rating stream has no items"):
         SEAR(settings(item_table="tied", streams=["rating"], text_init=False), Catalogue(TEXTS))
+
+
+def test_a_subclass_with_a_forward_of_its_own_can_be_tied(tiny_model, tiny_text):
+    model, train, _ = tiny_model("SEAR", streams=BOTH, item_table="tied")
+
+    class Doubled(SEAR):
+        def forward(self, item_BL, rating_BL, wanted_P):
+            return 2 * super().forward(item_BL, rating_BL, wanted_P)
+
+    rows = train[np.arange(8)]
+    before = model.user_vectors(rows)
+    model.__class__ = Doubled
+    torch.testing.assert_close(model.user_vectors(rows), 2 * before)
+    assert model.calculate_loss(rows).isfinite() and model._text_Vd is None

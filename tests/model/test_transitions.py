@@ -3,7 +3,6 @@
 from fractions import Fraction
 
 import numpy as np
-import pytest
 import torch
 
 from sear.model.transitions import (
@@ -11,7 +10,6 @@ from sear.model.transitions import (
     because,
     history_matrix,
     normalised,
-    own_share,
     popularity,
     recency_weights,
     transition_counts,
@@ -72,32 +70,6 @@ def test_the_items_that_spoke_loudest_are_named():
     assert because(history, 3, rules, 0.5) == [3, 2, 1]  # 1/32, 5/8, 1
     assert because(history, 2, rules, None) == [1]  # nothing else came before item 2
     assert because(history, 3, rules, None, most=1) == [2]
-
-
-@pytest.mark.parametrize(("half_life", "steps"), [(None, 3), (2.0, 3), (2.0, 30)])
-def test_the_own_share_is_what_is_lost_when_the_pairs_are_not_counted(half_life, steps):
-    random = np.random.default_rng(0)
-    item, user = random.integers(1, 6, 40), np.repeat([1, 2, 3, 4], 10)
-    start, length, ahead = 20, 6, 1  # a row of user 3 and the second item after it
-    history = torch.from_numpy(item[start : start + length])[None]
-    target = start + length + ahead
-    weights = history_matrix(history, 6, half_life)
-    with_all = (weights @ transition_counts(item, user, 6, steps))[0, item[target]]
-    without = with_all
-    for place in range(start, start + length):
-        distance = target - place
-        if distance <= steps:
-            weight = 1 if half_life is None else 0.5 ** ((start + length - 1 - place) / half_life)
-            without -= weight / distance
-    share = own_share(np.array([length]), 2, steps, half_life)
-    assert share.shape == (1, 2)
-    np.testing.assert_allclose(with_all - share[0, ahead], without, rtol=1e-6)
-
-
-def test_the_own_share_of_a_user_who_is_alone_is_the_whole_score():
-    item, user = np.array([1, 2, 3]), np.array([7, 7, 7])
-    score = history_matrix(torch.tensor([[1, 2]]), 4, 1.0) @ transition_counts(item, user, 4, steps=5)
-    np.testing.assert_allclose(score[0, 3], own_share(np.array([2]), 1, 5, 1.0)[0, 0])  # 1/2 · 1/2 + 1 · 1
 
 
 def test_a_checkpoint_holds_a_sparse_table_of_any_size(tmp_path):

@@ -26,10 +26,10 @@ def test_p_values_are_corrected_over_the_rows_of_a_metric(report):
         assert (rows["t_p_holm"] >= rows["t_p"]).all() and (rows["wilcoxon_p_holm"] >= rows["wilcoxon_p"]).all()
 
 
-def test_frozen_cells_give_the_same_tables_and_hold_no_ids(report, tmp_path, no_figures):
-    cells = freeze(read_runs([report.parent]), tmp_path / "frozen")
-    assert sorted(path.name for path in cells[0].iterdir()) == ["metrics.json", "ranks.csv.gz"]
-    kept = "".join(gzip.decompress((cell / "ranks.csv.gz").read_bytes()).decode() for cell in cells)
+def test_frozen_runs_give_the_same_tables_and_hold_no_ids(report, tmp_path, no_figures):
+    folders = freeze(read_runs([report.parent]), tmp_path / "frozen")
+    assert sorted(path.name for path in folders[0].iterdir()) == ["metrics.json", "ranks.csv.gz"]
+    kept = "".join(gzip.decompress((folder / "ranks.csv.gz").read_bytes()).decode() for folder in folders)
     assert re.fullmatch(r"(rank\n(\d+\n)+)+", kept)
     again = make_report([tmp_path / "frozen"]).parent
     for table in report.glob("*.csv"):
@@ -108,10 +108,10 @@ def test_a_model_of_the_users_own_is_a_peer_unless_it_is_sear_underneath(tmp_pat
     write_run(tmp_path, [2, 3, 30], model="Pop")
     mine = write_run(tmp_path, [1, 1, 30], model="mine")
     rows = rows_of(read_runs([tmp_path]))
-    assert {row.label: row.peer for row in rows} == {"mine": True, "SEAR": False, "Pop": True}
+    assert {row.label: row.baseline for row in rows} == {"mine": True, "SEAR": False, "Pop": True}
     metrics = json.loads((mine / "metrics.json").read_text())
     (mine / "metrics.json").write_text(json.dumps(metrics | {"class": "SEAR"}))
-    assert {row.label: row.peer for row in rows_of(read_runs([tmp_path]))}["mine"] is False
+    assert {row.label: row.baseline for row in rows_of(read_runs([tmp_path]))}["mine"] is False
 
 
 def test_ranks_without_the_history_have_a_table_and_tests_of_their_own(tmp_path, no_figures):
@@ -123,13 +123,13 @@ def test_ranks_without_the_history_have_a_table_and_tests_of_their_own(tmp_path,
     tables = []
     for name in ("runs", "frozen"):
         make_report([tmp_path / name], tmp_path / f"{name}-report")
-        tables.append((tmp_path / f"{name}-report" / "tiny-history-masked.md").read_text())
+        tables.append((tmp_path / f"{name}-report" / "tiny-seen-filtered.md").read_text())
     assert tables[0] == tables[1]
     assert re.findall(r"^\| (\w+) ", tables[0], re.M)[1:] == ["SEAR", "Pop"] and "‡" in tables[0]
-    tested = pd.read_csv(tmp_path / "frozen-report" / "tiny-history-masked-significance.csv")
+    tested = pd.read_csv(tmp_path / "frozen-report" / "tiny-seen-filtered-significance.csv")
     assert set(tested["model"]) == {"Pop"} and (tested["t_p"] < 0.01).tolist() == [False, True, True]
     make_report([tmp_path / "runs"], tmp_path / "pop-report", reference="Pop")
-    assert "differs from Pop" in (tmp_path / "pop-report" / "tiny-history-masked.md").read_text()
+    assert "differs from Pop" in (tmp_path / "pop-report" / "tiny-seen-filtered.md").read_text()
     masked = read_runs([tmp_path / "frozen" / "tiny" / "SEAR"])[0].record.test_history_masked
     assert f"{masked['ndcg@10']:.4f}" in tables[0]
 

@@ -18,7 +18,7 @@ def test_runs_on_different_cases_are_refused(tmp_path, ranks, targets):
         read_runs([tmp_path])
 
 
-def test_frozen_cells_of_other_cases_are_refused(tmp_path):
+def test_frozen_runs_of_other_cases_are_refused(tmp_path):
     freeze(read_runs([write_run(tmp_path / "a", [1, 2])]), tmp_path / "frozen")
     freeze(read_runs([write_run(tmp_path / "b", [1, 2], model="Pop", targets=["i5", "i6"])]), tmp_path / "frozen")
     with pytest.raises(InputError, match="not tested on the same cases"):

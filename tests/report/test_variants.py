@@ -50,7 +50,7 @@ def test_the_value_of_the_files_is_plain_even_where_most_runs_were_given_another
         [("encoder", "/home/me/mpnet", 1), ("encoder", "/home/me/mpnet", 2)],
     ],
 )
-def test_cells_keep_their_names_when_they_are_frozen_a_part_at_a_time(tmp_path, runs):
+def test_runs_keep_their_names_when_they_are_frozen_a_part_at_a_time(tmp_path, runs):
     for number, (key, value, seed) in enumerate(runs):
         write_run(tmp_path / str(number), [1, 2], seed=seed, **{key: value}, told={key: value})
     names = labels_of(*(tmp_path / str(number) for number in range(len(runs))))

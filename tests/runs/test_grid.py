@@ -1,4 +1,4 @@
-"""A grid from the command line to its report: finished, interrupted, resumed, and with a cell that fails."""
+"""A grid from the command line to its report: finished, interrupted, resumed, and with a planned that fails."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from sear.settings.rules import dump_yaml
 from sear.trainer.trainer import SEARTrainer
 from tests.conftest import TOY, random_histories, tiny_config_root, write_atomic_files
 
-CELLS = 6
+RUNS = 6
 
 
 @pytest.fixture
@@ -37,13 +37,13 @@ def metrics_of(results):
 def test_a_grid_is_run_once_and_reported(grid, capsys):
     assert grid() == 0
     found = metrics_of(grid.results)
-    cells = [(m["model"], m.get("ablate"), m["seed"]) for m in found]
-    assert sorted(cells, key=str) == sorted(
+    runs = [(m["model"], m["ablate"], m["seed"]) for m in found]
+    assert sorted(runs, key=str) == sorted(
         [(model, part, seed) for model, part in (("SEAR", None), ("SEAR", "rating"), ("Pop", None)) for seed in (1, 2)],
         key=str,
     )
-    assert all(("--ablate=rating" in m["command"]) == (m.get("ablate") == "rating") for m in found)
-    assert sorted(path.name for path in grid.results.rglob("*.pth")) == ["best.pth"] * CELLS
+    assert all(("--ablate=rating" in m["command"]) == (m["ablate"] == "rating") for m in found)
+    assert sorted(path.name for path in grid.results.rglob("*.pth")) == ["best.pth"] * RUNS
     summary = pd.read_csv(grid.results / "summary.csv")
     assert summary["ablate"].fillna("").tolist().count("rating") == 2
     report = grid.results / "tiny" / "report" / "report.html"
@@ -54,7 +54,7 @@ def test_a_grid_is_run_once_and_reported(grid, capsys):
     before = {path: path.stat().st_mtime_ns for path in grid.results.rglob("metrics.json")}
     assert grid() == 0
     assert before == {path: path.stat().st_mtime_ns for path in grid.results.rglob("metrics.json")}
-    assert capsys.readouterr().out.count("is done already in") == CELLS
+    assert capsys.readouterr().out.count("is done already in") == RUNS
 
 
 def test_a_grid_trains_anew_what_was_trained_on_other_data(grid, tmp_path, capsys):
@@ -74,7 +74,7 @@ def test_an_interrupted_grid_goes_on_where_it_was(grid, monkeypatch, capsys):
 
     def interrupted(self, *arguments):
         steps.append(1)
-        if len(steps) == 17:  # in the second cell, after its first epoch
+        if len(steps) == 17:  # in the second planned, after its first epoch
             raise KeyboardInterrupt
         return step(self, *arguments)
 
@@ -85,10 +85,10 @@ def test_an_interrupted_grid_goes_on_where_it_was(grid, monkeypatch, capsys):
     assert grid() == 0
     told = capsys.readouterr().out
     assert told.count("is done already in") == 1 and told.count("goes on in") == 1 and "going on after epoch 0" in told
-    assert len(metrics_of(grid.results)) == len(list(grid.results.rglob("config.yaml"))) == CELLS
+    assert len(metrics_of(grid.results)) == len(list(grid.results.rglob("config.yaml"))) == RUNS
 
 
-def test_a_failed_cell_is_told_at_the_end_and_the_others_are_run(grid, monkeypatch, capsys):
+def test_a_failed_run_is_told_at_the_end_and_the_others_are_run(grid, monkeypatch, capsys):
     fit = SEARTrainer.fit
 
     def failing(self, *arguments, **options):
@@ -99,11 +99,11 @@ def test_a_failed_cell_is_told_at_the_end_and_the_others_are_run(grid, monkeypat
     monkeypatch.setattr(SEARTrainer, "fit", failing)
     assert grid() == 1
     told = capsys.readouterr().out
-    assert re.search(r"^5 of 6 cells are finished\nfailed: tiny, SEAR without rating, seed 1: epoch 0", told, re.M)
+    assert re.search(r"^5 of 6 runs are finished\nfailed: tiny, SEAR without rating, seed 1: epoch 0", told, re.M)
     assert len(metrics_of(grid.results)) == 5 and (grid.results / "tiny" / "report" / "report.html").exists()
 
 
-def test_both_names_of_a_data_set_mean_the_same_cells(grid, tmp_path, capsys):
+def test_both_names_of_a_data_set_mean_the_same_runs(grid, tmp_path, capsys):
     root = tmp_path / "config" / "data"
     (root / "short.yaml").write_text((root / "tiny.yaml").read_text() + "dataset: tiny\n")
     (root / "tiny.yaml").unlink()

@@ -8,16 +8,16 @@ import yaml
 from sear.errors import HeldError, InputError, OtherDataError
 from sear.runs.find import find_runs
 from sear.runs.folder import write_cases, write_history, write_metrics
-from sear.runs.grid import Cell, grid_cells, run_grid
+from sear.runs.grid import PlannedRun, plan_runs, run_grid
 from tests.runs.test_folder import RECORD
 
 
 def test_every_model_stands_whole_and_only_sear_without_its_parts():
-    cells = grid_cells(["a"], ["SEAR", "SASRec"], [1, 2], ["semantic", "rating"], "SEAR".__eq__)
-    assert [(cell.model, cell.ablate) for cell in cells if cell.seed == 2] == [
+    runs = plan_runs(["a"], ["SEAR", "SASRec"], [1, 2], ["semantic", "rating"], "SEAR".__eq__)
+    assert [(planned.model, planned.ablate) for planned in runs if planned.seed == 2] == [
         ("SEAR", ""), ("SEAR", "semantic"), ("SEAR", "rating"), ("SASRec", "")
     ]  # fmt: skip
-    assert [cell.seed for cell in cells] == [1] * 4 + [2] * 4
+    assert [planned.seed for planned in runs] == [1] * 4 + [2] * 4
 
 
 def finish(folder, data=None):
@@ -29,28 +29,28 @@ def finish(folder, data=None):
 
 
 class Harness:
-    """Runs that leave folders as real ones do; `trouble` maps a cell to what is raised in it."""
+    """Runs that leave folders as real ones do; `trouble` maps a planned to what is raised in it."""
 
     def __init__(self, results):
         self.results, self.trouble, self.ran, self.resumed, self.said = results, {}, [], [], []
         self.use_gpu, self.data = True, {"inter": "0123", "item": "4567"}
 
-    def settings(self, cell):
-        names = {"dataset": cell.dataset, "model": cell.model, "ablate": cell.ablate, "seed": cell.seed}
+    def settings(self, planned):
+        names = {"dataset": planned.dataset, "model": planned.model, "ablate": planned.ablate, "seed": planned.seed}
         return names | {"k": 4, "use_gpu": self.use_gpu, "results_path": str(self.results)}
 
-    def folder(self, cell):
-        return self.results / cell.dataset / cell.model / f"run-{cell.ablate or 'whole'}-{cell.seed}"
+    def folder(self, planned):
+        return self.results / planned.dataset / planned.model / f"run-{planned.ablate or 'whole'}-{planned.seed}"
 
-    def run(self, cell):
-        self.ran.append(cell)
-        self.folder(cell).mkdir(parents=True)
-        (self.folder(cell) / "config.yaml").write_text(yaml.safe_dump(self.settings(cell)))
+    def run(self, planned):
+        self.ran.append(planned)
+        self.folder(planned).mkdir(parents=True)
+        (self.folder(planned) / "config.yaml").write_text(yaml.safe_dump(self.settings(planned)))
         for name in ("best.pth", "last.pth"):
-            (self.folder(cell) / name).touch()
-        if cell in self.trouble:
-            raise self.trouble[cell]
-        finish(self.folder(cell), self.data)
+            (self.folder(planned) / name).touch()
+        if planned in self.trouble:
+            raise self.trouble[planned]
+        finish(self.folder(planned), self.data)
 
     def resume(self, folder, changes):
         self.resumed.append((folder, changes))
@@ -61,7 +61,7 @@ class Harness:
         asked |= {"ablatable": "SEAR".__eq__} | changes
         callables = {"run": self.run, "resume": self.resume, "settings": self.settings, "say": self.said.append}
         callables["data"] = lambda _: self.data
-        return run_grid(grid_cells(**asked), **callables)
+        return run_grid(plan_runs(**asked), **callables)
 
 
 @pytest.fixture
@@ -76,11 +76,11 @@ def test_a_second_call_runs_nothing_again(harness):
     assert len(harness.ran) == 6
     assert sum("is done already" in line and "at commit 0123456789abcdef -" in line for line in harness.said) == 6
     harness.grid(seeds=[1, 2, 3])
-    assert [cell.seed for cell in harness.ran[6:]] == [3, 3, 3]
+    assert [planned.seed for planned in harness.ran[6:]] == [3, 3, 3]
 
 
 def test_runs_on_other_data_are_not_taken_as_done_and_it_is_said(harness):
-    harness.folder = lambda cell: Harness.folder(harness, cell).with_name(f"run-{cell.seed}-{harness.data}")
+    harness.folder = lambda planned: Harness.folder(harness, planned).with_name(f"run-{planned.seed}-{harness.data}")
     asked = {"models": ["SASRec"], "seeds": [1]}
     harness.grid(**asked)
     (old,) = harness.grid(**asked).finished.values()
@@ -97,8 +97,8 @@ def test_runs_on_other_data_are_not_taken_as_done_and_it_is_said(harness):
 
 
 def test_a_stopped_run_whose_data_have_changed_begins_anew(harness):
-    cell = Cell("a", "SASRec", "", 1)
-    harness.trouble = {cell: RuntimeError("stopped")}
+    planned = PlannedRun("a", "SASRec", "", 1)
+    harness.trouble = {planned: RuntimeError("stopped")}
     harness.grid(models=["SASRec"], seeds=[1])
     harness.trouble = {}
 
@@ -106,16 +106,16 @@ def test_a_stopped_run_whose_data_have_changed_begins_anew(harness):
         raise OtherDataError(f"{folder}/last.pth was trained on other events - restore the data")
 
     harness.resume = resume
-    harness.folder = lambda cell: Harness.folder(harness, cell).with_name("anew")
+    harness.folder = lambda planned: Harness.folder(harness, planned).with_name("anew")
     assert harness.grid(models=["SASRec"], seeds=[1]).exit_code == 0
     assert any(
-        line.endswith("last.pth was trained on other events: cell 1 of 1: a, SASRec, seed 1 begins anew")
+        line.endswith("last.pth was trained on other events: run 1 of 1: a, SASRec, seed 1 begins anew")
         for line in harness.said
     )
 
 
-def test_a_failed_cell_is_reported_and_does_not_stop_the_others(harness):
-    mistake, fault = Cell("a", "SEAR", "", 1), Cell("a", "SEAR", "rating", 1)
+def test_a_failed_run_is_reported_and_does_not_stop_the_others(harness):
+    mistake, fault = PlannedRun("a", "SEAR", "", 1), PlannedRun("a", "SEAR", "rating", 1)
     harness.trouble = {mistake: InputError("lower learning_rate"), fault: ZeroDivisionError("by zero")}
     outcome = harness.grid()
     assert outcome.failed == {mistake: "lower learning_rate", fault: "ZeroDivisionError: by zero"}
@@ -126,14 +126,14 @@ def test_a_failed_cell_is_reported_and_does_not_stop_the_others(harness):
     ]
 
 
-def test_a_cell_that_another_process_works_on_is_left_to_it(harness):
-    held, done_meanwhile = Cell("a", "SEAR", "", 1), Cell("a", "SASRec", "", 1)
-    harness.trouble = {cell: HeldError("another process") for cell in (held, done_meanwhile)}
+def test_a_run_that_another_process_works_on_is_left_to_it(harness):
+    held, done_meanwhile = PlannedRun("a", "SEAR", "", 1), PlannedRun("a", "SASRec", "", 1)
+    harness.trouble = {planned: HeldError("another process") for planned in (held, done_meanwhile)}
 
-    def run(cell):
-        if cell.seed == 2:
+    def run(planned):
+        if planned.seed == 2:
             finish(harness.folder(done_meanwhile), harness.data)
-        Harness.run(harness, cell)
+        Harness.run(harness, planned)
 
     harness.run = run
     outcome = harness.grid()
@@ -151,8 +151,8 @@ def test_a_folder_that_cannot_be_read_is_told_of_once_and_stops_nothing(harness)
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "cases.csv.gz"])
-def test_a_finished_cell_with_a_broken_file_is_reported_and_does_not_stop_the_others(harness, name):
-    broken, folder = Cell("a", "SEAR", "", 1), harness.folder(Cell("a", "SEAR", "", 1))
+def test_a_finished_run_with_a_broken_file_is_reported_and_does_not_stop_the_others(harness, name):
+    broken, folder = PlannedRun("a", "SEAR", "", 1), harness.folder(PlannedRun("a", "SEAR", "", 1))
     harness.grid()
     (folder / name).write_bytes((folder / name).read_bytes()[:-9])
     outcome = harness.grid()
@@ -160,19 +160,19 @@ def test_a_finished_cell_with_a_broken_file_is_reported_and_does_not_stop_the_ot
     assert re.search(f"{name} cannot be read.* run again; for the latter delete {folder}$", outcome.failed[broken])
 
 
-def test_each_cell_is_looked_for_where_its_own_settings_put_it(harness):
-    def settings(cell):
-        place = {"results_path": str(harness.results / "elsewhere")} if cell.model == "SASRec" else {}
-        return Harness.settings(harness, cell) | place
+def test_each_run_is_looked_for_where_its_own_settings_put_it(harness):
+    def settings(planned):
+        place = {"results_path": str(harness.results / "elsewhere")} if planned.model == "SASRec" else {}
+        return Harness.settings(harness, planned) | place
 
     harness.settings = settings
-    harness.folder = lambda cell: Path(settings(cell)["results_path"]) / cell.dataset / cell.model / f"{cell.seed}"
+    harness.folder = lambda run: Path(settings(run)["results_path"]) / run.dataset / run.model / f"{run.seed}"
     assert len(harness.grid(ablations=[]).finished) == 4
     assert len(harness.grid(ablations=[]).finished) == len(harness.ran) == 4
 
 
-def test_ctrl_c_stops_the_grid_and_the_next_call_resumes_the_cell(harness):
-    stopped = Cell("a", "SEAR", "rating", 1)
+def test_ctrl_c_stops_the_grid_and_the_next_call_resumes_the_run(harness):
+    stopped = PlannedRun("a", "SEAR", "rating", 1)
     harness.trouble = {stopped: KeyboardInterrupt()}
     with pytest.raises(KeyboardInterrupt):
         harness.grid()
@@ -186,23 +186,23 @@ def test_ctrl_c_stops_the_grid_and_the_next_call_resumes_the_cell(harness):
     assert harness.ran.count(stopped) == 1
 
 
-def test_a_finished_cell_keeps_only_its_best_checkpoint(harness):
+def test_a_finished_run_keeps_only_its_best_checkpoint(harness):
     for folder in harness.grid().finished.values():
         assert sorted(path.name for path in folder.glob("*.pth")) == ["best.pth"]
 
 
-def test_an_unfinished_cell_keeps_what_it_needs_to_go_on(harness):
-    failed = Cell("a", "SASRec", "", 1)
+def test_an_unfinished_run_keeps_what_it_needs_to_go_on(harness):
+    failed = PlannedRun("a", "SASRec", "", 1)
     harness.trouble = {failed: RuntimeError("out of memory")}
     harness.grid()
     assert (harness.folder(failed) / "last.pth").exists()
 
 
-def test_a_mistake_in_the_settings_of_the_last_cell_costs_no_run(harness):
-    def settings(cell):
-        if cell.model == "SASRec":
+def test_a_mistake_in_the_settings_of_the_last_run_costs_no_run(harness):
+    def settings(planned):
+        if planned.model == "SASRec":
             raise InputError("n_heads must divide hidden_size")
-        return Harness.settings(harness, cell)
+        return Harness.settings(harness, planned)
 
     harness.settings = settings
     with pytest.raises(InputError, match="n_heads"):
@@ -210,13 +210,13 @@ def test_a_mistake_in_the_settings_of_the_last_cell_costs_no_run(harness):
     assert not harness.ran
 
 
-def test_a_run_with_other_settings_is_not_taken_for_the_cell(harness):
+def test_a_run_with_other_settings_is_not_taken_for_the_run(harness):
     harness.grid(models=["SASRec"], seeds=[1])
-    cell = Cell("a", "SASRec", "", 1)
-    assert find_runs(harness.settings(cell)) == (harness.folder(cell), None)
-    assert find_runs(harness.settings(cell) | {"k": 1}) == (None, None)
+    planned = PlannedRun("a", "SASRec", "", 1)
+    assert find_runs(harness.settings(planned)) == (harness.folder(planned), None)
+    assert find_runs(harness.settings(planned) | {"k": 1}) == (None, None)
 
 
 def test_a_run_that_leaves_no_figures_counts_as_failed(harness):
-    harness.run = lambda cell: None
-    assert "left no folder" in harness.grid(models=["SASRec"], seeds=[1]).failed[Cell("a", "SASRec", "", 1)]
+    harness.run = lambda planned: None
+    assert "left no folder" in harness.grid(models=["SASRec"], seeds=[1]).failed[PlannedRun("a", "SASRec", "", 1)]

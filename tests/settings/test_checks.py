@@ -65,7 +65,7 @@ def test_general_models_are_refused():
         ("metrics", ["AUC"], "not list of str: Hit | NDCG"),
         ("topk", [0], "not list of int >= 1 - for example topk: [10]"),
         ("topk", [], "an empty list - for example topk: [10]"),
-        ("valid_metric", "MRR@5", "no figure that metrics and topk report - choose from Hit@10, NDCG@10, MRR@10"),
+        ("valid_metric", "MRR@5", "no metric that metrics and topk ask for - choose from Hit@10, NDCG@10, MRR@10"),
         ("learner", "admw", "(did you mean adamw?)"),
         ("weight_decay", -1e-3, "not float >= 0"),
         ("seed", -1, "not int >= 0 and < 4294967296"),

@@ -7,6 +7,7 @@ import pytest
 import torch
 from recbole.config import Config
 
+from sear.errors import InputError
 from sear.files import PROJECT_ROOT
 from sear.settings import gather as settings
 from sear.settings.gather import SEAR_KEYS, find_data, own_files
@@ -137,12 +138,19 @@ def test_python_values_become_yaml_values():
 def test_a_users_cuda_visible_devices_stays(monkeypatch):
     for mine in ("3", ""):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", mine)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda mine=mine: bool(mine))
+        if not mine:  # hides every card
+            with pytest.raises(InputError, match="torch finds no such GPU"):
+                build_config("ml-100k", overrides={"gpu_id": "1"})
+            assert os.environ["CUDA_VISIBLE_DEVICES"] == mine
+            continue
         config = build_config("ml-100k", overrides={"gpu_id": "1"})
         assert os.environ["CUDA_VISIBLE_DEVICES"] == mine
         assert config["gpu_id"] == "1"
 
 
 def test_without_one_gpu_id_decides(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     build_config("ml-100k", overrides={"gpu_id": 1})

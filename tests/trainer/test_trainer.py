@@ -35,8 +35,8 @@ def make(tmp_path, tiny_config, tiny_text):
         config = tiny_config(tmp_path, name, **changes)
         loaders = data_preparation(config, SEARDataset(config))
         torch.manual_seed(0)
+        config["device"], config["checkpoint_dir"] = torch.device(device), str(tmp_path)  # a model asks for the device
         model = model_class(name)(config, loaders[0]._dataset)
-        config["device"], config["checkpoint_dir"] = torch.device(device), str(tmp_path)
         return SEARTrainer(config, model.to(device)), loaders
 
     return build

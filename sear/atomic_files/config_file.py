@@ -1,0 +1,66 @@
+"""The `config/data` file of a data set that was converted: which columns to load, and the streams they allow."""
+
+import shlex
+from pathlib import Path
+
+import yaml
+
+from sear.atomic_files.convert import Options, Report
+from sear.errors import InputError
+from sear.files import CHECKOUT, COMMAND, shown, write_text
+from sear.settings import gather as settings
+from sear.settings.published import asked_for
+
+
+def config_lines(report: Report) -> str:
+    """YAML of a config/data file that reads what was written."""
+    rating = ["rating"] if report.rated else []
+    load_col = {"inter": ["user_id", "item_id", *rating, "timestamp"]}
+    config: dict[str, object] = {"load_col": load_col}
+    streams = [*(["semantic"] if report.item_path else []), "collaborative", *rating]
+    if report.item_path:
+        load_col["item"] = ["item_id", *report.source.item_columns]
+    if len(streams) < 3:  # all three are what SEAR has without being told
+        config["streams"] = streams
+    if not report.item_path:
+        config["text_init"] = False
+    config |= {f"{kind}_inter_num_interval": "[5,inf)" for kind in ("user", "item")}
+    data_path = report.event_path.parent.parent.resolve()
+    if data_path != Options.out:
+        config["data_path"] = f"{data_path}/"
+    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=10_000, default_flow_style=None).rstrip()
+
+
+def config_path(name: str, asked: str) -> Path:
+    """Where the config goes: the file asked for, or `config/data/NAME.yaml` (without a checkout NAME.yaml, here).
+
+    Raises:
+        InputError: NAME is a published data set, which has its config already.
+    """
+    if asked:
+        return Path(asked)
+    data_set = asked_for(name)
+    if data_set:
+        raise InputError(
+            f"--write_config: {name} has its config/data/{data_set.name}.yaml already - give another file,"
+            " --write_config=FILE, and train with --config=FILE"
+        )
+    return settings.CONFIG_ROOT / "data" / f"{name}.yaml" if CHECKOUT else Path.cwd() / f"{name}.yaml"
+
+
+def write_config(path: Path, name: str, report: Report, overwrite: bool) -> str:
+    """Write the config and return what to do next.
+
+    Raises:
+        InputError: the file is there with other content, and `overwrite` is not set.
+    """
+    text = f"# {name}: written by python -m sear.atomic_files\n{config_lines(report)}\n"
+    if path.exists() and not overwrite and path.read_text(encoding="utf-8") != text:
+        raise InputError(
+            f"{shown(path)} is there already and differs from what would be written (the data were) - move it away,"
+            " name another with --write_config=FILE, or replace it with --overwrite"
+        )
+    write_text(path, text)
+    own = path == settings.CONFIG_ROOT / "data" / f"{name}.yaml"
+    train = f"--dataset={name}" if own else f"--dataset={name} --config={shown(path)}"
+    return f"wrote {shown(path)}\nTo train on it: {shlex.join(COMMAND)} {train}"

@@ -1,0 +1,150 @@
+"""Which table of a folder has the columns asked for; and what to do where none or several have."""
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from sear.atomic_files.reading import UNNAMED, Reading
+from sear.atomic_files.source import plain_suffix
+from sear.atomic_files.tables import Table, open_table
+from sear.errors import InputError
+
+SUFFIXES = (
+    "",
+    ".csv",
+    ".tsv",
+    ".tab",
+    ".txt",
+    ".dat",
+    ".data",
+    ".json",
+    ".jsonl",
+    ".ndjson",
+    ".parquet",
+    ".pq",
+    ".inter",
+)
+OTHERS: tuple[str, ...] = (
+    ".xlsx",
+    ".xls",
+    ".ods",
+    ".db",
+    ".sqlite",
+    ".h5",
+    ".hdf5",
+    ".feather",
+    ".arrow",
+    ".orc",
+    ".avro",
+    ".pkl",
+)
+OTHERS += (".pickle", ".rdata", ".rds", ".sav", ".dta", ".tar", ".tgz", ".7z", ".rar", ".mat", ".npy", ".npz")
+HEADLESS = ("user", "item", "rating", "time")
+
+
+@dataclass
+class Parts:
+    """Tables with the same columns, read one after the other; mostly a single one."""
+
+    tables: list[Table] = field(default_factory=list)
+
+    @property
+    def path(self) -> Path:
+        return self.tables[0].path
+
+
+def open_tables(path: Path, reading: Reading, names: set[str]) -> tuple[list[Table], list[str]]:
+    """The tables there, and what is wrong with the files that are none."""
+    if path.is_file():
+        return [open_table(path, reading, names)], []
+    tables, others = [], []
+    for file in table_files(path):
+        try:
+            tables.append(open_table(file, reading, names))
+        except InputError as error:
+            others.append(str(error))
+            if reading.columns:  # the texts may stand in a table that has a header
+                with suppress(InputError):
+                    table = open_table(file, replace(reading, columns=()), names)
+                    tables += [table] if set(table.columns) & (names - set(reading.columns)) else []
+    return tables, others
+
+
+def table_files(folder: Path) -> list[Path]:
+    """The files of a folder that may be tables, by name."""
+    files = [file for file in sorted(folder.iterdir()) if file.is_file() and file.name[0] not in "._"]
+    return [file for file in files if plain_suffix(file) in (*SUFFIXES, *OTHERS) or re.match(r"part-\d+", file.name)]
+
+
+def only(path: Path, tables: list[Table], others: list[str], names: Sequence[str], item: str) -> Parts:
+    """The one table with these columns, or its parts; item: what the events call the item of a table of texts."""
+    having = [table for table in tables if set(names) <= set(table.columns)]
+    if len(having) > 1 and _are_parts(having):
+        return Parts(having)
+    if len(having) == 1:
+        _refuse_twice(having[0], names)
+        return Parts(having)
+    if having:
+        listed = ", ".join(table.path.name for table in having)
+        raise InputError(
+            f"{path}: {listed} all have the columns {', '.join(names)} - give the one that is meant as RAW_DIR, or"
+            " leave it alone there"
+        )
+    if not tables and len(others) == 1:
+        raise InputError(others[0])
+    found = "; ".join([*(_described(table) for table in tables), *others])[:1_000]
+    remedy = _remedy(tables, names, item)
+    raise InputError(
+        f"{path}: no CSV or parquet table has the columns {', '.join(names)} ({found or 'no table there'}) - {remedy}"
+    )
+
+
+def _are_parts(tables: list[Table]) -> bool:
+    """Whether the files have names that differ in digits only, and the same columns."""
+    names = {re.sub(r"\d+", "0", table.path.name) for table in tables}
+    return len(names) == 1 and all(table.columns == tables[0].columns for table in tables)
+
+
+def _described(table: Table) -> str:
+    if table.looks_headless():
+        return f"{table.path.name} has no header, its first line is {shortened(table.columns)}"
+    return f"{table.path.name} has {shortened(table.columns)}"
+
+
+def shortened(names: Sequence[str]) -> str:
+    """Names of columns for a message."""
+    shown = [name if len(name) <= 40 else f"{name[:37]}..." for name in names[:12]]
+    return ", ".join(shown) + (f", … ({len(names)} in all)" if len(names) > 12 else "")
+
+
+def _remedy(tables: list[Table], names: Sequence[str], item: str) -> str:
+    atomic = next((table.path.name for table in tables if any(name.endswith(":token") for name in table.columns)), "")
+    if atomic:
+        return f"{atomic} is an atomic file already: put it into dataset/NAME/ as NAME.inter, without this program"
+    headless = next((table for table in tables if table.looks_headless()), None)
+    if headless:
+        return headless_hint(headless)
+    for table in tables:
+        lower = {name.lower(): name for name in table.columns}
+        others = {name: lower[name.lower()] for name in names if name not in table.columns and name.lower() in lower}
+        if others and len(others) == len(set(names) - set(table.columns)):
+            return f"case counts: {', '.join(f'{name} is {other}' for name, other in others.items())}"
+        if item and set(names) - {item} <= set(table.columns):
+            return f"where {table.path.name} calls the item otherwise, say how with --text_item=COLUMN"
+    return "give them as the header has them, case included"
+
+
+def headless_hint(table: Table) -> str:
+    """What to do with a table that has no header."""
+    width = len(table.columns)
+    names = ("user", "item", "time") if width == 3 else (*HEADLESS[:width], *[UNNAMED] * min(width - 4, 6))
+    names = (*names, "…") if width > 10 else names
+    return f"say what its columns are, in order: --columns={','.join(names)} ({UNNAMED} for those not needed)"
+
+
+def _refuse_twice(table: Table, names: Sequence[str]) -> None:
+    twice = [name for name in names if table.columns.count(name) > 1 and name != UNNAMED]
+    if twice:
+        raise InputError(f"{table.path}: the header has the column {twice[0]!r} more than once - rename one of them")

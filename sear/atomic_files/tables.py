@@ -1,0 +1,166 @@
+"""A user's own tables, one file each: delimited text, JSON lines or parquet, as rows of named columns."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from operator import itemgetter
+from pathlib import Path
+
+from sear.atomic_files.amazon import json_records, record
+from sear.atomic_files.bad_lines import BadLine, BadLines
+from sear.atomic_files.compressed import head_of
+from sear.atomic_files.csv_rows import QUOTING_HINT, Rows, csv_rows, split_rows
+from sear.atomic_files.dialect import Dialect, dialect_of, looks_like_data
+from sear.atomic_files.parquet import ParquetTable
+from sear.atomic_files.raw_lines import LineFile, line_file
+from sear.atomic_files.reading import UNNAMED, Reading
+from sear.errors import InputError
+
+ROW_NAMES = "(row names)"
+MOST_ROWS_SEEN = 100
+Alone = tuple[str, Callable[[str], bool]]  # a column, and whether its text can be what the column holds
+
+
+@dataclass
+class DelimitedTable:
+    """columns: of the header, or as --columns names them; headless: whether there is no header."""
+
+    lines: LineFile
+    dialect: Dialect
+    columns: list[str]
+    headless: bool
+
+    @property
+    def path(self) -> Path:
+        return self.lines.path
+
+    @property
+    def told(self) -> str:
+        return self.lines.encoding.told
+
+    def looks_headless(self) -> bool:
+        """Whether the header holds values in place of names."""
+        return not self.headless and looks_like_data(self.columns)
+
+    def first_rows(self) -> list[list[str]]:
+        """The fields of the first lines below the header, as far as single lines tell them."""
+        lines = self.lines.first[self.dialect.skipped + (not self.headless) :]
+        return [self.dialect.fields(line) for line in lines[:MOST_ROWS_SEEN]]
+
+    def rows(self, names: Sequence[str], bad_lines: BadLines, alone: Alone | None = None) -> Iterator:
+        """(line number, the values of these columns) of every row; short and long ones go to `bad_lines`.
+
+        alone: shows whether a line is a row by itself and no piece of a text; None: nothing shows it.
+        """
+        picked = itemgetter(*(self.columns.index(name) for name in names), 0)  # a tuple, even of one
+        width = len(self.columns)
+        expected = "--columns names" if self.headless else "the header has"
+        for line, fields in self._all_rows(bad_lines, width, alone):
+            if len(fields) == width:
+                yield line, picked(fields)[:-1]
+            else:
+                option = QUOTING_HINT if len(fields) > width else ""  # the separator may stand inside a text
+                bad_lines.report(self.path, line, BadLine(f"{len(fields)} fields where {expected} {width}", option))
+
+    def _all_rows(self, bad_lines: BadLines, width: int, alone: Alone | None) -> Rows:
+        dialect = self.dialect
+        lines = islice(self.lines.text_lines(bad_lines), dialect.skipped + (not self.headless), None)
+        if dialect.quoting == "none":
+            return split_rows(lines, dialect.delimiter)
+        is_row = (lambda fields: alone[1](fields[self.columns.index(alone[0])])) if alone else (lambda _: False)
+        return csv_rows(self.path, lines, bad_lines, dialect.delimiter, width, is_row, dialect.quoting == "backslash")
+
+
+@dataclass
+class JsonTable:
+    """Objects, one a line, JSON or Python literals; columns: the keys of the first of them."""
+
+    lines: LineFile
+    columns: list[str]
+
+    @property
+    def path(self) -> Path:
+        return self.lines.path
+
+    @property
+    def told(self) -> str:
+        return self.lines.encoding.told
+
+    def looks_headless(self) -> bool:
+        return False
+
+    def first_rows(self) -> list[list[object]]:
+        return [[found.get(name) for name in self.columns] for found in first_records(self.lines)]
+
+    def rows(self, names: Sequence[str], bad_lines: BadLines, alone: object = None) -> Iterator:
+        for line, found in json_records(self.lines, bad_lines):
+            yield line, [found.get(name) for name in names]
+
+
+Table = DelimitedTable | JsonTable | ParquetTable
+
+
+def open_table(path: Path, reading: Reading, names: Collection[str] = ()) -> Table:
+    """The table in this file; names: columns that are looked for.
+
+    Raises:
+        InputError: naming what the file is instead, or what is wrong with it.
+    """
+    with open(path, "rb") as file:
+        if file.read(4) == b"PAR1":
+            return ParquetTable(path)
+    if head_of(path).startswith(b"PAR1"):
+        raise InputError(f"{path} is a packed parquet file - unpack it")
+    lines = line_file(path, reading.encoding)
+    start = lines.first[0].lstrip() if lines.first else ""
+    if start.startswith("{"):
+        return JsonTable(lines, list(dict.fromkeys(name for found in first_records(lines) for name in found)))
+    if start.startswith("["):
+        raise InputError(f"{path} is one JSON array, not one object a line - write it as JSON lines (jq -c '.[]' FILE)")
+    columns = list(reading.columns)
+    dialect = dialect_of(lines.first, lines.quoted, names, len(columns), reading.quoting)
+    if columns:
+        return _headless(DelimitedTable(lines, dialect, columns, True))
+    return _with_header(lines, dialect)
+
+
+def _with_header(lines: LineFile, dialect: Dialect) -> DelimitedTable:
+    header = dialect.fields(lines.first[dialect.skipped]) if len(lines.first) > dialect.skipped else []
+    table = DelimitedTable(lines, dialect, [name.strip() for name in header], False)
+    rows = table.first_rows()
+    if (
+        header and rows and all(len(row) == len(header) + 1 for row in rows)
+    ):  # R writes names of rows, others a last comma
+        last = not any(row[-1].strip() for row in rows)
+        table.columns = [*table.columns, ""] if last else [ROW_NAMES, *table.columns]
+    return table
+
+
+def _headless(table: DelimitedTable) -> DelimitedTable:
+    """The table; a header that stands there all the same, or another number of columns, is told."""
+    rows = table.first_rows()
+    widths = {len(row) for row in rows}
+    names = [name for name in table.columns if name != UNNAMED]
+    if rows and widths == {len(rows[0])} and len(rows[0]) != len(table.columns):
+        raise InputError(
+            f"{table.path}: its lines have {len(rows[0])} fields and --columns names {len(table.columns)} - name all of"
+            f" them in order, {UNNAMED} for those not needed"
+        )
+    first = rows[0] if rows else []
+    if len(rows) > 1 and not looks_like_data(first) and looks_like_data(rows[1]):
+        raise InputError(
+            f"{table.path}, line 1: {','.join(first)[:80]} looks like a header - leave --columns out and say which"
+            f" columns are the {', '.join(names[:3])}: --user=… --item=… --time=…"
+        )
+    return table
+
+
+def first_records(lines: LineFile) -> list[dict]:
+    """The objects of the first lines, those left out that hold none."""
+    found = []
+    for line in lines.first[:MOST_ROWS_SEEN]:
+        try:
+            found.append(record(line.encode()))
+        except BadLine:
+            continue
+    return found

@@ -1,0 +1,142 @@
+"""The encoding of a file is decided once and told; no file is read in two."""
+
+import codecs
+
+import pytest
+
+from sear.atomic_files.encoding import UTF8, decided, wide_encoding
+from sear.errors import InputError
+from tests.helpers.raw_dumps import convert, rows, write_lines
+
+NAMES = ("--format=csv", "--user=who", "--item=what", "--time=when")
+TEXTS = {
+    "cp1252": "Lov’s “Best” — €5 – café, naïve Crème brûlée",
+    "cp1251": "Война и мир, Анна Каренина",
+    "gb18030": "战争与和平，红楼梦",
+    "utf-8": "Crème brûlée",
+    "utf-8-sig": "Crème brûlée",
+    "utf-16": "Crème brûlée",
+    "utf-16-le": "Crème brûlée",
+    "utf-16-be": "Crème brûlée",
+    "utf-32": "Crème brûlée",
+}
+
+
+def table(text, count=3):
+    return ["who,what,when,title", *(f'ann,i{row},{1_400_000_000 + row},"{text}"' for row in range(count))]
+
+
+@pytest.mark.parametrize("encoding, text", TEXTS.items())
+def test_texts_come_through_and_any_encoding_but_utf8_is_told(tmp_path, capsys, encoding, text):
+    write_lines(tmp_path / "raw" / "a.csv", table(text), encoding=encoding)
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--text=title") == 0
+    assert {row[1] for row in rows(tmp_path, "mydata", "item")[1:]} == {text}
+    told = capsys.readouterr().out
+    assert ("read as" in told) == (not encoding.startswith("utf-8"))
+    assert encoding.startswith("utf-8") or f"a.csv: {'not UTF-8: ' * (encoding[:3] != 'utf')}read as " in told
+
+
+@pytest.mark.parametrize(
+    "where", ["zoë,café3,1400000003,Crème br\xc3", "zoë,caf\xc3,1400000003,x", "\xaa,caf,1400000003,x"]
+)
+def test_one_cut_character_names_its_line_and_changes_no_other(tmp_path, capsys, where):
+    whole = [f"zoë,café{row},{1_400_000_000 + row},Crème brûlée" for row in range(3)]
+    cut = where.encode("latin-1") if "\xaa" in where else where.replace("\xc3", "\x00").encode().replace(b"\0", b"\xc3")
+    lines = [line.encode() for line in ["who,what,when,title", *whole]] + [
+        cut,
+        whole[0].replace("0,", "9,", 1).encode(),
+    ]
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.csv").write_bytes(b"\n".join(lines) + b"\n")
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--text=title") == 2
+    told = capsys.readouterr().err
+    assert "a.csv, line 5: not utf-8, as the file is otherwise (byte 0x" in told and "--encoding" in told
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--text=title", "--bad_lines=skip") == 0
+    assert {row[0] for row in rows(tmp_path, "mydata", "inter")[1:]} == {"zoë"}
+
+
+def test_a_few_bytes_that_are_utf8_by_chance_do_not_make_two_readings_of_a_gbk_file(tmp_path):
+    lines = ["who,what,when,city", "u1,茅台,1400000000,NY", "u1,茅台,1400000001,北京", "u2,茅台,1400000002,NY"]
+    write_lines(tmp_path / "raw" / "a.csv", lines, encoding="gb18030")
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 0
+    assert {row[1] for row in rows(tmp_path, "mydata", "inter")[1:]} == {"茅台"}
+
+
+@pytest.mark.parametrize(
+    "encoding, text",
+    [("koi8-r", "Война и мир"), ("big5", "戰爭與和平"), ("shift_jis", "となりのトトロ"), ("cp1250", "Małgorzata")],
+)
+def test_an_encoding_that_is_not_clear_is_refused_and_can_be_named(tmp_path, capsys, encoding, text):
+    write_lines(tmp_path / "raw" / "a.csv", table(text), encoding=encoding)
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--text=title") == 2
+    told = capsys.readouterr().err
+    assert "a.csv is not UTF-8, and what else is not clear" in told and "--encoding" in told
+    options = (*NAMES, "--text=title", f"--encoding={encoding}")
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *options) == 0
+    assert rows(tmp_path, "mydata", "item")[1][1] == text
+
+
+@pytest.mark.parametrize(
+    "text, encoding",
+    [
+        ("Amélie", "cp1252"),
+        ("São Paulo", "cp1252"),
+        ("à la carte", "cp1252"),
+        ("Señor", "cp1252"),
+        ("Müller Straße", "cp1252"),
+        ("Москва", "cp1251"),
+        ("ТЕРМИНАТОР", "cp1251"),
+        ("Ёж", "cp1251"),
+        ("功夫", "gb18030"),
+        ("北京", "gb18030"),
+        ("《三体》", "gb18030"),
+    ],
+)
+def test_a_single_word_is_enough(text, encoding):
+    assert decided("a.csv", [f"u,i,1,{text}\n".encode(encoding)]).codec == encoding
+
+
+def test_utf8_is_never_taken_for_anything_else():
+    assert decided("a.csv", ["Война,café,战争\n".encode()]) == UTF8
+    assert decided("a.csv", []) == UTF8
+
+
+def test_a_byte_order_mark_decides_and_binary_zeros_do_not():
+    assert wide_encoding(codecs.BOM_UTF16_LE + "a".encode("utf-16-le")).codec == "utf-16"
+    assert wide_encoding("user,item".encode("utf-16-be")).codec == "utf-16-be"
+    assert wide_encoding(b"user\0item,time\n" * 9) is None
+
+
+def test_an_unknown_encoding_is_refused(tmp_path, capsys):
+    write_lines(tmp_path / "raw" / "a.csv", table("x"))
+    for name in ("nonsense", "rot13", "hex"):
+        assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, f"--encoding={name}") == 2
+        assert f"--encoding={name!r} is no encoding" in capsys.readouterr().err
+
+
+def test_a_utf16_file_cut_in_the_middle_of_a_character_is_refused(tmp_path, capsys):
+    path = write_lines(tmp_path / "raw" / "a.csv", table("x"), encoding="utf-16")
+    path.write_bytes(path.read_bytes()[:-1])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
+    assert "cut short or damaged" in capsys.readouterr().err
+
+
+def test_json_lines_that_are_not_utf8_say_so(tmp_path, capsys):
+    lines = [f'{{"who": "zo\xeb", "what": "i{row}", "when": {1_400_000_000 + row}}}' for row in range(5)]
+    write_lines(tmp_path / "raw" / "a.json", lines, encoding="latin-1")
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
+    told = capsys.readouterr().err
+    assert "not UTF-8, as JSON is" in told and "--encoding" in told and "skip" not in told
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--encoding=cp1252") == 0
+    assert rows(tmp_path, "mydata", "inter")[1][0] == "zoë"
+
+
+def test_nothing_is_clear_where_nothing_looks_like_words():
+    with pytest.raises(InputError, match="not clear"):
+        decided("a.bin", [bytes(range(128, 256)) + b"\n"])
+
+
+def test_two_encodings_in_one_file_are_refused():
+    lines = ["café,naïve\n".encode("latin-1")] * 50 + ["café\n".encode()]
+    with pytest.raises(InputError, match="not clear"):
+        decided("a.csv", lines)

@@ -1,0 +1,228 @@
+"""Ratings and times as others write them; values that have lost their meaning; advice that keeps the data."""
+
+import datetime
+import decimal
+
+import pytest
+
+from sear.atomic_files.bad_lines import BadLine
+from sear.atomic_files.reading import Reading
+from sear.atomic_files.values import Times, iso_seconds
+from tests.helpers.raw_dumps import convert, rows, write_lines
+
+NAMES = ("--format=csv", "--user=user", "--item=item", "--time=time")
+RATED = (*NAMES, "--rating=rating")
+
+
+def write_events(tmp_path, times=None, ratings=None, users=None, delimiter=","):
+    count = len(times or ratings or users)
+    columns = [
+        users or ["u"] * count,
+        [f"i{row}" for row in range(count)],
+        times or [str(1_300_000_000 + row) for row in range(count)],
+        ratings or ["4"] * count,
+    ]
+    lines = [delimiter.join(map(str, fields)) for fields in zip(*columns, strict=True)]
+    return write_lines(tmp_path / "raw" / "e.csv", [delimiter.join(("user", "item", "time", "rating")), *lines])
+
+
+@pytest.mark.parametrize("word", ["NA", "N/A", r"\N", "null", "NULL", "None", "nan", "-", "?", "", "-1", "-1.0"])
+def test_a_missing_rating_by_any_of_its_names_leaves_the_event_unrated(tmp_path, word):
+    write_events(tmp_path, ratings=["4", word, "4", word])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *RATED) == 0
+    assert [row[2] for row in rows(tmp_path, "mydata", "inter")[1:]] == ["4", "", "4", ""]
+
+
+def test_other_words_for_no_rating_can_be_stated_numbers_too(tmp_path, capsys):
+    write_events(tmp_path, ratings=["4", "0", "keine", "0"])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *RATED) == 2
+    assert "--missing=0" in (told := capsys.readouterr().err) and "--bad_lines" not in told
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *RATED, "--missing=0,KEINE") == 0
+    assert [row[2] for row in rows(tmp_path, "mydata", "inter")[1:]] == ["4", "", "", ""]
+
+
+def test_true_and_false_are_one_and_zero(tmp_path, capsys):
+    write_events(tmp_path, ratings=["true", "False"])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *RATED) == 0
+    assert [row[2] for row in rows(tmp_path, "mydata", "inter")[1:]] == ["1", "0"]
+    assert "ratings are true and false: written as 1 and 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "times, ratings, told, option",
+    [
+        (None, ["4,5"] * 3, "rating '4,5' is no number", "--decimal=,"),
+        (["31.12.2023"] * 3, None, "no date like 2024-05-01", "--date_format='%d.%m.%Y'"),
+        (["12/31/2023 10:00"] * 3, None, "no date like", "--date_format='%m/%d/%Y %H:%M'"),
+        (["Tue Apr 03 18:00:09 +0000 2012"] * 3, None, "no date like", "--date_format='%a %b %d %H:%M:%S %z %Y'"),
+        (None, ["good"] * 3, "rating 'good' is no number", "--missing=good"),
+        (None, ["80", "9", "80"], "rating 80 is outside 0.5..5", "--rating_range=0.5,80"),
+        (None, ["0", "0", "-7"], "rating 0 is outside 0.5..5", "--missing=0 if it means none"),
+    ],
+)
+def test_where_most_lines_fail_alike_the_option_is_named_that_reads_them(
+    tmp_path, capsys, times, ratings, told, option
+):
+    write_events(tmp_path, times, ratings, delimiter=";")
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *RATED) == 2
+    error = capsys.readouterr().err
+    assert "e.csv, line 2 and 2 of the 2 lines after it: " in error and told in error and option in error
+    assert "--bad_lines" not in error
+    said = [] if "missing" in option else [option.replace("'", "")]
+    assert not said or convert(tmp_path, "mydata", tmp_path / "raw", *RATED, *said) == 0
+
+
+def test_leaving_lines_out_is_advised_only_where_they_are_few_and_shouted_where_they_are_not(tmp_path, capsys):
+    write_events(tmp_path, ratings=["4"] * 50 + ["good"])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *RATED) == 2
+    assert "leave such lines out with --bad_lines=skip" in capsys.readouterr().err
+    write_events(tmp_path, ratings=["4"] * 5 + ["good", "5", "good"])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *RATED, "--bad_lines=skip") == 0
+    assert "2 bad lines left out" in (told := capsys.readouterr().out) and "THAT IS 22% OF ITS LINES" in told
+
+
+def test_a_rating_that_no_model_can_hold_is_a_bad_one(tmp_path, capsys):
+    write_events(tmp_path, ratings=["1e39"])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *RATED, "--rating_range=0,1e40") == 2
+    assert "rating 1e39 is too large for 32 bits" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("time", ["1e39", "-1e39", "1_300_000_000", "٣٤ "])
+def test_a_time_that_no_clock_shows_is_a_bad_one(tmp_path, time):
+    with pytest.raises(BadLine) if time != "٣٤ " else pytest.MonkeyPatch.context():
+        Times()(time)
+
+
+@pytest.mark.parametrize(
+    "text, seconds",
+    [
+        ("2024-05-01", 1_714_521_600),
+        ("2024/5/1", 1_714_521_600),
+        ("2024-05-01 00:00:02 UTC", 1_714_521_602),
+        ("2024-05-01T02:00:00.25+02:00", 1_714_521_600.25),
+        ("2024-05-01T02:00:00+0200", 1_714_521_600),
+        ("2024-04-30 19:00-05", 1_714_521_600),
+        ("2024-02-30", None),
+        ("2024-05/01", None),
+        ("2024-05-01 10:00 EST", None),
+    ],
+)
+def test_iso_dates_are_read_the_same_on_every_python(text, seconds):
+    assert iso_seconds(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "digits, form",
+    [("31122023", "%d%m%Y"), ("12312023", "%m%d%Y"), ("20231231", "%Y%m%d"), ("231231", "%y%m%d"), ("2023", "%Y")],
+)
+def test_digits_that_are_dates_in_any_order_are_not_taken_for_seconds(tmp_path, capsys, digits, form):
+    write_events(tmp_path, times=[digits] * 3)
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
+    assert f"e.csv, line 2: time {digits} and most others read like dates" in (told := capsys.readouterr().err)
+    assert f"--date_format={form}" in told
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, f"--date_format={form}") == 0
+    assert rows(tmp_path, "mydata", "inter")[1][2] in ("1703980800", "1672531200")
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--date_format=unix", "--overwrite") == 0
+
+
+def test_a_date_format_that_does_not_fit_says_which_would(tmp_path, capsys):
+    write_events(tmp_path, times=["31.12.2023"] * 3)
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--date_format=%Y-%m") == 2
+    assert "it would be --date_format='%d.%m.%Y'" in capsys.readouterr().err
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--date_format=dmy") == 2
+    assert "has no %" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        ({"users": ["7.65612E+16"] * 3}, "1 user id in scientific notation (the first: 7.65612E+16)"),
+        ({"users": [" u", "u", "v"]}, "1 user id with blanks around (the first: ' u'), kept as they are; 1 of"),
+        ({"users": ["\ufeffu", "u", "v"]}, "1 user id with blanks around (the first: '\\ufeffu')"),
+        ({"times": ["1300000000", "0", "1300000002", "0"]}, "2 events at time 0, 1970-01-01, and most long after"),
+        ({"users": ["u", "NULL", "NULL"]}, "2 events of the user 'NULL': is that one user, or a word for none?"),
+        ({"users": ["12.0", "u", "v"]}, "1 user id such as 12.0"),
+        ({"times": ["1.30E+09"] * 3}, "3 times in scientific notation"),
+        (
+            {"times": ["1300000000", "1300000001", "1300000002", "13"]},
+            "1 event decades away from all others (the first: e.csv, ",
+        ),
+        ({"times": ["86400", "86401", "86402"]}, "ALL EVENTS ARE BEFORE 1980 (the last: 1970-01-02)"),
+        ({"times": ["1300000000"] * 2}, "2 of 2 events share user and time with another: the"),
+        ({"times": ["1300000009", "1300000008", "1300000008"]}, "the file runs backwards, newest events first"),
+    ],
+)
+def test_values_that_lost_their_meaning_get_a_notice(tmp_path, capsys, changes, told):
+    write_events(tmp_path, **changes)
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 0
+    assert told in capsys.readouterr().out
+
+
+def test_sound_values_get_no_notice(tmp_path, capsys):
+    write_events(tmp_path, users=["u", "v", "w"])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *RATED) == 0
+    told = capsys.readouterr().out
+    assert [line for line in told.split("\n") if line.startswith("- ")] == [
+        "- 0 exact repeats (same user, item, time and rating) counted once"
+    ]
+
+
+def test_a_last_line_without_line_break_is_told(tmp_path, capsys):
+    path = write_events(tmp_path, users=["u", "v"])
+    path.write_bytes(path.read_bytes()[:-1])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 0
+    assert "e.csv: its last line (3) has no line break: if the file was cut off" in capsys.readouterr().out
+
+
+def test_a_carriage_return_inside_an_id_is_refused_whatever_the_file(tmp_path, capsys):
+    write_lines(tmp_path / "raw" / "e.json", [r'{"user": "a\rb", "item": "i", "time": 1}'])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
+    assert "user id 'a\\rb' cannot be written to an atomic file" in capsys.readouterr().err
+
+
+def test_columns_of_every_type_of_parquet_are_read_as_what_they_are_or_refused(tmp_path, capsys):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    (tmp_path / "raw").mkdir()
+    good = {
+        "user": pyarrow.array([decimal.Decimal("76561198000000001"), decimal.Decimal(2)], pyarrow.decimal128(20, 0)),
+        "item": pyarrow.array([b"a", b"\xc3\xa9"], pyarrow.binary()),
+        "time": pyarrow.array(["2024-05-01", "2024-05-02"]),
+        "rating": [True, False],
+    }
+    bad = {
+        "user": [{"id": 1}, {"id": 2}],
+        "item": [True, False],
+        "time": [datetime.timedelta(1)] * 2,
+        "rating": [[1], [2]],
+    }
+    parquet.write_table(pyarrow.table(good), tmp_path / "raw" / "e.parquet")
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *RATED) == 0
+    assert rows(tmp_path, "mydata", "inter")[1:] == [
+        ["76561198000000001", "a", "1", "1714521600"],
+        ["2", "é", "0", "1714608000"],
+    ]
+    for name, values in bad.items():
+        parquet.write_table(pyarrow.table(good | {name: values}), tmp_path / "raw" / "e.parquet")
+        assert convert(tmp_path, "other", tmp_path / "raw", *RATED) == 2
+        assert f"e.parquet: column {name!r} is of type " in capsys.readouterr().err
+
+
+def test_floats_above_2_to_the_53_have_lost_digits_and_that_is_said(tmp_path, capsys):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    (tmp_path / "raw").mkdir()
+    table = {"user": [7.6561198e16, 1.0], "item": ["i", "j"], "time": [1.0, 2.0]}
+    parquet.write_table(pyarrow.table(table), tmp_path / "raw" / "e.parquet")
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 0
+    assert "1 event with an id that is a decimal number above 2^53" in capsys.readouterr().out
+
+
+def test_reading_options_that_cannot_be_followed_are_refused(tmp_path, capsys):
+    write_events(tmp_path, users=["u"])
+    for option in ("--decimal=x", "--columns=a,a", "--columns=_,_"):
+        assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, option) == 2
+        assert option.split("=")[0] in capsys.readouterr().err
+    assert Reading().check() is None
