@@ -51,11 +51,16 @@ def add_to_earlier(score_CV: Tensor, item_RH: Tensor, row_C: Tensor, end_C: Tens
     """Add the bias to the scores of the items item_RH[row_C[c], :end_C[c]] of each row c, but never to item 0."""
     scores = score_CV.numpy()
     histories = item_RH.numpy(), row_C.numpy(), end_C.numpy()
-    run_in_parallel(_add_to_earlier, len(scores), scores, *histories, scores.dtype.type(bias))
+    _add_to_earlier(torch.get_num_threads(), scores, *histories, scores.dtype.type(bias))
 
 
 @compiled
-def _add_to_earlier(start, stop, score_CV, item_RH, row_C, end_C, bias):
+def _add_to_earlier(threads, score_CV, item_RH, row_C, end_C, bias):
+    fork_join(_add_to_earlier_rows, len(score_CV), threads, (score_CV, item_RH, row_C, end_C, bias))
+
+
+@compiled
+def _add_to_earlier_rows(start, stop, score_CV, item_RH, row_C, end_C, bias):
     for row in range(start, stop):
         score_V, item_H = score_CV[row], item_RH[row_C[row]]
         for event in range(end_C[row]):
@@ -67,12 +72,17 @@ def sum_of_earlier(score_CV: Tensor, item_RH: Tensor, row_C: Tensor, end_C: Tens
     """The sums (C,) of the values that `add_to_earlier` would change."""
     sum_C = score_CV.new_empty(len(score_CV))
     arrays = [tensor.numpy() for tensor in (score_CV, item_RH, row_C, end_C, sum_C)]
-    run_in_parallel(_sum_of_earlier, len(score_CV), *arrays)
+    _sum_of_earlier(torch.get_num_threads(), *arrays)
     return sum_C
 
 
 @compiled
-def _sum_of_earlier(start, stop, score_CV, item_RH, row_C, end_C, sum_C):
+def _sum_of_earlier(threads, score_CV, item_RH, row_C, end_C, sum_C):
+    fork_join(_sum_of_earlier_rows, len(score_CV), threads, (score_CV, item_RH, row_C, end_C, sum_C))
+
+
+@compiled
+def _sum_of_earlier_rows(start, stop, score_CV, item_RH, row_C, end_C, sum_C):
     for row in range(start, stop):
         score_V, item_H, total = score_CV[row], item_RH[row_C[row]], score_CV.dtype.type(0)
         for event in range(end_C[row]):
