@@ -143,17 +143,8 @@ def exp2(typing_context, x):
         return x(x), lambda context, builder, signature, arguments: _exp_code(builder, arguments[0], x, 2)
 
 
-def _log1p_coefficients(degree: int) -> list[float]:
-    """log(1 + w) = 2 s P(s^2) with s = w / (2 + w): coefficients of P for 0 <= w <= 1, that is s^2 <= 1/9."""
-
-    def series(q):
-        s = np.sqrt(np.maximum(q, 1e-30))
-        return 2 * np.arctanh(s) / s
-
-    return list(Chebyshev.interpolate(series, degree, domain=(0, 1 / 9)).convert(kind=Polynomial).coef)
-
-
-LOG1P = {types.float32: _log1p_coefficients(5), types.float64: _log1p_coefficients(13)}
+# log(1 + w) = 2 artanh(s) = 2 s (1 + s^2 / 3 + s^4 / 5 + …) with s = w / (2 + w); for w <= 1, s^2 <= 1/9
+LOG1P = {real: [2 / (2 * k + 1) for k in range(terms)] for real, terms in ((types.float32, 7), (types.float64, 16))}
 
 
 @intrinsic
