@@ -9,7 +9,6 @@ names are only put back where they are missing, and mean what they meant in NumP
   the first Config is made: `restore_old_names` sets them for code that runs without a Config.
 - RecBole's SINE turns torch's anomaly detection on for the whole process when `recbole.model.sequential_recommender`
   is imported, which slows every backward pass: `anomaly_detection_kept` leaves the switch as it was.
-
 - `recbole.quick_start.load_data_and_model` fails on a SEAR checkpoint, which holds no pickled Config, with a KeyError
   that says nothing: it is told there what reads the file.
 
