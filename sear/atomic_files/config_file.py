@@ -32,7 +32,7 @@ def config_lines(report: Report) -> str:
 
 
 def config_path(name: str, asked: str) -> Path:
-    """Where the config goes: the file asked for, or `config/data/NAME.yaml` (without a checkout NAME.yaml, here).
+    """Where the config goes: the file asked for, or `config/data/NAME.yaml` of the checkout or the working directory.
 
     Raises:
         InputError: NAME is a published data set, which has its config already.
