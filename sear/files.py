@@ -1,8 +1,9 @@
 """Files: where the project's lie, and writing aside so that a file that is there is whole.
 
-Used from a checkout (also one installed with `pip install -e`), data, results and relative paths count from the
-checkout, wherever one stands. Used as an installed package, they count from the working directory, and the package
-brings config/ and the text embeddings of ml-100k along.
+Used from a checkout (also one installed with `pip install -e`), data and results lie in the checkout, wherever one
+stands; used as an installed package, in the working directory, and the package brings config/ and the text embeddings
+of ml-100k along. A results_path that is given, and a file or run folder that is named, count from the working
+directory.
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""What RecBole 1.2.1, its last release, needs mended on current Python and NumPy; importing this module mends it.
+"""What RecBole 1.2.1, its last release, needs mended on current Python and NumPy: on import, or by a call.
 
 RecBole is mended from outside, its files stay as they are. Another RecBole program in the same process keeps working:
 names are only put back where they are missing, and mean what they meant in NumPy 1.
@@ -90,7 +90,8 @@ def _mend_loading(module) -> None:
 
 
 if _TellOfCheckpoints.name in sys.modules:
-    _mend_loading(sys.modules[_TellOfCheckpoints.name])
-    sys.modules["recbole.quick_start"].load_data_and_model = sys.modules[_TellOfCheckpoints.name].load_data_and_model
+    _loaded = sys.modules[_TellOfCheckpoints.name]
+    _mend_loading(_loaded)
+    vars(sys.modules["recbole.quick_start"])["load_data_and_model"] = vars(_loaded)["load_data_and_model"]
 else:
     sys.meta_path.insert(0, _TellOfCheckpoints())

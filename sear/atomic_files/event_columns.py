@@ -121,7 +121,7 @@ class EventColumns:
         factor = TIME_UNITS[_usual(units)][0]
         order = np.argsort(time, kind="stable")
         few = min(max(3, int(LONE * len(time))), (len(time) - 1) // 3)
-        order = order[time[order] != 0]  # told apart from the others
+        order = order[time[order] != 0]  # counted separately
         gaps = np.diff(time[order]) > DECADE * factor
         found = []
         for ends, rows in ((gaps[:few], order), (gaps[::-1][:few], order[::-1])):

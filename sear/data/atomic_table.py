@@ -1,7 +1,9 @@
 """RecBole atomic files as tables, exactly as they are on disk: nothing is NA, and every fault has a line.
 
 RecBole's own reader loses ids such as `NA`, collapses spaces and stumbles over a leading quotation mark. Quotation
-marks are characters like others, but for the texts of `.item` files (sear/data/atomic_table.py).
+marks are characters like others, but in `.item` files: RecBole's published ones come from a CSV writer, so a text that
+holds a quotation mark, a tab or a line break stands between quotation marks, and those inside it are doubled. Ids are
+never unquoted, so that they equal those of the events.
 """
 
 import csv

@@ -209,7 +209,7 @@ def case_ranks(
 
     Args:
         model: with `user_vectors` and `item_table` (and its `repeat_bias`, a number or None) no score outlives its
-            chunk; else, or where it `has_prior`, `full_sort_predict` is asked.
+            chunk; else, or where it is not `scored_by_vectors`, `full_sort_predict` is asked.
         eval_data: a RecBole loader over the validation or test part of a SEARDataset.
         to_device: brings a batch to where the model is.
         batch: cases at a time.
@@ -219,7 +219,7 @@ def case_ranks(
     """
     model.eval()
     dataset = eval_data._dataset
-    by_vectors = hasattr(model, "user_vectors") and not getattr(model, "has_prior", False)
+    by_vectors = hasattr(model, "user_vectors") and getattr(model, "scored_by_vectors", True)
     item_VD, repeat_bias = (model.item_table(), getattr(model, "repeat_bias", None)) if by_vectors else (None, None)
     parts = []
     for start in tqdm(

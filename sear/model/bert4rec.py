@@ -37,6 +37,10 @@ class BERT4Rec(NextItemModel, bert4rec.BERT4Rec):
         self.position_embedding = nn.Embedding(self.max_seq_length + 1, self.hidden_size)
         self._init_weights(self.position_embedding)
 
+    def start_scoring(self, config) -> None:
+        """As of every model, but for the cosine: the items' own biases are part of the product."""
+        super().start_scoring({"repeat_bias": config["repeat_bias"], "cosine_scale": 0.0})
+
     def calculate_loss(self, interaction) -> Tensor:
         """Mean cross-entropy over the masked events; each row is masked `mask_copies` times, each time anew."""
         length_B = interaction[self.ITEM_SEQ_LEN]

@@ -53,6 +53,15 @@ class NextItemModel(SequentialRecommender, ScoringModule):
         """Whether transitions are mixed in, so that scores are more than products of vectors."""
         return self.transition_prior is not None and self.transition_prior.weight > 0
 
+    @property
+    def scored_by_vectors(self) -> bool:
+        """Whether scores are products of vectors and the repeat bias alone: ranks then need no `full_sort_predict`."""
+        kind = type(self)
+        plain = (
+            kind.full_sort_predict is NextItemModel.full_sort_predict and kind.all_scores is ScoringModule.all_scores
+        )
+        return plain and not self.has_prior
+
     def _whole_histories(self, interaction) -> Tensor | None:
         """int64 (B, H): the distinct items of each case's whole history, 0 = none."""
         if self.repeat_bias is None:

@@ -18,9 +18,8 @@ class Role(Flag):
     LOSS = auto()  # also for any other model that learns by SEAR's loss
     PLACE = auto()  # where a run works and what it shows: two runs that differ only here are the same run
     DERIVED = auto()  # RecBole's Config works it out anew, for the machine it runs on
-    UNUSED = (
-        auto()
-    )  # RecBole's, without use: a SEARDataset reads the atomic files itself, as they are, and cuts batches
+    # RecBole's, without use: a SEARDataset reads the atomic files itself, as they are, and cuts batches
+    UNUSED = auto()
 
 
 @dataclass(frozen=True)

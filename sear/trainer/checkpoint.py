@@ -204,7 +204,7 @@ class Checkpoints:
         if "optimizer" in kinds and "optimizer" not in state:
             raise InputError(f"{path} holds no optimizer state - resume from the last checkpoint, not the best")
         for key, kind in kinds.items():
-            if key not in state or not isinstance(state[key], kind) or (kind is int and state[key] is True):
+            if key not in state or not isinstance(state[key], kind) or (kind is int and isinstance(state[key], bool)):
                 found = f"{key} is of type {type(state[key]).__name__}" if key in state else f"it has no {key}"
                 raise InputError(f"{path} is no whole checkpoint ({found}) - restore it, or train anew")
         epochs = [row.get("epoch") if isinstance(row, dict) else None for row in state["history"]]

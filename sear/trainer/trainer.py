@@ -175,12 +175,19 @@ class SEARTrainer(Trainer):
         result = self._both_protocols(ranks)
         return self._score(result), result
 
-    def _both_protocols(self, ranks: tuple[np.ndarray | None, ...]) -> OrderedDict:
-        kept, filtered = (self._means(part) if part is not None else {} for part in ranks)
+    def _both_protocols(
+        self,
+        ranks: tuple[np.ndarray | None, ...],
+        metrics: list[str] | None = None,
+        topk: list[int] | None = None,
+    ) -> OrderedDict:
+        kept, filtered = (self._means(part, metrics, topk) if part is not None else {} for part in ranks)
         return OrderedDict(kept | {f"filtered_{name}": value for name, value in filtered.items()})
 
     def choose_prior(self, valid_data) -> dict | None:
         """Set the model's transition prior to what validates best, with the weights of the best checkpoint in use.
+
+        No checkpoint holds the choice; metrics.json does.
 
         Returns:
             weight, floor and score of the best, and all that was tried; None for a model without a prior.
@@ -189,8 +196,10 @@ class SEARTrainer(Trainer):
         if prior is None:
             return None
 
+        metric, _, k = self.valid_metric.partition("@")  # a finished run may be tested with other metrics
+
         def score(*ranks: np.ndarray | None) -> float:
-            return self._score(self._both_protocols(ranks))
+            return self._score(self._both_protocols(ranks, [metric], [int(k)]))
 
         grid = self.config["transition_prior"], self.config["transition_floor"]
         batch, filters = self.config["eval_batch_size"], self.valid_protocol != "kept"
@@ -199,8 +208,10 @@ class SEARTrainer(Trainer):
         tried = [{"weight": weight, "floor": floor, "score": value} for (weight, floor), value in scores.items()]
         return {"weight": best[0], "floor": best[1], "score": scores[best], "tried": tried}
 
-    def _means(self, ranks: np.ndarray) -> dict[str, float]:
-        means = summarise(metrics_by_row(ranks, self.metrics, self.topk))
+    def _means(
+        self, ranks: np.ndarray, metrics: list[str] | None = None, topk: list[int] | None = None
+    ) -> dict[str, float]:
+        means = summarise(metrics_by_row(ranks, metrics or self.metrics, topk or self.topk))
         return cast("dict[str, float]", means)  # a validation has cases
 
     def _score(self, result: Mapping[str, float], prefix: str = "") -> float:
@@ -273,15 +284,19 @@ class SEARTrainer(Trainer):
         """Mean metrics over the cases of `eval_data`, e.g. {"hit@10": …}, in one pass over them."""
         require_sear_dataset(eval_data._dataset, "SEARTrainer")
         if load_best_model:
+            prior = getattr(self.model, "transition_prior", None)
+            mix = None if prior is None else prior.mix.clone()  # chosen after training: no checkpoint holds it
             self.checkpoints.events_hash = eval_data._dataset.events_hash
             self.checkpoints.load_best(self.model, model_file)
+            if prior is not None:
+                prior.mix.copy_(mix)
         ranks, _ = self.rank_cases(eval_data, show_progress, mask_history=False)  # nobody asks for the others
         return OrderedDict(self._means(ranks))
 
     def rank_cases(
         self, eval_data, show_progress=False, mask_history: bool | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """The ranks of all cases, see sear.case_ranks; `mask_history` None is as configured."""
+        """The ranks of all cases, see sear.evaluation.ranks.case_ranks; `mask_history` None is as configured."""
         asked = self.config["mask_history"] if mask_history is None else mask_history
         batch = self.config["eval_batch_size"]
         return case_ranks(self.model, eval_data, self._to_device, batch, asked, show_progress)

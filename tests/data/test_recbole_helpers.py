@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from recbole.data import data_preparation
@@ -53,6 +54,7 @@ def test_full_sort_scores_and_topk_are_those_of_the_users_asked_for(made):
             assert best[row].tolist() == own[1:].topk(5).indices.add(1).tolist()
 
 
+@pytest.mark.skipif(pd.__version__ >= "3", reason="RecBole's own Dataset, to compare with, fails with pandas 3")
 @pytest.mark.parametrize("train_rows", ["windows", "prefixes"])
 def test_inter_matrix_counts_what_recboles_own_does(made, train_rows):
     dataset, loaders, _ = made(histories=an_hour_apart(), train_rows=train_rows)

@@ -6,8 +6,10 @@ import sys
 import numpy as np
 import pytest
 import torch
+from recbole.data.dataloader import FullSortEvalDataLoader
 
 from sear.errors import InputError
+from sear.evaluation.ranks import case_ranks, ranks_from_scores
 from sear.files import PROJECT_ROOT
 from sear.model.network import SEARNetwork
 from sear.model.rating_encoding import LinearRating
@@ -71,3 +73,24 @@ def test_whitened_texts_have_components_of_equal_variance():
 def test_more_components_than_there_are_is_told():
     with pytest.raises(InputError, match="text_whitening is 61, but 79 items with 60-wide texts .* 60 components"):
         SEAR(settings(text_whitening=61, text_init=False), Catalogue(TEXTS))
+
+
+def test_ranks_follow_the_scores_that_a_subclass_overrides(tiny_model, tiny_text):
+    class Backwards(SEAR):
+        def all_scores(self, user_BD, history_BH):
+            return -super().all_scores(user_BD, history_BH)
+
+    model, _, test = tiny_model("SEAR")
+    assert model.scored_by_vectors
+    index = np.arange(len(test))
+    model.__class__ = Backwards
+    loader = FullSortEvalDataLoader(test.config, test, None)
+    ranks, _ = case_ranks(model, loader, lambda batch: batch, 8, False)
+    with torch.no_grad():
+        scores = model.full_sort_predict(test[index])
+    np.testing.assert_array_equal(ranks, ranks_from_scores(scores, test.targets(index))[0])
+
+
+def test_bert4rec_has_no_cosine(tiny_model, tiny_text):
+    model, _, _ = tiny_model("BERT4Rec", cosine_scale=5.0)
+    assert model.log_scale is None
