@@ -7,7 +7,7 @@ import yaml
 
 from sear.atomic_files.convert import Options, Report
 from sear.errors import InputError
-from sear.files import CHECKOUT, COMMAND, shown, write_text
+from sear.files import CHECKOUT, COMMAND, PROJECT_ROOT, shown, write_text
 from sear.settings import gather as settings
 from sear.settings.published import asked_for
 
@@ -32,7 +32,7 @@ def config_lines(report: Report) -> str:
 
 
 def config_path(name: str, asked: str) -> Path:
-    """Where the config goes: the file asked for, or `config/data/NAME.yaml` (without a checkout NAME.yaml, here).
+    """Where the config goes: the file asked for, or `config/data/NAME.yaml` of the checkout or the working directory.
 
     Raises:
         InputError: NAME is a published data set, which has its config already.
@@ -45,7 +45,13 @@ def config_path(name: str, asked: str) -> Path:
             f"--write_config: {name} has its config/data/{data_set.name}.yaml already - give another file,"
             " --write_config=FILE, and train with --config=FILE"
         )
-    return settings.CONFIG_ROOT / "data" / f"{name}.yaml" if CHECKOUT else Path.cwd() / f"{name}.yaml"
+    return _known_by_name(name)
+
+
+def _known_by_name(name: str) -> Path:
+    """Where the file makes NAME a data set that `--dataset` knows."""
+    root = settings.CONFIG_ROOT if CHECKOUT else PROJECT_ROOT / "config"
+    return root / "data" / f"{name}.yaml"
 
 
 def write_config(path: Path, name: str, report: Report, overwrite: bool) -> str:
@@ -61,6 +67,5 @@ def write_config(path: Path, name: str, report: Report, overwrite: bool) -> str:
             " name another with --write_config=FILE, or replace it with --overwrite"
         )
     write_text(path, text)
-    own = path == settings.CONFIG_ROOT / "data" / f"{name}.yaml"
-    train = f"--dataset={name}" if own else f"--dataset={name} --config={shown(path)}"
+    train = f"--dataset={name}" if path == _known_by_name(name) else f"--dataset={name} --config={shown(path)}"
     return f"wrote {shown(path)}\nTo train on it: {shlex.join(COMMAND)} {train}"
