@@ -13,6 +13,7 @@ NAMES = {
     "rating": "rating ratings stars star starrating overall score bookrating userrating",
 }
 ROLES = {name: role for role, names in NAMES.items() for name in names.split()}
+LONGEST_NAME = 40  # characters
 EARLIEST, LATEST = 631_152_000, 4_102_444_800  # 1990 and 2100
 
 
@@ -20,6 +21,8 @@ def recognised(columns: Sequence[str]) -> dict[str, str]:
     """Role -> column, of the roles that exactly one column's name stands for."""
     found: dict[str, list[str]] = {}
     for column in columns:
+        if len(column) > LONGEST_NAME:
+            continue
         role = ROLES.get(re.sub(r"[^a-z]", "", column.lower()))
         if role:
             found.setdefault(role, []).append(column)

@@ -17,6 +17,7 @@ from pathlib import Path
 from sear.errors import InputError
 
 PROGRAM = "python -m sear.atomic_files"
+LONGEST_MESSAGE = 1_500  # characters
 INTERRUPTED, TERMINATED = 130, 143  # 128 and the signal's number, as shells have it
 
 
@@ -214,7 +215,10 @@ def _converted(asked: argparse.Namespace) -> str:
 def _refused(message: str) -> int:
     from sear.atomic_files.bad_lines import one_line
 
-    print(f"error: {one_line(message)}", file=sys.stderr)
+    told = one_line(message)
+    if len(told) > LONGEST_MESSAGE:  # a header may be of any length; what to do stands at the end
+        told = f"{told[: LONGEST_MESSAGE * 2 // 3]} … {told[-LONGEST_MESSAGE // 3 :]}"
+    print(f"error: {told}", file=sys.stderr)
     return 2
 
 

@@ -78,6 +78,13 @@ def test_texts_can_be_asked_for_of_columns_known_by_name(tmp_path, capsys):
     assert rows(tmp_path, "own", "item")[1] == ["i", "Cup"]
 
 
+def test_a_header_of_any_length_is_refused_in_a_short_line_that_ends_in_what_to_do(tmp_path, capsys):
+    write_lines(tmp_path / "raw" / "own.csv", [",".join(["rating" + "(" * 70_000, *(f"c{n}" for n in range(9_000))])])
+    assert convert(tmp_path, "own", tmp_path / "raw") == 2
+    told = capsys.readouterr().err
+    assert len(told) < 2_000 and told.count("\n") == 1 and "--format=csv --user=… --item=…" in told
+
+
 def test_a_header_over_amazons_ids_decides_by_name_too(tmp_path):
     lines = [f"A{user}X,B{item},{1_400_000_000 + item},4" for user in range(5) for item in range(4)]
     write_lines(tmp_path / "raw" / "own.csv", ["user_id,item_id,timestamp,rating", *lines])
