@@ -67,5 +67,5 @@ def _call(x: Tensor, weight: Tensor, bias: Tensor):
     """The kernels' description of a call."""
     from sear.kernels.convolution import Convolution
 
-    weight, bias = (tensor.detach().contiguous().numpy() for tensor in (weight.mT, bias))
-    return Convolution(*x.shape, len(weight), *with_strides(x), weight, bias)
+    taps, offsets = (tensor.detach().contiguous().numpy() for tensor in (weight.mT, bias))
+    return Convolution(*x.shape, len(taps), *with_strides(x), taps, offsets)
