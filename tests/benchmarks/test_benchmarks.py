@@ -121,6 +121,7 @@ def test_an_operation_belongs_to_the_room_it_runs_in():
     assert re.search(re.escape(OUTSIDE) + r" \| +30\.00 \| +75\.0%", shown)
 
 
+@pytest.mark.slow
 def test_the_cheap_rows_run(capsys):
     pytest.importorskip("mambapy")
     found = printed(capsys, "--only=scan,loss,full")
@@ -131,12 +132,14 @@ def test_the_cheap_rows_run(capsys):
     assert all(row["seconds"] > 0 and row["ratio"] > 0 and row["goal"] is None for row in found["rows"])
 
 
+@pytest.mark.slow
 def test_an_epochs_rows_run_on_synthetic_histories(capsys):
     found = printed(capsys, "--only=epoch-beauty")
     peers = [row["peer"] for row in found["rows"]]
     assert peers == ["padded prefixes", "trimmed prefixes", "matrix products", "SASRec"]
 
 
+@pytest.mark.slow
 def test_encoding_is_measured_with_a_real_encoder_and_skipped_without(capsys, tmp_path):
     missing = printed(capsys, "--only=encoding", f"--encoder={tmp_path}")
     assert not missing["rows"]
@@ -145,12 +148,14 @@ def test_encoding_is_measured_with_a_real_encoder_and_skipped_without(capsys, tm
     assert [row["peer"] for row in found["rows"]] == ["SentenceTransformer.encode"]
 
 
+@pytest.mark.slow
 def test_a_table_names_its_peers_and_notes(capsys):
     assert run.main(["--quick", "--only=loss"]) == 0
     shown = capsys.readouterr().out
     assert "| loss, 300 items [1]" in shown and "dense label matrix" in shown and "\n[1] 64 positions" in shown
 
 
+@pytest.mark.slow
 def test_threads_asked_for_reach_processes_of_their_own_too(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     asked = []
@@ -170,6 +175,7 @@ def test_the_readme_names_every_row():
     assert all(f"`--only {name}`" in readme for name in run.ROOMS)
 
 
+@pytest.mark.slow
 def test_a_profile_shows_where_an_epochs_time_goes_and_went_before_its_fused_rooms(capsys):
     found = {}
     for name, options in (("fused", []), ("plain", ["--plain"])):
@@ -179,6 +185,7 @@ def test_a_profile_shows_where_an_epochs_time_goes_and_went_before_its_fused_roo
     assert "plain torch but for the scan" in found["plain"] and "plain" not in found["fused"]
 
 
+@pytest.mark.slow
 def test_bfloat16_and_dataset_build_run(capsys):
     found = printed(capsys, "--only=bfloat16,dataset")
     assert [row["peer"] for row in found["rows"]] == ["float32", "float32", "RecBole's SequentialDataset"]
