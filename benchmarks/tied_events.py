@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def shuffled_orders(dataset: str, model: str, orders: int) -> dict:
-    """NDCG@10 and Hit@10 of the file as it is, and their mean and standard deviation over random orders of its lines."""
+    """Test metrics of the file as it is, and their mean and standard deviation over random orders of its lines."""
     from sear import run_sear
     from sear.settings.recbole_config import build_config
 
@@ -54,9 +55,9 @@ def shuffled_orders(dataset: str, model: str, orders: int) -> dict:
             shutil.copytree(source, folder)
             if number:
                 shuffle_lines(folder / f"{name}.inter", seed=number)
-            done = run_sear(
-                dataset, model, data_path=str(folder.parent), results_path=str(Path(work, "results")), mask_history=True
-            )
+            places = {"data_path": str(folder.parent), "results_path": str(Path(work, "results"))}
+            with redirect_stdout(sys.stderr):  # standard output is for the JSON alone
+                done = run_sear(dataset, model, mask_history=True, **places)
             results.append({"kept": done["test"], "filtered": done["test_history_masked"]})
             say(f"order {number}: {results[-1]}")
             shutil.rmtree(folder)
