@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sear.model.network import SEARNetwork
-from sear.model.streaming import Stepper
+from sear.model.stacked_streams import StackedStreams
 from sear.recommend.top_items import best_items
 from sear.runs.model_folder import TrainedModel, UserHistories
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sear.model.transition_prior import TransitionPrior
 
 ENCODED_EVENTS = 8192  # encoded at once, as in the evaluation
+FEW_EVENTS = 512  # up to so many, padding included, the streams are faster together
 CHUNK_BYTES = 32 << 20  # of scores that exist at a time
 PRIOR = "transition_prior."  # before the names of its weights
 HERE = {"mamba_kernel": "auto", "text_init": False}  # in place of the run's own: the device may be another
@@ -57,9 +58,9 @@ class Scorer:
         self.renew_table()
 
     @cached_property
-    def stepper(self) -> Stepper:
-        """Takes histories on event by event."""
-        return Stepper(self.network)
+    def stacked(self) -> StackedStreams:
+        """The network for few events at a time."""
+        return StackedStreams(self.network)
 
     @torch.no_grad()
     def renew_table(self) -> None:
@@ -76,8 +77,11 @@ class Scorer:
         for rows in np.split(order, np.flatnonzero(np.diff(groups)) + 1):
             item_BL, rating_BL = self.padded(histories, rows)
             last_B = torch.from_numpy(np.arange(len(rows)) * item_BL.shape[1] + length_B[rows] - 1).to(self.device)
-            parts.append(self.network(item_BL, rating_BL, last_B))
-        vectors = self.network.scored_users(torch.cat(parts))
+            if item_BL.numel() <= FEW_EVENTS:
+                parts.append(self.stacked.users(item_BL, rating_BL, last_B))
+            else:
+                parts.append(self.network.scored_users(self.network(item_BL, rating_BL, last_B)))
+        vectors = torch.cat(parts)
         users_BD = torch.empty_like(vectors)
         users_BD[torch.from_numpy(order).to(self.device)] = vectors
         return users_BD
