@@ -11,6 +11,7 @@ COMMANDS = {  # name -> (the module whose `main` does it, what it does)
     "train": ("sear.cli.main", "train, test and report models: sear train --dataset=NAME --model=NAME --seed=N"),
     "convert": ("sear.atomic_files.__main__", "make atomic files of a raw dump, or of tables of your own"),
     "statistics": ("sear.statistics", "show a data set as a table"),
+    "tune": ("sear.cli.tune", "search for hyper-parameters by validation, together with other processes or machines"),
     "report": ("sear.report.__main__", "make tables and figures of finished runs"),
 }
 USAGE = "\n".join(

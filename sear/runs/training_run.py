@@ -3,7 +3,7 @@
 import logging
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -43,6 +43,7 @@ from sear.trainer.counting_trainer import CountingTrainer
 from sear.trainer.trainer import SEARTrainer
 
 logger = logging.getLogger("sear")
+OnEpoch = Callable[[Sequence[Mapping[str, Any]]], None]  # takes the rows of history.csv so far
 ALL_THREADS = torch.get_num_threads()  # as the machine or OMP_NUM_THREADS says, before a run asks for fewer
 
 
@@ -82,8 +83,11 @@ def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
     return Prepared(dataset, loaders, trainer, hashes, seconds)
 
 
-def train_in_new_folder(config: SEARConfig, log: RunLog) -> dict[str, Any]:
+def train_in_new_folder(config: SEARConfig, log: RunLog, on_epoch: OnEpoch | None = None) -> dict[str, Any]:
     """Train, test and report a run; a folder in which nothing was trained yet is taken back when that fails.
+
+    Args:
+        on_epoch: see TrainingRun.
 
     Returns:
         What metrics.json holds, and `run_folder`.
@@ -94,6 +98,7 @@ def train_in_new_folder(config: SEARConfig, log: RunLog) -> dict[str, Any]:
     parents = (root / config["dataset"] / config["model_name"] / "run").parents
     there = next(path for path in parents if path.exists())
     run = TrainingRun(config, new_run_folder(root, config["dataset"], config["model_name"], config["seed"]))
+    run.on_epoch = on_epoch
     try:
         return run.train(log)
     finally:
@@ -108,7 +113,10 @@ class TrainingRun:
         environment: the machine, the versions and the commit that the run begins with.
         checkpoints: best.pth and last.pth in the folder.
         begun: whether there is something to go on with, should it be stopped.
+        on_epoch: called with the history after each epoch and its checkpoints; what it raises ends the run.
     """
+
+    on_epoch: OnEpoch | None = None
 
     def __init__(self, config: SEARConfig, folder: Path, begun: bool = False):
         self.config, self.folder, self.begun = config, folder, begun
@@ -161,7 +169,13 @@ class TrainingRun:
             place = f" at commit {commit}" if commit else ""
             logger.info(f"going on after epoch {trainer.start_epoch - 1}{place}")
         self._name_commits()
-        trainer.on_epoch_end = lambda: write_history(self.folder, trainer.history)
+
+        def on_epoch_end() -> None:
+            write_history(self.folder, trainer.history)
+            if self.on_epoch:
+                self.on_epoch(trainer.history)
+
+        trainer.on_epoch_end = on_epoch_end
         train_data, valid_data, _ = prepared.loaders
         trainer.fit(train_data, valid_data, show_progress=self.config["show_progress"])
 
