@@ -3,7 +3,7 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,7 @@ def _work(asked, request, settings: Settings, space, name: str, folder: Path, co
 
     dataset, model, files = request.datasets[0], request.models[0], request.config_files
 
-    def run(values: dict[str, Any], seed: int, told) -> float:
+    def run(values: Mapping[str, Any], seed: int, told: Callable[[int, float], None]) -> float:
         return best_score(dataset, model, files, {**request.overrides, **values, "seed": seed}, told)
 
     storage = asked.storage or str(folder / "study.log")

@@ -9,7 +9,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from sear.files import write_text
-from sear.report.figure_style import LIGHT, SERIES, Figure, axes, css_variables, keep
+from sear.report.figure_style import LIGHT, SERIES, Figure, axes, css_variables, keep, legend_below
 from sear.report.tables import Entry, Table, file_name, write_table
 from sear.runs.search import RETRY
 from sear.runs.search_space import Parameter
@@ -95,7 +95,7 @@ def _history(finished: Sequence[FrozenTrial], score: str, folder: Path) -> Figur
         ax.plot(numbers, values, "o", color=SERIES[0], label="trial")
         ax.step(numbers, best, where="post", color=SERIES[1], label="best so far")
         ax.set(xlabel="trial", ylabel=score)
-        ax.legend()
+        legend_below(ax)
         return keep(ax, folder, "history", "History", "Each point is a finished trial; the line is the best so far.")
 
 
@@ -118,12 +118,20 @@ def _importances(study: Study, folder: Path, finished: int) -> list[Figure]:
 
 
 def _slice(parameter: Parameter, finished: Sequence[FrozenTrial], score: str, folder: Path) -> Figure:
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
     pairs = [(trial.params[parameter.key], trial.value) for trial in finished if parameter.key in trial.params]
-    shown = [value if parameter.choices else float(value) for value, _ in pairs]
+    names = [dump_value(choice) for choice in parameter.choices]  # as the storage knows them, in the space's order
+    places = [names.index(value) if names else float(value) for value, _ in pairs]
     with axes() as ax:
-        ax.plot(shown, [value for _, value in pairs], "o", color=SERIES[0], markeredgecolor=LIGHT["paper"])
+        ax.plot(places, [value for _, value in pairs], "o", color=SERIES[0], markeredgecolor=LIGHT["paper"])
+        if names:
+            ax.set_xticks(range(len(names)), names)
+            ax.set_xlim(-0.5, len(names) - 0.5)
         if parameter.log:
             ax.set_xscale("log")
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set(xlabel=parameter.key, ylabel=score)
         name = f"slice-{file_name(parameter.key)}"
         return keep(ax, folder, name, parameter.key, "Each point is a finished trial; the other keys differ, too.")

@@ -146,10 +146,9 @@ def _recbole_line(key: str, kind: str, values: str, place: str) -> Parameter:
         numbers = []
     if len(numbers) != count or not all(map(math.isfinite, numbers)):
         raise InputError(f"{place}: {kind} takes {count} numbers with commas between, not {values[:80]}")
+    low, high, step = *numbers[:2], numbers[2] if count == 3 else None
     if kind == "loguniform":
-        return _range(key, math.exp(numbers[0]), math.exp(numbers[1]), None, True, place)
-    if kind == "uniform":
-        return _range(key, *numbers, None, False, place)
-    if all(number.is_integer() for number in numbers):
-        numbers = [int(number) for number in numbers]
-    return _range(key, *numbers, False, place)
+        return _range(key, math.exp(low), math.exp(high), None, True, place)
+    if step is not None and all(number.is_integer() for number in numbers):
+        low, high, step = int(low), int(high), int(step)
+    return _range(key, low, high, step, False, place)

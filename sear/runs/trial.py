@@ -1,5 +1,6 @@
 """One run of a search: found finished, gone on with, or begun; its validation scores are told after every epoch."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from sear.data.dataset import data_hashes
 from sear.errors import InputError
 from sear.runs.find import find_runs
 from sear.runs.folder import read_run_folder
+from sear.runs.grid import keep_best_checkpoint
 from sear.runs.log import RunLog
 from sear.runs.training_run import TrainingRun, train_in_new_folder
 from sear.settings.recbole_config import SEARConfig, build_config, effective_settings
@@ -57,32 +59,32 @@ def best_score(
 
 
 def _train(config: SEARConfig, unfinished: Path | None, on_epoch) -> tuple[list[dict[str, Any]], int | None]:
-    folder = unfinished
     try:
         with RunLog() as log:
-            if folder:
-                run = TrainingRun(config, folder, begun=True)
+            if unfinished:
+                run = TrainingRun(config, unfinished, begun=True)
                 run.on_epoch = on_epoch
                 done = run.train(log)
             else:
                 done = train_in_new_folder(config, log, on_epoch)
     except TrialPruned:
-        folder = find_runs(effective_settings(config))[1]
-        for name in ("best.pth", "last.pth") if folder else ():
-            (folder / name).unlink(missing_ok=True)
+        pruned = find_runs(effective_settings(config))[1]
+        for name in ("best.pth", "last.pth"):
+            if pruned:
+                (pruned / name).unlink(missing_ok=True)
         raise
     folder = Path(done["run_folder"])
-    (folder / "last.pth").unlink(missing_ok=True)  # as after a grid: only an unfinished run needs it
+    keep_best_checkpoint(folder)
     files = read_run_folder(folder)
     return files.history.to_dict("records"), files.record.best_epoch
 
 
 def validation_score(row: Mapping[str, Any], config: Mapping[str, Any]) -> float | None:
     """What chose the best epoch, from a row of history.csv; None for an epoch that was not validated."""
+    smoothed = row.get("valid_score")
+    if smoothed is not None and not math.isnan(smoothed):
+        return float(smoothed)
     names = {"kept": [""], "filtered": ["filtered_"], "mean": ["", "filtered_"]}[config["valid_protocol"]]
     found = [row.get(f"valid_{name}{config['valid_metric'].lower()}") for name in names]
-    if row.get("valid_score") == row.get("valid_score") and row.get("valid_score") is not None:
-        return float(row["valid_score"])  # smoothed
-    if any(value is None or value != value for value in found):
-        return None
-    return float(sum(found)) / len(found)
+    values = [float(value) for value in found if value is not None and not math.isnan(value)]
+    return sum(values) / len(values) if len(values) == len(names) else None

@@ -19,7 +19,8 @@ def test_a_misspelt_command_is_told_the_nearest(capsys):
     assert commands.main(["tain", "--epochs=1"]) == 2
     told = capsys.readouterr().err
     assert (
-        told == "error: unknown command tain (did you mean train?) - choose from train, convert, statistics, report\n"
+        told == "error: unknown command tain (did you mean train?) - choose from "
+        "train, convert, statistics, tune, report\n"
     )
 
 
