@@ -22,7 +22,7 @@ from tests.helpers.doc_pages import PAGES, ROOT, blocks, inline_code, page_text,
 
 README = page_text(ROOT / "README.md")
 SETUP = r"python3 -m venv \.venv"
-PACKAGES = {"recbole==1.2.1", "wandb", "pyarrow", "optuna"}  # that a page may install by name
+PACKAGES = {"recbole==1.2.1", "wandb", "pyarrow", "optuna", "psycopg"}  # that a page may install by name
 
 
 @pytest.fixture

@@ -3,10 +3,13 @@
 import json
 import math
 import os
-import signal
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -190,29 +193,63 @@ def start(storage, seconds, trials):
     return subprocess.Popen(command, cwd=PROJECT_ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["journal", "sqlite"])
-def test_four_processes_share_a_study_and_a_killed_ones_trial_is_not_lost(tmp_path, kind):
-    storage = str(tmp_path / "study.log") if kind == "journal" else f"sqlite:///{tmp_path / 'study.db'}"
-    if kind == "sqlite":
-        open_study("s", storage, None)  # several processes at once cannot make its tables
-    workers = [start(storage, 0.01, 40) for _ in range(4)]
+def share_a_study(storage):
+    """Four workers finish 40 trials among them, while a fifth is killed in the middle of one."""
+    study = open_study("s", storage, None)
     victim = start(storage, 1000, 40)
-    study = open_study("s", storage, None) if kind == "sqlite" else None
-    while True:
-        time.sleep(0.2)
-        study = study or open_study("s", storage, None)
-        if any(str(victim.pid) in trial.user_attrs.get("worker", "") for trial in study.trials):
-            break
-        assert victim.poll() is None or any(worker.poll() is None for worker in workers)
-        if victim.poll() is not None:
-            break  # the others were faster
-    os.kill(victim.pid, signal.SIGKILL) if victim.poll() is None else None
+    while not any(f":{victim.pid}:" in trial.user_attrs.get("worker", "") for trial in study.trials):
+        assert victim.poll() is None
+        time.sleep(0.1)
+    workers = [start(storage, 0.01, 40) for _ in range(4)]
+    time.sleep(2)
+    victim.kill()
     victim.wait()
     assert [worker.wait(timeout=120) for worker in workers] == [0] * 4
     assert start(storage, 0.01, 40).wait(timeout=120) == 0  # the same command once more takes up what was left
     states = [trial.state.name for trial in study.trials]
-    assert states.count("COMPLETE") == 40 and not {"RUNNING", "WAITING"} & set(states)
+    assert states.count("COMPLETE") == 40 and states.count("FAIL") >= 1
+    assert not {"RUNNING", "WAITING"} & set(states)
+    assert [trial.user_attrs[RETRY] for trial in study.trials if RETRY in trial.user_attrs] == [0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+def test_four_processes_share_a_study_and_a_killed_ones_trial_is_not_lost(tmp_path, kind):
+    share_a_study(str(tmp_path / "study.log") if kind == "journal" else f"sqlite:///{tmp_path / 'study.db'}")
+
+
+@pytest.fixture
+def postgresql(tmp_path):
+    """The URL of a PostgreSQL server of the test's own; skips where none can be started."""
+    pytest.importorskip("psycopg", reason="needs psycopg")
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin")) or [Path(shutil.which("pg_ctl") or "/nowhere").parent]
+    if not (found[-1] / "initdb").exists():
+        pytest.skip("needs PostgreSQL's initdb and pg_ctl")
+    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []  # it refuses to run as root
+    folder = Path(tempfile.mkdtemp(prefix="sear-postgresql-"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    try:
+        if as_user:
+            shutil.chown(folder, "postgres")
+        make = [*as_user, found[-1] / "initdb", "-D", folder / "data", "-A", "trust", "-U", "sear"]
+        control = [*as_user, found[-1] / "pg_ctl", "-D", folder / "data", "-w", "-l", folder / "log"]
+        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
+        try:
+            subprocess.run(make, check=True, capture_output=True, cwd=folder)
+            subprocess.run([*control, "-o", options, "start"], check=True, stdout=subprocess.DEVNULL, cwd=folder)
+        except (OSError, LookupError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"PostgreSQL does not start here: {error}")
+        yield f"postgresql+psycopg://sear@127.0.0.1:{port}/postgres"
+        subprocess.run([*control, "-m", "immediate", "stop"], check=True, stdout=subprocess.DEVNULL, cwd=folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.slow
+def test_a_study_in_postgresql_is_shared(postgresql):
+    share_a_study(postgresql)
 
 
 @pytest.mark.slow
