@@ -3,7 +3,7 @@
 import logging
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -82,8 +82,11 @@ def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
     return Prepared(dataset, loaders, trainer, hashes, seconds)
 
 
-def train_in_new_folder(config: SEARConfig, log: RunLog) -> dict[str, Any]:
+def train_in_new_folder(config: SEARConfig, log: RunLog, variant: Sequence[str] = ()) -> dict[str, Any]:
     """Train, test and report a run; a folder in which nothing was trained yet is taken back when that fails.
+
+    Args:
+        variant: what the folder's name tells besides the seed.
 
     Returns:
         What metrics.json holds, and `run_folder`.
@@ -93,7 +96,7 @@ def train_in_new_folder(config: SEARConfig, log: RunLog) -> dict[str, Any]:
         read_summary(root / "summary.csv")  # a file that is not ours must show before the work, not after
     parents = (root / config["dataset"] / config["model_name"] / "run").parents
     there = next(path for path in parents if path.exists())
-    run = TrainingRun(config, new_run_folder(root, config["dataset"], config["model_name"], config["seed"]))
+    run = TrainingRun(config, new_run_folder(root, config["dataset"], config["model_name"], config["seed"], variant))
     try:
         return run.train(log)
     finally:
