@@ -69,7 +69,7 @@ def check_pytest(words):
         if before == "-m":
             assert f'"{word}:' in markers, word
         else:
-            assert word in ("-q", "-m") or (ROOT / word).is_file(), word
+            assert word in ("-q", "-m", "-n", "auto") or (ROOT / word).is_file(), word
 
 
 def check_report(words, monkeypatch):
