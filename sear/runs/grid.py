@@ -118,9 +118,8 @@ def run_grid(
         try:
             outcome.finished[planned] = _finish(planned, wanted[planned], name, run, find, resume, say)
             keep_best_checkpoint(outcome.finished[planned])
-        except KeyboardInterrupt:
-            say(f"stopped in {name} - the same command goes on from here")
-            raise
+        except KeyboardInterrupt as stop:
+            raise type(stop)(f"stopped in {name} - the same command goes on from here") from stop
         except HeldError as error:
             outcome.held[planned] = str(error)
             say(f"{name}: {error}")

@@ -139,11 +139,14 @@ class TrainingRun:
                 logger.info(f"run folder: {shown(self.folder)}")
                 self._fit(prepared)
                 return self._report(prepared)
-        except KeyboardInterrupt:
-            if self.begun:
-                folder = shlex.quote(shown(self.folder))
-                logger.warning(f"stopped; go on with: {shlex.join(COMMAND)} --resume={folder}")
-            raise
+        except KeyboardInterrupt as stop:
+            if not self.begun:
+                raise
+            raise type(stop)(f"stopped; go on with: {self._resume_command}") from stop
+
+    @property
+    def _resume_command(self) -> str:
+        return f"{shlex.join(COMMAND)} --resume={shlex.quote(shown(self.folder))}"
 
     def _places(self) -> list[str]:
         """Where the run reads, writes and computes, in full: these follow from the settings and the working folder."""

@@ -83,7 +83,8 @@ def test_an_interrupted_grid_goes_on_where_it_was(grid, monkeypatch, capsys):
 
     monkeypatch.setattr(SEARTrainer, "_train_step", interrupted)
     assert grid() == 130
-    assert "the same command goes on from here" in capsys.readouterr().out
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"stopped in run 2 of 6: .* - the same command goes on from here", line)
     assert len(metrics_of(grid.results)) == 1
     assert grid() == 0
     told = capsys.readouterr().out
