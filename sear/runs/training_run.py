@@ -83,10 +83,13 @@ def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
     return Prepared(dataset, loaders, trainer, hashes, seconds)
 
 
-def train_in_new_folder(config: SEARConfig, log: RunLog, on_epoch: OnEpoch | None = None) -> dict[str, Any]:
+def train_in_new_folder(
+    config: SEARConfig, log: RunLog, variant: Sequence[str] = (), on_epoch: OnEpoch | None = None
+) -> dict[str, Any]:
     """Train, test and report a run; a folder in which nothing was trained yet is taken back when that fails.
 
     Args:
+        variant: what the folder's name tells besides the seed.
         on_epoch: see TrainingRun.
 
     Returns:
@@ -97,7 +100,7 @@ def train_in_new_folder(config: SEARConfig, log: RunLog, on_epoch: OnEpoch | Non
         read_summary(root / "summary.csv")  # a file that is not ours must show before the work, not after
     parents = (root / config["dataset"] / config["model_name"] / "run").parents
     there = next(path for path in parents if path.exists())
-    run = TrainingRun(config, new_run_folder(root, config["dataset"], config["model_name"], config["seed"]))
+    run = TrainingRun(config, new_run_folder(root, config["dataset"], config["model_name"], config["seed"], variant))
     run.on_epoch = on_epoch
     try:
         return run.train(log)
@@ -144,11 +147,14 @@ class TrainingRun:
                 logger.info(f"run folder: {shown(self.folder)}")
                 self._fit(prepared)
                 return self._report(prepared)
-        except KeyboardInterrupt:
-            if self.begun:
-                folder = shlex.quote(shown(self.folder))
-                logger.warning(f"stopped; go on with: {shlex.join(COMMAND)} --resume={folder}")
-            raise
+        except KeyboardInterrupt as stop:
+            if not self.begun:
+                raise
+            raise type(stop)(f"stopped; go on with: {self._resume_command}") from stop
+
+    @property
+    def _resume_command(self) -> str:
+        return f"{shlex.join(COMMAND)} --resume={shlex.quote(shown(self.folder))}"
 
     def _places(self) -> list[str]:
         """Where the run reads, writes and computes, in full: these follow from the settings and the working folder."""

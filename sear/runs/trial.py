@@ -66,7 +66,7 @@ def _train(config: SEARConfig, unfinished: Path | None, on_epoch) -> tuple[list[
                 run.on_epoch = on_epoch
                 done = run.train(log)
             else:
-                done = train_in_new_folder(config, log, on_epoch)
+                done = train_in_new_folder(config, log, on_epoch=on_epoch)
     except TrialPruned:
         pruned = find_runs(effective_settings(config))[1]
         for name in ("best.pth", "last.pth"):
