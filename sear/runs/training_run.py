@@ -142,11 +142,12 @@ class TrainingRun:
                 self.checkpoints.check()  # before anything that takes long
                 write_config(self.folder, effective_settings(self.config))
                 prepared = prepare(self.config, self.checkpoints)
-                self.begun = True
-                log.write_to(self.folder / "run.log")
-                logger.info(f"run folder: {shown(self.folder)}")
-                self._fit(prepared)
-                return self._report(prepared)
+                with prepared.trainer.tracking.of_run(self.folder):
+                    self.begun = True
+                    log.write_to(self.folder / "run.log")
+                    logger.info(f"run folder: {shown(self.folder)}")
+                    self._fit(prepared)
+                    return self._report(prepared)
         except KeyboardInterrupt as stop:
             if not self.begun:
                 raise
@@ -226,6 +227,8 @@ class TrainingRun:
         write_examples(self.folder, run_examples(trainer.model, prepared.loaders[2], cases["rank"], titles))
         append_summary(self.folder, record)
         write_metrics(self.folder, record)  # last: its presence says that the run is finished
+        masked = {f"filtered_{name}": value for name, value in (record.test_history_masked or {}).items()}
+        trainer.tracking.log_test(record.test | masked, trainer.tested_epoch)
         self._show(metrics, len(cases["rank"]))
         logger.info(f"written to {shown(self.folder)}")
         return record.to_dict() | {"run_folder": str(self.folder)}

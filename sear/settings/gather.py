@@ -270,6 +270,7 @@ ELSEWHERE = {  # what other programs call a key -> its name here
     "data_dir": "data_path",
     "num_threads": "threads",
     "wandb": "log_wandb",
+    "tensorboard": "log_tensorboard",
 }
 
 

@@ -69,6 +69,7 @@ KEYS = {
     "gpu_id": Key(Role.PLACE, "str or int"),
     "ip": Key(Role.PLACE),
     "local_rank": Key(Role.PLACE | Role.DERIVED),
+    "log_tensorboard": Key(Role.PLACE),
     "log_wandb": Key(Role.PLACE),
     "nproc": Key(Role.PLACE),
     "offset": Key(Role.PLACE),
