@@ -126,6 +126,19 @@ def report(tmp_path_factory):
     return make_report([results], command="python -m sear.report <results>").parent
 
 
+@pytest.fixture(scope="session")
+def toy_model(tmp_path_factory):
+    """The folder of a finished run of SEAR on the data set `tiny`; tests leave it as it is."""
+    from tests.helpers.used_model import toy_run
+
+    folder = tmp_path_factory.mktemp("toy_model")
+    write_atomic_files(folder, "tiny", random_histories())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sear.data.text_cache.sentence_vectors", fake_sentence_vectors)
+        patch.setattr("sear.settings.gather.CONFIG_ROOT", tiny_config_root(folder))
+        return toy_run(folder)
+
+
 @pytest.fixture
 def no_figures(monkeypatch):
     """For what figures have no part in: drawing takes most of a report's time."""
