@@ -103,7 +103,7 @@ def check(command, readers_files, monkeypatch):
         r"python -m sear\.statistics (\S+)": find_data,
         r"python -m sear tune (.*)": lambda words: check_search(words, readers_files),
         r"python -m sear\.report (.*)": lambda words: check_report(words, monkeypatch),
-        r"python -m benchmarks\.(run|profile|gpu|tied_events) ?(.*)": check_benchmark,
+        r"python -m benchmarks\.(run|profile|gpu|tied_events|warm_start) ?(.*)": check_benchmark,
         r"(?:\.venv/bin/)?pip install (.*)": check_pip,
         r"\.venv/bin/python -m pytest ?(.*)": check_pytest,
         r"\.venv/bin/ruff (?:check|format) \.": lambda: None,

@@ -37,7 +37,9 @@ def read_runs(paths: Iterable[Path | str]) -> list[Run]:
         if not found:
             raise InputError(f"{path}: no finished run there (no metrics.json) - name a run folder or a results folder")
         folders.update(dict.fromkeys(file.parent for file in found))
-    runs = [read_run(folder) for folder in folders]
+    runs = [read_run(folder) for folder in folders if read_metrics(folder).test]  # not those that every event trained
+    if not runs:
+        raise InputError(f"{', '.join(map(str, paths))}: every event trained, so nothing was tested - name other runs")
     for run in runs:
         refuse_other_metrics(run)
     name_variants(runs)
