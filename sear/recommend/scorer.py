@@ -140,8 +140,9 @@ class Scorer:
         if self.network.repeat_bias is not None:
             self._change(score_BC, row_P, item_P, column_V, self.network.repeat_bias)
         if self.prior is not None:
-            share_BV = self.prior.shares(self.padded(part)[0])
-            share_BV = torch.nn.functional.pad(share_BV, (0, len(self.table_VD) - share_BV.shape[1]))  # new items
+            item_BL, counted = self.padded(part)[0], self.prior.rules.shape[0]
+            share_BV = self.prior.shares(item_BL.masked_fill_(item_BL >= counted, 0))  # of new items nothing is counted
+            share_BV = torch.nn.functional.pad(share_BV, (0, len(self.table_VD) - counted))
             share_BC = share_BV if column_V is None else share_BV[:, torch.from_numpy(np.flatnonzero(column_V >= 0))]
             score_BC.copy_(self.prior.mixed_with(score_BC, share_BC))
 
