@@ -130,7 +130,7 @@ def test_texts_are_encoded_as_training_encoded_them(here, monkeypatch, capsys):
     make_tiny_encoder(here / "encoder")
     monkeypatch.setattr("sear.settings.gather.CONFIG_ROOT", here / "config")
     monkeypatch.setattr("sear.data.text_encoder.PROJECT_ROOT", here)
-    run = toy_run(here, item_sem_embedding_model_path="encoder")
+    run = toy_run(here, item_sem_embedding_model_path="encoder", hidden_size=4)
     recommender = sear.load(run)
     texts = pd.read_csv(here / "tiny" / "tiny.item", sep="\t", names=["item_id", "title", "kind"], skiprows=1)
     number = recommender.item_ids.index("i3") + 1
