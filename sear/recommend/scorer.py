@@ -6,6 +6,7 @@ V items incl. padding id 0, C candidates, P pairs of a user and an item.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sear.model.network import SEARNetwork
+from sear.model.stacked_streams import StackedStreams
 from sear.recommend.top_items import best_items
 from sear.runs.model_folder import TrainedModel, UserHistories
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from sear.model.transition_prior import TransitionPrior
 
 ENCODED_EVENTS = 8192  # encoded at once, as in the evaluation
+FEW_EVENTS = 512  # up to so many, padding included, the streams are faster together
 CHUNK_BYTES = 32 << 20  # of scores that exist at a time
 PRIOR = "transition_prior."  # before the names of its weights
 HERE = {"mamba_kernel": "auto", "text_init": False}  # in place of the run's own: the device may be another
@@ -54,6 +57,11 @@ class Scorer:
         self.prior = _prior(prior, items, settings["transition_half_life"]) if prior and prior["mix"][0] else None
         self.renew_table()
 
+    @cached_property
+    def stacked(self) -> StackedStreams:
+        """The network for few events at a time."""
+        return StackedStreams(self.network)
+
     @torch.no_grad()
     def renew_table(self) -> None:
         """Make the table anew, after the network's items have changed."""
@@ -69,8 +77,11 @@ class Scorer:
         for rows in np.split(order, np.flatnonzero(np.diff(groups)) + 1):
             item_BL, rating_BL = self.padded(histories, rows)
             last_B = torch.from_numpy(np.arange(len(rows)) * item_BL.shape[1] + length_B[rows] - 1).to(self.device)
-            parts.append(self.network(item_BL, rating_BL, last_B))
-        vectors = self.network.scored_users(torch.cat(parts))
+            if item_BL.numel() <= FEW_EVENTS:
+                parts.append(self.stacked.users(item_BL, rating_BL, last_B))
+            else:
+                parts.append(self.network.scored_users(self.network(item_BL, rating_BL, last_B)))
+        vectors = torch.cat(parts)
         users_BD = torch.empty_like(vectors)
         users_BD[torch.from_numpy(order).to(self.device)] = vectors
         return users_BD
@@ -86,15 +97,14 @@ class Scorer:
         rating_BL = np.where(real_BL, histories.rating[at_BL], np.float32(0))
         return torch.from_numpy(item_BL).to(self.device), torch.from_numpy(rating_BL).to(self.device)
 
-    def best(self, histories: UserHistories, selection: Selection) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and item numbers (B, k) of the best items, -inf where nothing is left; every history has an event."""
-        return self.best_of_vectors(self.user_vectors(histories), histories, selection)
-
     @torch.no_grad()
-    def best_of_vectors(
-        self, user_BD: Tensor, histories: UserHistories, selection: Selection
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The same from user vectors that are known."""
+    def best(self, user_BD: Tensor, histories: UserHistories, selection: Selection) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and item numbers (B, k) of the best items, -inf where nothing is left.
+
+        Args:
+            user_BD: as `user_vectors` gives them.
+            histories: whole ones, of the same users.
+        """
         allowed = selection.allowed
         column_V = None
         table_CD = self.table_VD
