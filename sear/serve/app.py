@@ -41,14 +41,7 @@ def create_app(service: Service, token: str | None = None, hosts: frozenset[str]
         yield
         await service.stop()
 
-    app = FastAPI(
-        title="SEAR",
-        version=sear.__version__,
-        description=DESCRIPTION,
-        lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-    )
+    app = FastAPI(title="SEAR", version=sear.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     behind_token = [Depends(HTTPBearer(auto_error=False))] if token else []  # for the description; Guard checks it
     for router in (model_routes(service), session_routes(service), metrics_routes(service)):
         app.include_router(router, dependencies=behind_token)
@@ -100,7 +93,7 @@ def in_one_line(errors: Any) -> str:
 
 def described(app: FastAPI, service: Service) -> dict[str, Any]:
     """The OpenAPI description with the limits of the model that answers now."""
-    whole = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    whole = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
     model = service.live.now
     for schema in whole["components"]["schemas"].values():
         k = schema.get("properties", {}).get("k")

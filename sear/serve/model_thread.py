@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from sear.serve.answers import Query, recommend_all
@@ -21,7 +22,7 @@ class Overloaded(Exception):
 class ModelThread:
     """Runs what needs the model, one thing after another, off the event loop.
 
-    A request that finds the model busy waits; when the thread is free again, all recommendations that wait are one batch.
+    A request that finds the model busy waits; when the thread is free, all recommendations that wait are one batch.
     So batches grow with the load, and a single request never waits for company.
     """
 
@@ -58,9 +59,8 @@ class ModelThread:
                 continue
             self._metrics.batch_size.observe(len(batch))
             queries = [query for query, _ in batch]
-            answers = await asyncio.get_running_loop().run_in_executor(
-                self._thread, lambda queries=queries: answer_each(self.live.now, queries)
-            )
+            work = partial(answer_each, self.live, queries)
+            answers = await asyncio.get_running_loop().run_in_executor(self._thread, work)
             for (_, future), answer in zip(batch, answers, strict=True):
                 if future.done():  # the client has gone
                     continue
@@ -77,11 +77,11 @@ class ModelThread:
         self._thread.shutdown(wait=True)
 
 
-def answer_each(model: ServedModel, queries: list[Query]) -> list[Any]:
+def answer_each(live: LiveModel, queries: list[Query]) -> list[Any]:
     """One answer or exception per query; a query that fails does not take its neighbours with it."""
     try:
-        return list(recommend_all(model, queries))
+        return list(recommend_all(live.now, queries))
     except Exception as error:
         if len(queries) == 1:
             return [error]
-    return [answer for query in queries for answer in answer_each(model, [query])]
+    return [answer for query in queries for answer in answer_each(live, [query])]

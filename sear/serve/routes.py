@@ -9,13 +9,14 @@ from sear.serve.bodies import Problem
 from sear.serve.metrics import CONTENT_TYPE
 from sear.serve.service import Service
 
+Responses = dict[int | str, dict[str, Any]]
 SessionId = Annotated[str, Path(min_length=1, max_length=100)]
-BAD = {422: {"model": Problem, "description": "what is wrong with the request, in one line"}}
-NOT_THERE = {404: {"model": Problem, "description": "no such user, item or session"}}
-CONFLICT = {409: {"model": Problem, "description": "the item is there already, or too many were added"}}
-TOO_LARGE = {413: {"model": Problem, "description": "the body is too large"}}
-BUSY = {503: {"model": Problem, "description": "too many requests wait, or the model is not warm yet"}}
-ASKS_THE_MODEL: dict[int | str, dict[str, Any]] = BAD | TOO_LARGE | BUSY
+BAD: Responses = {422: {"model": Problem, "description": "what is wrong with the request, in one line"}}
+NOT_THERE: Responses = {404: {"model": Problem, "description": "no such user, item or session"}}
+CONFLICT: Responses = {409: {"model": Problem, "description": "the item is there already, or too many were added"}}
+TOO_LARGE: Responses = {413: {"model": Problem, "description": "the body is too large"}}
+BUSY: Responses = {503: {"model": Problem, "description": "too many requests wait, or the model is not warm yet"}}
+ASKS_THE_MODEL: Responses = BAD | TOO_LARGE | BUSY
 
 
 def model_routes(service: Service) -> APIRouter:

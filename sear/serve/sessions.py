@@ -44,13 +44,8 @@ class Sessions:
     def begin(self, model: ServedModel, events: Sequence[tuple[str, float | None]], wishes: Query) -> SessionAnswer:
         """A new session with a history that may be empty, and its first recommendations."""
         check_k(wishes.k, model.catalogue)
-        held = Held(
-            deque(events, self._limits.history),
-            self._state(model, events),
-            model.generation,
-            self._clock(),
-            len(events),
-        )
+        kept = deque(events, self._limits.history)
+        held = Held(kept, self._state(model, events), model.generation, self._clock(), len(events))
         answer_id = secrets.token_urlsafe(16)
         self._held[answer_id] = held
         self._drop_oldest()
