@@ -65,8 +65,8 @@ class SEARDataset(SequentialDataset):
 
     def _read_events(self, path: Path) -> Events:
         """The events of a `.inter` file that are left after the filters, checked and sorted."""
-        rating = rating_column(self.config["load_col"], self.rating_field)
-        names = (self.uid_field, self.iid_field, self.time_field, rating)
+        names = self._event_columns
+        rating = names[-1]
         table = self._filter_by_value(read_event_table(path, *names))
         intervals = [
             count_interval(self.config[key], key) for key in ("user_inter_num_interval", "item_inter_num_interval")
@@ -85,6 +85,29 @@ class SEARDataset(SequentialDataset):
             why = "has no column" if rating else "is read without the column"
             self.logger.info(f"{path} {why} {self.rating_field!r}: every event counts as unrated")
         return events
+
+    @property
+    def _event_columns(self) -> tuple[str, str, str, str | None]:
+        rating = rating_column(self.config["load_col"], self.rating_field)
+        return self.uid_field, self.iid_field, self.time_field, rating
+
+    def left_out_events(self) -> Events:
+        """The events of the users whom the filters left out, on items that they kept; for use after training.
+
+        The `.inter` file is read once more. Users are numbered anew, items as in `events`; a user may have none.
+        """
+        names = self._event_columns
+        table = read_event_table(self.texts.path.with_suffix(".inter"), *names)
+        unknown = ~table[self.uid_field].isin(list(self.field2token_id[self.uid_field]))
+        before = self._inter_feat
+        events = sort_events(self._filter_by_value(table[unknown]), *names)
+        self._inter_feat = before
+        numbers = pd.Series(self.field2token_id[self.iid_field]).reindex(events.item_tokens).fillna(0)
+        item = numbers.to_numpy(np.int64)[events.item]
+        kept = item > 0
+        user, rating, time = (column[kept] for column in (events.user, events.rating, events.time))
+        item_tokens = self.events.item_tokens
+        return Events(user, item[kept], rating, time, events.user_tokens, item_tokens, events.has_rating)
 
     def _filter_by_value(self, table: pd.DataFrame) -> pd.DataFrame:
         """RecBole's own `rm_dup_inter` and `val_interval`, where the config asks for them."""

@@ -35,7 +35,9 @@ from sear.runs.folder import (
 )
 from sear.runs.log import RunLog
 from sear.runs.machine import PeakMemory, environment
-from sear.runs.record import RunRecord
+from sear.runs.model_folder import IN_RUN, TrainedModel, write_model
+from sear.runs.record import RunRecord, read_metrics
+from sear.runs.run_model import can_be_kept, trained_model
 from sear.runs.summary import append_summary, read_summary
 from sear.settings.recbole_config import SEARConfig, effective_settings, model_class, overrides_of
 from sear.trainer.checkpoint import Checkpoints
@@ -181,6 +183,21 @@ class TrainingRun:
         self._show(metrics, len(cases["rank"]))
         return metrics | {"run_folder": str(self.folder)}
 
+    def model_for_use(self) -> TrainedModel:
+        """The model of a finished run that kept none for use, made of its best checkpoint and its data.
+
+        Raises:
+            InputError: the data are gone or have changed since, or the model cannot be used without RecBole.
+        """
+        record = read_metrics(self.folder)
+        self.checkpoints.read(self.checkpoints.best)  # before anything that takes long
+        prepared = prepare(self.config, self.checkpoints)
+        self.checkpoints.load_best(prepared.trainer.model)
+        if record.transition_prior:
+            chosen = torch.tensor([record.transition_prior["weight"], record.transition_prior["floor"]])
+            prepared.trainer.model.transition_prior.mix.copy_(chosen)
+        return trained_model(prepared.trainer.model, prepared.dataset, record)
+
     def _test(self, prepared: Prepared) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """The test metrics and the cases they are made of, from one pass with the best checkpoint."""
         started = perf_counter()
@@ -205,6 +222,8 @@ class TrainingRun:
         titles = prepared.dataset.texts.titles
         write_examples(self.folder, run_examples(trainer.model, prepared.loaders[2], cases["rank"], titles))
         append_summary(self.folder, record)
+        if can_be_kept(trainer.model):
+            write_model(self.folder / IN_RUN, trained_model(trainer.model, prepared.dataset, record))
         write_metrics(self.folder, record)  # last: its presence says that the run is finished
         self._show(metrics, len(cases["rank"]))
         logger.info(f"written to {shown(self.folder)}")
