@@ -25,7 +25,7 @@ from sear.serve.catalogue import Catalogue
 from sear.serve.live_model import LiveModel, ServedModel
 
 Events = Sequence[tuple[str, float | None]]
-ANONYMOUS = "\0"  # no id read from a text file begins with it
+ANONYMOUS = "\x1f"  # begins no id of a table; NUL would end a text for pandas
 
 
 class UnknownError(InputError):
@@ -57,16 +57,28 @@ def check_k(k: int, catalogue: Catalogue) -> None:
         raise InputError(f"k: {k:,} is more than the model's {len(catalogue):,} items - ask for fewer")
 
 
-def check_item(item_id: str, catalogue: Catalogue) -> None:
-    if item_id not in catalogue:
-        raise UnknownError(f"item_id: the model knows no item {item_id!r} - search for it, or add it as a new one")
+def check_known(ids: Sequence[str], catalogue: Catalogue, what: str) -> None:
+    for item_id in ids:
+        if item_id not in catalogue:
+            raise UnknownError(f"{what}: the model knows no item {item_id!r} - search for it, or add it as a new one")
+
+
+def check_query(query: Query, model: ServedModel) -> None:
+    """Raises InputError for what the model cannot answer."""
+    check_k(query.k, model.catalogue)
+    check_known(query.items or (), model.catalogue, "items")
+    check_known(query.exclude, model.catalogue, "exclude")
+    if query.user_id is not None and model.users is None:
+        raise InputError("user_id: this model was exported without users - send a history")
+    if query.user_id is not None and query.user_id not in (model.users or ()):
+        raise UnknownError(f"user_id: the model knows no user {query.user_id!r} - send a history")
 
 
 def recommend_all(model: ServedModel, queries: Sequence[Query]) -> list[Recommendations]:
     """One answer per query; those that differ only in user and k are scored together."""
     groups: dict[tuple, list[int]] = defaultdict(list)
     for place, query in enumerate(queries):
-        check_k(query.k, model.catalogue)
+        check_query(query, model)
         by_id = query.user_id is not None
         groups[(by_id, query.filter_seen, query.items, query.exclude)].append(place)
     answers: dict[int, Recommendations] = {}
@@ -137,7 +149,7 @@ def recommendations(table: pd.DataFrame | None, k: int, catalogue: Catalogue, un
 
 
 def similar(model: ServedModel, body: SimilarBody) -> SimilarAnswer:
-    check_item(body.item_id, model.catalogue)
+    check_known([body.item_id], model.catalogue, "item_id")
     check_k(body.k, model.catalogue)
     k = min(body.k, len(model.catalogue) - 1)  # an item is not similar to itself
     table = model.recommender.similar_items([body.item_id], k=k, by=body.by)
@@ -149,7 +161,7 @@ def similar(model: ServedModel, body: SimilarBody) -> SimilarAnswer:
 def explain(model: ServedModel, body: ExplainBody, events: Events) -> Explanation:
     """The item's place in the whole ranking, and the most similar items of the history."""
     catalogue = model.catalogue
-    check_item(body.item_id, catalogue)
+    check_known([body.item_id], catalogue, "item_id")
     wishes = Query(None, tuple(events), len(catalogue), body.filter_seen)
     (ranking,) = recommend_all(model, [wishes])
     rank = next((one.rank for one in ranking.items if one.item_id == body.item_id), None)
@@ -192,8 +204,7 @@ def model_info(model: ServedModel) -> ModelInfo:
         dataset=recommender.dataset,
         items=len(model.catalogue),
         users=None if users is None else len(users),
-        text_fields=list(recommender.text_fields),
-        ratings=recommender.uses_ratings,
+        text_fields=recommender.text_fields,
         highest_rating=recommender.highest_rating,
         generation=model.generation,
         info=recommender.info,

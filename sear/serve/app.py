@@ -69,6 +69,8 @@ def _answer_mistakes(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == 400:  # FastAPI's word for a body that no JSON reader takes, such as one nested too deep
+            return problem(422, "body: no JSON that can be read")
         answer = problem(error.status_code, str(error.detail))
         answer.headers.update(error.headers or {})
         return answer

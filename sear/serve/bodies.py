@@ -171,7 +171,6 @@ class ModelInfo(BaseModel):
     items: int
     users: int | None
     text_fields: list[str]
-    ratings: bool = Field(description="whether ratings of a history change what is recommended")
-    highest_rating: float
+    highest_rating: float | None = Field(description="null where ratings do not change what is recommended")
     generation: int = Field(description="1 for the model that the service began with, one more for each reload")
     info: dict[str, Any]

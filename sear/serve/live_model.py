@@ -3,15 +3,15 @@
 import os
 import sys
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-import sear
 from sear.errors import InputError
+from sear.recommend.load import load, model_folder
+from sear.recommend.recommender import Recommender
 from sear.serve.catalogue import Catalogue
 
 Fingerprint = tuple[Any, ...]
@@ -20,18 +20,22 @@ LONGEST_POINTER = 4096  # bytes of a file that names a folder
 
 @dataclass
 class ServedModel:
-    """One loaded model with its catalogue. generation: 1 for the first one, one more for each reload."""
+    """One loaded model, with its items and users. generation: 1 for the first one, one more for each reload."""
 
-    recommender: Any
-    catalogue: Catalogue
+    recommender: Recommender
     generation: int
+    catalogue: Catalogue = field(init=False)
+    users: frozenset[str] | None = field(init=False)
+
+    def __post_init__(self):
+        self.read_catalogue()
+        users = self.recommender.user_ids
+        self.users = None if users is None else frozenset(users)
 
     def read_catalogue(self) -> None:
-        self.catalogue = catalogue_of(self.recommender)
-
-
-def catalogue_of(recommender: Any) -> Catalogue:
-    return Catalogue(recommender.item_ids, recommender.titles, recommender.popularity)
+        """Know the items anew, after some were added."""
+        model = self.recommender
+        self.catalogue = Catalogue(model.item_ids, model.titles, model.popularity)
 
 
 class LiveModel:
@@ -39,17 +43,14 @@ class LiveModel:
 
     Args:
         folder: a model's folder, a symbolic link to one, or a file whose one line names one (counted from that file).
-        load: makes a Recommender of a folder.
     """
 
-    def __init__(self, folder: Path | str, load: Callable[[Path], Any] | None = None, device: str = "cpu"):
-        self.folder = Path(folder)
-        self._load = load or (lambda path: sear.load(path, device=device))
+    def __init__(self, folder: Path | str, device: str = "cpu"):
+        self.folder, self._device = Path(folder), device
         self._tried = fingerprint(self.folder)
         self._added: list[pd.DataFrame] = []
         self._lock = threading.Lock()  # of what was added, which a reload reads from another thread
-        recommender = self._load(pointed_at(self.folder))
-        self.now = ServedModel(recommender, catalogue_of(recommender), 1)
+        self.now = ServedModel(load(pointed_at(self.folder), device), 1)
 
     def has_newer(self) -> bool:
         """Whether another model lies in its place since the last look. A failed load is not tried twice."""
@@ -63,12 +64,12 @@ class LiveModel:
 
     def load_newer(self) -> ServedModel:
         """The newer model, warm, with the items that were added here; `now` stays as it is. May take seconds."""
-        recommender = self._load(pointed_at(self.folder))
+        recommender = load(pointed_at(self.folder), self._device)
         with self._lock:
             added = list(self._added)
         add_unknown(recommender, added)
         warm_up(recommender)
-        return ServedModel(recommender, catalogue_of(recommender), self.now.generation + 1)
+        return ServedModel(recommender, self.now.generation + 1)
 
     def take(self, newer: ServedModel) -> None:
         """From now on `newer` answers; with what was added while it was loaded."""
@@ -88,7 +89,7 @@ class LiveModel:
         return sum(map(len, self._added))
 
 
-def add_unknown(recommender: Any, tables: list[pd.DataFrame]) -> bool:
+def add_unknown(recommender: Recommender, tables: list[pd.DataFrame]) -> bool:
     """Add those items of the tables that the model does not know; whether there were any."""
     if not tables:
         return False
@@ -118,13 +119,11 @@ def pointed_at(folder: Path) -> Path:
 def fingerprint(folder: Path) -> Fingerprint:
     """Changes when another folder is pointed at, or when the files in it are replaced."""
     place = pointed_at(folder)
-    if not place.is_dir():
-        raise InputError(f"{place}: no such folder - name an exported model (sear export) or a finished run")
-    files = sorted((entry.name, entry.stat()) for entry in os.scandir(place) if entry.is_file())
+    files = sorted((entry.name, entry.stat()) for entry in os.scandir(model_folder(place)) if entry.is_file())
     return (str(place), *((name, found.st_size, found.st_mtime_ns) for name, found in files))
 
 
-def warm_up(recommender: Any) -> None:
+def warm_up(recommender: Recommender) -> None:
     """Answer once of each kind, so that kernels are compiled and memory is there before the first client asks."""
     items = list(recommender.item_ids)
     k = min(10, len(items))
@@ -132,9 +131,6 @@ def warm_up(recommender: Any) -> None:
         recommender.recommend(history=(items * length)[:length], k=k, filter_seen=False)
     table = pd.DataFrame({"user_id": ["a", "a", "b"], "item_id": [items[0], items[-1], items[0]]})
     recommender.recommend(history=table, k=k, filter_seen=False)
-    session = recommender.session(items[:1])
-    session.add(items[-1])
-    session.recommend(k=k, filter_seen=False)
     recommender.similar_items(items[:1], k=1)
 
 

@@ -49,7 +49,11 @@ class Service:
         return self.metrics.text()
 
     async def _warm(self) -> None:
-        await self.thread.run(lambda model: warm_up(model.recommender))
+        try:
+            await self.thread.run(lambda model: warm_up(model.recommender))
+        except Exception as error:
+            say(f"the model cannot answer: {in_words(error)}")
+            raise
         self.is_ready = True
         say("ready")
 
@@ -66,11 +70,14 @@ class Service:
             await self.thread.run(lambda _: self.live.take(newer))
         except Exception as error:  # whatever a broken folder leads to: the service goes on
             self.metrics.reloads.labels("failed").inc()
-            told = str(error) if isinstance(error, InputError | OSError) else f"{type(error).__name__}: {error}"
-            say(f"no reload, the model in use stays: {told}")
+            say(f"no reload, the model in use stays: {in_words(error)}")
         else:
             self.metrics.reloads.labels("taken").inc()
             say(f"reloaded: model {newer.generation}, {len(newer.catalogue):,} items")
+
+
+def in_words(error: Exception) -> str:
+    return str(error) if isinstance(error, InputError | OSError) else f"{type(error).__name__}: {error}"
 
 
 async def in_own_thread(work: Callable[[], T]) -> T:

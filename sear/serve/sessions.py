@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from sear.serve.answers import Query, UnknownError, check_item, check_k, recommendations
+from sear.serve.answers import Query, UnknownError, check_known, check_query, recommendations
 from sear.serve.bodies import Event, SessionAnswer, SessionHistory
 from sear.serve.limits import Limits
 from sear.serve.live_model import ServedModel
@@ -43,7 +43,7 @@ class Sessions:
 
     def begin(self, model: ServedModel, events: Sequence[tuple[str, float | None]], wishes: Query) -> SessionAnswer:
         """A new session with a history that may be empty, and its first recommendations."""
-        check_k(wishes.k, model.catalogue)
+        check_query(wishes, model)
         kept = deque(events, self._limits.history)
         held = Held(kept, self._state(model, events), model.generation, self._clock(), len(events))
         answer_id = secrets.token_urlsafe(16)
@@ -55,16 +55,16 @@ class Sessions:
         self, model: ServedModel, session_id: str, item_id: str, rating: float | None, wishes: Query
     ) -> SessionAnswer:
         """One more event, and what is recommended after it."""
-        check_k(wishes.k, model.catalogue)
+        check_query(wishes, model)
         held = self._find(model, session_id)
-        check_item(item_id, model.catalogue)
+        check_known([item_id], model.catalogue, "item_id")
         held.state.add(item_id, rating)
         held.events.append((item_id, rating))
         held.count += 1
         return self._answer(model, session_id, held, wishes)
 
     def recommend(self, model: ServedModel, session_id: str, wishes: Query) -> SessionAnswer:
-        check_k(wishes.k, model.catalogue)
+        check_query(wishes, model)
         return self._answer(model, session_id, self._find(model, session_id), wishes)
 
     def history(self, model: ServedModel, session_id: str) -> SessionHistory:

@@ -31,8 +31,11 @@ def test_the_token_opens(guarded):
     assert other.status_code == 200
 
 
-def test_the_token_is_in_the_description_only_where_there_is_one(guarded, client):
+def test_the_description_tells_that_a_token_is_needed(guarded):
     assert "securitySchemes" in guarded.get("/openapi.json").json()["components"]
+
+
+def test_the_description_tells_of_no_token_where_there_is_none(client):
     assert "securitySchemes" not in client.get("/openapi.json").json()["components"]
 
 

@@ -1,5 +1,7 @@
 """What the service answers is what the Recommender says."""
 
+from time import monotonic, sleep
+
 import pytest
 
 import sear
@@ -15,7 +17,7 @@ def listed(answer):
 
 
 def rows(table):
-    return [(item, rank, score) for item, rank, score in zip(table["item_id"], table["rank"], table["score"], strict=True)]
+    return list(zip(table["item_id"], table["rank"], table["score"], strict=True))
 
 
 def test_a_user_by_id_gets_what_the_recommender_says(client, recommender):
@@ -46,7 +48,8 @@ def test_without_a_known_item_the_popular_ones_come(client, recommender, history
 
 def test_seen_items_allow_list_and_exclusion(client):
     def ids(**wishes):
-        return [item["item_id"] for item in client.post("/recommend", json={"history": ["i1", "i2"], **wishes}).json()["items"]]
+        answer = client.post("/recommend", json={"history": ["i1", "i2"], **wishes})
+        return [item["item_id"] for item in answer.json()["items"]]
 
     few = {"items": ["i1", "i4", "i5"]}
     assert set(ids(**few)) == {"i4", "i5"}
@@ -88,8 +91,10 @@ def test_the_model_tells_what_it_is(client, recommender):
 
 
 def test_it_is_ready_once_it_is_warm(client, service):
-    while not service.is_ready:
+    until = monotonic() + 60
+    while not service.is_ready and monotonic() < until:
         assert client.get("/ready").status_code == 503 or service.is_ready
+        sleep(0.01)
     assert client.get("/ready").json() == {"status": "ready"}
     assert client.get("/health").json() == {"status": "ok"}
 

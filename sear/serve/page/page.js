@@ -146,7 +146,7 @@ function chosen(event) {
     at("words").focus();
     inTurn(begin);
   });
-  row.append(element("span", { className: "name" }, name(event)), model.ratings ? stars(event) : "", remove);
+  row.append(element("span", { className: "name" }, name(event)), model.highest_rating === null ? "" : stars(event), remove);
   return row;
 }
 
