@@ -69,7 +69,7 @@ def check_pytest(words):
         if before == "-m":
             assert f'"{word}:' in markers, word
         else:
-            assert word in ("-q", "-m") or (ROOT / word).is_file(), word
+            assert word in ("-q", "-m", "-n", "auto") or (ROOT / word).is_file(), word
 
 
 def check_report(words, monkeypatch):
@@ -92,7 +92,7 @@ def check(command, readers_files, monkeypatch):
         r"python -m sear\.atomic_files (.*)": lambda words: converter_parser().parse_args(shlex.split(words)),
         r"python -m sear\.statistics (\S+)": find_data,
         r"python -m sear\.report (.*)": lambda words: check_report(words, monkeypatch),
-        r"python -m benchmarks\.(run|profile|gpu) ?(.*)": check_benchmark,
+        r"python -m benchmarks\.(run|profile|gpu|tied_events) ?(.*)": check_benchmark,
         r"(?:\.venv/bin/)?pip install (.*)": check_pip,
         r"\.venv/bin/python -m pytest ?(.*)": check_pytest,
         r"\.venv/bin/ruff (?:check|format) \.": lambda: None,

@@ -121,7 +121,8 @@ def _write_files(folder: Path, model: TrainedModel) -> None:
         files["users.json"] = orjson.dumps(model.users.user_ids)
         arrays = {name: torch.from_numpy(getattr(model.users, name)) for name in ("offsets", "item", "rating")}
         files["histories.safetensors"] = save(arrays)
-    about = {"format": FORMAT, **model.about, "settings": model.settings}
+    told = {key: value for key, value in model.about.items() if key not in ("format", "digest")}
+    about = {"format": FORMAT, **told, "settings": model.settings}
     about["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     files[MANIFEST] = orjson.dumps(about | {"digest": _digest(about)}, option=orjson.OPT_INDENT_2)
     for name, content in files.items():

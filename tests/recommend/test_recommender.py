@@ -9,7 +9,6 @@ import pytest
 
 import sear
 from sear.files import PROJECT_ROOT
-from tests.conftest import random_histories, write_atomic_files
 from tests.helpers import used_model
 from tests.helpers.used_model import EVERYTHING, toy_run
 
@@ -43,17 +42,9 @@ def test_the_ranks_of_a_runs_own_test_come_out_again(here, name):
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory):
+def plain(toy_model):
     """A Recommender of a toy run, and the run's folder."""
-    from tests.conftest import fake_sentence_vectors, tiny_config_root
-
-    here = tmp_path_factory.mktemp("plain")
-    write_atomic_files(here, "tiny", random_histories())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sear.data.text_cache.sentence_vectors", fake_sentence_vectors)
-        patch.setattr("sear.settings.gather.CONFIG_ROOT", tiny_config_root(here))
-        run = toy_run(here)
-    return sear.load(run), run
+    return sear.load(toy_model), toy_model
 
 
 def test_no_recbole_is_imported(plain):

@@ -145,26 +145,14 @@ def test_settings_that_do_not_fit_the_weights(broken_model):
     assert "\n" not in str(error.value)
 
 
-@pytest.fixture(scope="module")
-def whole_model(tmp_path_factory):
-    from tests.conftest import fake_sentence_vectors, tiny_config_root
-
-    here = tmp_path_factory.mktemp("whole")
-    write_atomic_files(here, "tiny", random_histories())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sear.data.text_cache.sentence_vectors", fake_sentence_vectors)
-        patch.setattr("sear.settings.gather.CONFIG_ROOT", tiny_config_root(here))
-        return toy_run(here) / "model"
-
-
 @pytest.fixture
-def broken_model(whole_model, tmp_path):
+def broken_model(toy_model, tmp_path):
     """A copy of a model folder, to be broken."""
-    return Path(shutil.copytree(whole_model, tmp_path / "broken"))
+    return Path(shutil.copytree(toy_model / "model", tmp_path / "broken"))
 
 
-def test_a_model_reads_as_it_was_written(whole_model, tmp_path):
-    model = read_model(whole_model)
+def test_a_model_reads_as_it_was_written(toy_model):
+    model = read_model(toy_model / "model")
     assert model.users.item.dtype == np.int32 and model.users.offsets[-1] == len(model.users.item)
     assert model.text_VE.shape == (len(model.item_ids) + 1, 24)
     assert model.training_counts.sum() == len(model.users.item) - 2 * 40

@@ -54,6 +54,7 @@ def assert_same(a, b):
         assert a == b
 
 
+@pytest.mark.slow
 def test_two_runs_agree_to_the_last_bit(here):
     first, second = run(here), run(here)
     assert without_clock(first) == without_clock(second)
@@ -89,6 +90,7 @@ def unstopped(tmp_path_factory):
         return run(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["first", "best", "step", "write", "report"])
 def test_a_killed_run_ends_as_if_it_had_never_been_stopped(killed, unstopped, moment, monkeypatch, tiny_text):
     monkeypatch.setattr("sear.settings.gather.CONFIG_ROOT", tiny_config_root(killed[moment]))
