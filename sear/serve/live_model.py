@@ -111,7 +111,7 @@ def pointed_at(folder: Path) -> Path:
     except UnicodeDecodeError:
         lines = []
     name = lines[0].strip() if lines else ""
-    if not name or "\0" in name or any(line.strip() for line in lines[1:]):
+    if not name or len(head) == LONGEST_POINTER or "\0" in name or any(line.strip() for line in lines[1:]):
         raise InputError(f"{folder}: is a file, but not one line that names a model's folder - give the folder itself")
     return Path(os.path.realpath(folder.parent / name))
 

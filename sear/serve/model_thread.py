@@ -74,7 +74,7 @@ class ModelThread:
             raise Overloaded
 
     def close(self) -> None:
-        self._thread.shutdown(wait=True)
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
 
 def answer_each(live: LiveModel, queries: list[Query]) -> list[Any]:

@@ -39,7 +39,7 @@ class Service:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.to_thread(self.thread.close)
+        self.thread.close()
 
     def metrics_text(self) -> bytes:
         self.metrics.sessions.set(len(self.sessions))

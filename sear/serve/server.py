@@ -1,84 +1,52 @@
-"""sear serve FOLDER [--port=8000] [--host=127.0.0.1] [--device=cpu] [--debug]"""
+"""Where the service listens, and its life until it is told to stop."""
 
-import argparse
 import errno
 import ipaddress
-import os
 import signal
 import socket
-import sys
-from collections.abc import Sequence
+from contextlib import closing
 
 from sear.errors import InputError
 
 TOKEN = "SEAR_TOKEN"
 SHORTEST_TOKEN = 16  # characters
 GRACE_SECONDS = 30  # for requests that run when the service is told to stop
-HELP = f"""\
-Serve a trained model over HTTP, with a page at / and the interface's description at /docs. The environment variable
-{TOKEN} holds the token that requests must then send; it is needed where --host can be reached from other machines.
-"""
 
 
-def main(arguments: Sequence[str] | None = None, prog: str = "python -m sear.serve") -> int:
-    """Serve until SIGTERM or Ctrl-C; returns the exit code."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser(prog).parse_args(arguments)
-    try:
-        return serve(options.folder, options.host, options.port, options.device, os.environ.get(TOKEN))
-    except InputError as error:
-        if options.debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-
-
-def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=prog, description=HELP)
-    parser.add_argument(
-        "folder", metavar="FOLDER", help="an exported model, a finished run, or a link or one-line file that names one"
-    )
-    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: 8000)")
-    parser.add_argument("--host", default="127.0.0.1", help=f"address to listen on; others need {TOKEN}")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
-    return parser
-
-
-def serve(folder: str, host: str, port: int, device: str = "cpu", token: str | None = None) -> int:
+def serve(folder: str, host: str, port: int, device: str = "cpu", token: str | None = None) -> None:
     """Load the model and serve it until the process is told to stop.
 
     Raises:
-        InputError: the address is not to be had, a token is missing, or the folder holds no model.
+        InputError: the address is not to be had, a token or a package is missing, or the folder holds no model.
     """
     _check_token(host, token)
-    listener = listen(host, port)  # first: a port in use must be told before a model is loaded
-    try:
-        _require_packages()
+    _require_packages()
+    with closing(listen(host, port)) as listener:  # first: a port in use must be told before a model is loaded
         import uvicorn
 
         from sear.serve.app import create_app
         from sear.serve.live_model import LiveModel, say
         from sear.serve.service import Service
 
-        live = LiveModel(folder, device=device)
-        app = create_app(Service(live), token)
+        live = LiveModel(folder, device)
         place = f"[{host}]" if ":" in host else host
-        say(f"{live.now.recommender.name} on {live.now.recommender.dataset}, {len(live.now.catalogue):,} items")
-        say(f"http://{place}:{listener.getsockname()[1]} - the interface at /docs; Ctrl-C stops")
+        say(f"{live.now.recommender.name} on {live.now.recommender.dataset}: {len(live.now.catalogue):,} items")
+        say(f"http://{place}:{listener.getsockname()[1]} - the interface at /docs, Ctrl-C stops")
         if token:
-            say(f"requests must send Authorization: Bearer and the token of {TOKEN}")
+            say(f"requests must send the header Authorization: Bearer and what {TOKEN} holds")
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False, lifespan="on", http="h11",
+            create_app(Service(live), token),
+            http="h11",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
-        )  # fmt: skip
-        signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn stops, then sends the signal again: it was obeyed
-        uvicorn.Server(config).run(sockets=[listener])
-    finally:
-        listener.close()
-    return 0
+        )
+        server = uvicorn.Server(config)
+        # uvicorn sends itself the signal again after it has stopped; here that does no harm, and the exit code stays 0.
+        signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
+        server.run(sockets=[listener])
 
 
 def _check_token(host: str, token: str | None) -> None:
@@ -124,7 +92,3 @@ def _require_packages() -> None:
         import uvicorn  # noqa: F401
     except ModuleNotFoundError as error:
         raise InputError(f"sear serve needs {error.name} - pip install fastapi uvicorn prometheus-client") from None
-
-
-if __name__ == "__main__":
-    sys.exit(main())
