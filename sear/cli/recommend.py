@@ -49,14 +49,14 @@ def _recommend(asked: argparse.Namespace) -> str:
     from tqdm import tqdm
 
     from sear.recommend.load import load
-    from sear.recommend.tables import read_ids, read_table, table_file
+    from sear.recommend.tables import read_table, table_file
 
     with table_file(asked.out) as write:
         recommender = load(asked.model, asked.device)
-        ids = {name: None if (words := getattr(asked, name)) is None else read_ids(words, column)
-               for name, column in (("users", "user_id"), ("items", "item_id"), ("exclude", "item_id"))}  # fmt: skip
         count, tables = recommender.recommend_batches(
-            **ids,
+            _ids(asked.users, "user_id"),
+            items=_ids(asked.items, "item_id"),
+            exclude=_ids(asked.exclude, "item_id"),
             history=None if asked.history is None else read_table(asked.history),
             k=asked.k,
             filter_seen=not asked.keep_seen,
@@ -73,3 +73,9 @@ def _recommend(asked: argparse.Namespace) -> str:
     lines += [f"{skipped:,} events of {asked.history} skipped: the model does not know their items"] * bool(skipped)
     lines += [f"written to {asked.out}"] * (asked.out is not None)
     return "\n".join(lines)
+
+
+def _ids(words: str | None, column: str) -> list[str] | None:
+    from sear.recommend.tables import read_ids
+
+    return None if words is None else read_ids(words, column)

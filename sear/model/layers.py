@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sear.model.mamba import Mamba
+from sear.model.mamba import Mamba, MambaState
 from sear.ops.mamba_kernel import require_kernel
 from sear.ops.sublayers import dropout_add_layer_norm, feed_forward, stream_attention
 
@@ -49,14 +49,20 @@ class StreamQuery(nn.Module):
         self.w_concat = nn.Linear(hidden_size, hidden_size)
 
 
+def attention_weights(queries: Sequence[StreamQuery]) -> tuple[Tensor, Tensor]:
+    """weight_SPM and bias_3SM of sear.ops.sublayers.stream_attention."""
+    q, k, v = ([getattr(query, name) for query in queries] for name in ("w_q", "w_k", "w_v"))
+    weight_SPM = torch.stack([torch.cat([own.weight, *(linear.weight for linear in k + v)]) for own in q])
+    bias_3SM = torch.stack([linear.bias for linear in q + k + v]).view(3, len(queries), -1)
+    return weight_SPM, bias_3SM
+
+
 def attend_over_streams(queries: Sequence[StreamQuery], streams: Sequence[Tensor], heads: int) -> Sequence[Tensor]:
     """Multi-head attention of every stream over all streams of its token, less w_concat's bias: S times (T, M).
 
     One matrix product per source stream makes its query and what every stream makes of it as key and value.
     """
-    q, k, v = ([getattr(query, name) for query in queries] for name in ("w_q", "w_k", "w_v"))
-    weight_SPM = torch.stack([torch.cat([own.weight, *(linear.weight for linear in k + v)]) for own in q])
-    bias_3SM = torch.stack([linear.bias for linear in q + k + v]).view(3, len(queries), -1)
+    weight_SPM, bias_3SM = attention_weights(queries)
     token_TM = [stream.reshape(-1, stream.shape[-1]) for stream in streams]
     return stream_attention(token_TM, weight_SPM, bias_3SM, [query.w_concat.weight for query in queries], heads)
 
@@ -113,8 +119,16 @@ class MambaLayer(nn.Module):
     def forward(self, hidden_BLM: Tensor, wanted_P: Tensor | None = None) -> Tensor:
         """wanted_P: numbers of the tokens that somebody reads, counted over B·L; only they are worked out after the
         scan, as (P, M)."""
-        output = self.mamba(hidden_BLM, wanted_P)
         hidden = hidden_BLM if wanted_P is None else hidden_BLM.flatten(0, 1).index_select(0, wanted_P)
+        return self._after_mamba(hidden, self.mamba(hidden_BLM, wanted_P))
+
+    def forward_to_state(self, hidden_BLM: Tensor, wanted_P: Tensor | None) -> tuple[Tensor, MambaState]:
+        """forward, and the state after every row's last position: rows are of one length, from the first event on."""
+        hidden = hidden_BLM if wanted_P is None else hidden_BLM.flatten(0, 1).index_select(0, wanted_P)
+        output, state = self.mamba.forward_to_state(hidden_BLM, wanted_P)
+        return self._after_mamba(hidden, output), state
+
+    def _after_mamba(self, hidden: Tensor, output: Tensor) -> Tensor:
         hidden = residual_norm(self.LayerNorm1, self.dropout, hidden, output)
         output = self.ffn.without_bias(hidden)
         return residual_norm(self.LayerNorm2, self.dropout, hidden, output, self.ffn.w_2.bias)

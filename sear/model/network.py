@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sear.errors import InputError
 from sear.model.layers import MambaLayer, StreamFusion, fuse_streams, mamba_options, residual_norm
-from sear.model.rating_encoding import AffineRating, encoder_of_values
+from sear.model.rating_encoding import AffineRating, Before, encoder_of_values
 from sear.model.scoring import ScoringModule
 from sear.settings.known_models import STREAMS, TIED_STREAMS
 
@@ -214,16 +214,20 @@ class SEARNetwork(ScoringModule):
 
     def streams(self, item_BL: Tensor, rating_BL: Tensor) -> list[Tensor]:
         """The streams in use, each (B, L, d), after dropout and LayerNorm."""
-        embedders = {
-            "semantic": lambda: self._semantic(item_BL),
-            "collaborative": lambda: self.collaborative_emb(item_BL),
-            "rating": lambda: self._rating(rating_BL),
-        }
-        embedded = [embedders[name]() for name in self.stream_names]
+        embedded = self.embedded(item_BL, rating_BL)
         norms = cast("Iterable[nn.LayerNorm]", self.item_emb_LayerNorms)
         return [
             residual_norm(norm, self.dropout_prob, None, x_BLd) for x_BLd, norm in zip(embedded, norms, strict=True)
         ]
+
+    def embedded(self, item_BL: Tensor, rating_BL: Tensor, before: Before | None = None) -> list[Tensor]:
+        """The same before dropout and LayerNorm; before: of events earlier in the rows."""
+        embedders = {
+            "semantic": lambda: self._semantic(item_BL),
+            "collaborative": lambda: self.collaborative_emb(item_BL),
+            "rating": lambda: self._rating(rating_BL, before),
+        }
+        return [embedders[name]() for name in self.stream_names]
 
     def projected_texts(self) -> Tensor:
         """(V, d): every item's text embedding as the semantic stream takes it."""
@@ -250,28 +254,42 @@ class SEARNetwork(ScoringModule):
             return self._adapted(self.item_text_VE[item_BL])
         return nn.functional.embedding(item_BL, self.projected_texts())  # each item is projected once
 
-    def _rating(self, rating_BL: Tensor) -> Tensor:
-        known_BLd, missing_BL1 = self.rating_emb(rating_BL), torch.isnan(rating_BL)[..., None]
+    def _rating(self, rating_BL: Tensor, before: Before | None) -> Tensor:
+        known_BLd, missing_BL1 = self.rating_emb(rating_BL, before), torch.isnan(rating_BL)[..., None]
         return torch.where(missing_BL1, self.no_rating_emb.to(known_BLd.dtype), known_BLd)
 
     def encode(self, stream_BLd: list[Tensor], wanted_P: Tensor) -> list[Tensor]:
-        """The streams (P, d) after every layer, at the positions with the numbers wanted_P, counted over B·L.
+        """The streams (P, d) after every layer, at the positions with the numbers wanted_P, counted over B·L."""
 
-        Each layer is aggregation across streams, then Mamba along time.
-        """
+        def mamba(layer: MambaLayer, x_BLd: Tensor, is_last: bool) -> Tensor:
+            return layer(x_BLd, wanted_P if is_last else None)  # before the last layer every position is read
+
+        return self.through_layers(stream_BLd, mamba)
+
+    def through_layers(
+        self, stream_BLd: list[Tensor], mamba: Callable[[MambaLayer, Tensor, bool], Tensor]
+    ) -> list[Tensor]:
+        """Each layer is aggregation across streams, then Mamba along time: what `mamba` makes of (layer, stream,
+        whether it is the last layer)."""
         mamba_layers = cast("Sequence[Sequence[MambaLayer]]", self.mamba_layers)
         agg_layers = cast("Sequence[Sequence[StreamFusion]]", self.agg_layers)
         layers = len(mamba_layers[0])
         for layer in range(layers):
             if len(agg_layers):
                 stream_BLd = fuse_streams([stream[layer] for stream in agg_layers], stream_BLd)
-            read_P = wanted_P if layer == layers - 1 else None  # before the last layer the scan reads every position
-            stream_BLd = [stream[layer](x_BLd, read_P) for stream, x_BLd in zip(mamba_layers, stream_BLd, strict=True)]
+            is_last = layer == layers - 1
+            stream_BLd = [
+                mamba(stream[layer], x_BLd, is_last) for stream, x_BLd in zip(mamba_layers, stream_BLd, strict=True)
+            ]
         return stream_BLd
 
     def forward(self, item_BL: Tensor, rating_BL: Tensor, wanted_P: Tensor) -> Tensor:
         """User vectors (P, D) at the positions with the numbers wanted_P, counted over B·L."""
-        user_PD = torch.cat(self.encode(self.streams(item_BL, rating_BL), wanted_P), dim=-1)
+        return self.users_of(self.encode(self.streams(item_BL, rating_BL), wanted_P))
+
+    def users_of(self, stream_Pd: list[Tensor]) -> Tensor:
+        """User vectors (P, D) from the streams after every layer."""
+        user_PD = torch.cat(stream_Pd, dim=-1)
         return self.user_map(user_PD) if hasattr(self, "user_map") else user_PD
 
     def item_vectors(self) -> Tensor:

@@ -19,6 +19,11 @@ def causal_conv_reference(x_BLD: Tensor, weight_DK: Tensor, bias_D: Tensor) -> T
     return F.silu(convolved_BDL[..., :length].mT)
 
 
+def conv_step(x_DK: Tensor, weight_DK: Tensor, bias_D: Tensor) -> Tensor:
+    """(…, D): causal_conv_reference at the last of K steps, whose inputs are x, for any dimensions before."""
+    return F.silu((x_DK * weight_DK).sum(-1) + bias_D)
+
+
 def causal_conv(x_BLD: Tensor, weight_DK: Tensor, bias_D: Tensor, kernel: str = "auto") -> Tensor:
     """(B, L, D), as causal_conv_reference; in kernels sums run in a fixed order, whatever the number of threads.
 

@@ -12,6 +12,7 @@ from sear.errors import InputError
 from sear.recommend.catalogue import Catalogue
 from sear.recommend.histories import History, from_list, from_table, joined, selected
 from sear.recommend.scorer import Scorer, Selection
+from sear.recommend.session import Session, from_bytes
 from sear.recommend.similar import Similarity
 from sear.runs.model_folder import TrainedModel, UserHistories
 
@@ -185,6 +186,32 @@ class Recommender:
     def _similarity(self) -> Similarity:
         return Similarity(self._scorer.table_VD, self._model.text_VE)
 
+    def session(self, history: Sequence[Any] = (), ratings: Sequence[float | None] | None = None) -> Session:
+        """One user's history that grows event by event (sear.recommend.session).
+
+        Args:
+            history: item ids, the oldest first, or pairs of an id and a rating; unknown items are skipped.
+            ratings: one for each item of a history of ids; None or NaN = none.
+
+        Raises:
+            InputError: ratings are of another number than items, or are no numbers.
+        """
+        events = list(history)
+        if ratings is not None:
+            if len(ratings) != len(events):
+                told = f"{len(ratings)} ratings for {len(events)} items"
+                raise InputError(f"ratings: {told} - give one for each, None where there is none")
+            events = list(zip(events, ratings, strict=True))
+        return Session(self, *from_list(events, self._catalogue))
+
+    def session_from_bytes(self, data: bytes) -> Session:
+        """The session that `Session.to_bytes` gave, also by an earlier model: then its history is read anew.
+
+        Raises:
+            InputError: the bytes are cut, changed, or no session of this SEAR.
+        """
+        return from_bytes(self, data)
+
     def _histories(self, users: Sequence[Any] | None, history: History | None) -> tuple[UserHistories, int]:
         """The users asked for with their histories, and how many events were skipped."""
         if history is None:
@@ -243,7 +270,14 @@ class Recommender:
             rows = np.arange(first, min(first + batch_size, len(histories.user_ids)))
             yield self._ranked(selected(histories, rows), selection, with_titles)
 
-    def _ranked(self, histories: UserHistories, selection: Selection, with_titles: bool) -> pd.DataFrame:
+    def _ranked(
+        self,
+        histories: UserHistories,
+        selection: Selection,
+        with_titles: bool,
+        vectors_BD: torch.Tensor | None = None,
+    ) -> pd.DataFrame:
+        """The table of some users; vectors_BD: of every one of them, where they are known and all have events."""
         users = len(histories.user_ids)
         by_model = np.diff(histories.offsets) > 0
         popular = self._popular(selection)
@@ -252,7 +286,9 @@ class Recommender:
         item_Bk = np.zeros((users, width), np.int64)
         if by_model.any():
             known = histories if by_model.all() else selected(histories, np.flatnonzero(by_model))
-            score_Bk[by_model], item_Bk[by_model] = self._scorer.best(known, selection)
+            if vectors_BD is None:
+                vectors_BD = self._scorer.user_vectors(known)
+            score_Bk[by_model], item_Bk[by_model] = self._scorer.best(vectors_BD, known, selection)
         if not by_model.all():
             item_Bk[~by_model, : len(popular)] = popular
             score_Bk[~by_model, : len(popular)] = self._catalogue.counts[popular - 1]

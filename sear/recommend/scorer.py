@@ -6,6 +6,7 @@ V items incl. padding id 0, C candidates, P pairs of a user and an item.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sear.model.network import SEARNetwork
+from sear.model.streaming import Stepper
 from sear.recommend.top_items import best_items
 from sear.runs.model_folder import TrainedModel, UserHistories
 
@@ -54,6 +56,11 @@ class Scorer:
         self.prior = _prior(prior, items, settings["transition_half_life"]) if prior and prior["mix"][0] else None
         self.renew_table()
 
+    @cached_property
+    def stepper(self) -> Stepper:
+        """Takes histories on event by event."""
+        return Stepper(self.network)
+
     @torch.no_grad()
     def renew_table(self) -> None:
         """Make the table anew, after the network's items have changed."""
@@ -86,15 +93,14 @@ class Scorer:
         rating_BL = np.where(real_BL, histories.rating[at_BL], np.float32(0))
         return torch.from_numpy(item_BL).to(self.device), torch.from_numpy(rating_BL).to(self.device)
 
-    def best(self, histories: UserHistories, selection: Selection) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and item numbers (B, k) of the best items, -inf where nothing is left; every history has an event."""
-        return self.best_of_vectors(self.user_vectors(histories), histories, selection)
-
     @torch.no_grad()
-    def best_of_vectors(
-        self, user_BD: Tensor, histories: UserHistories, selection: Selection
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The same from user vectors that are known."""
+    def best(self, user_BD: Tensor, histories: UserHistories, selection: Selection) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and item numbers (B, k) of the best items, -inf where nothing is left.
+
+        Args:
+            user_BD: as `user_vectors` gives them.
+            histories: whole ones, of the same users.
+        """
         allowed = selection.allowed
         column_V = None
         table_CD = self.table_VD

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pandas as pd
@@ -110,7 +111,7 @@ def _parquet(path: Path) -> Iterator[Write]:
     import pyarrow.parquet
 
     kinds = {"score": pyarrow.float32(), "rank": pyarrow.int32()}  # the same in every part, also where one is all None
-    writers = []
+    writers: list[Any] = []
 
     def write(table: pd.DataFrame) -> None:
         schema = pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in table.columns])
