@@ -62,6 +62,19 @@ class Recommender:
         """The users whose histories the model folder holds; None where it holds none."""
         return None if self._users is None else self._users.user_ids
 
+    @property
+    def text_fields(self) -> list[str]:
+        """The text columns that an item's sentence is made of."""
+        return list(self.info["texts"]["fields"])
+
+    @property
+    def highest_rating(self) -> float | None:
+        """Of the histories known, 5 where none has any; None for a model that reads no ratings."""
+        if "rating" not in self._model.settings["streams"]:
+            return None
+        ratings = np.zeros(0) if self._users is None else self._users.rating
+        return float(np.nanmax(ratings, initial=0.0)) or 5.0
+
     def recommend(
         self,
         users: Sequence[Any] | None = None,

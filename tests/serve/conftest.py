@@ -1,0 +1,44 @@
+"""A small model with random weights, the service of it, and clients."""
+
+import pytest
+
+TITLES = ["Crème brûlée", "<img src=x onerror=alert(1)>", None, "Käsespätzle", "Straße nach Süden", "Tom & Jerry's"]
+SMALL = {"hidden_size": 8, "num_layers": 1, "num_heads": 2, "d_state": 4, "MAX_ITEM_LIST_LENGTH": 20}
+
+
+def write_small(folder, seed=0, items=60, **changes):
+    from benchmarks.untrained_model import write_untrained
+
+    return write_untrained(folder, items, 20, seed=seed, titles=TITLES, **(SMALL | changes))
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory):
+    """60 items, 20 users; tests leave it as it is."""
+    return write_small(tmp_path_factory.mktemp("model") / "model")
+
+
+@pytest.fixture
+def service(model_folder):
+    pytest.importorskip("fastapi", reason="no FastAPI here: pip install -r requirements-dev.txt")
+    pytest.importorskip("prometheus_client", reason="no prometheus-client here: pip install -r requirements-dev.txt")
+    from sear.serve.live_model import LiveModel
+    from sear.serve.service import Service
+
+    return Service(LiveModel(model_folder))
+
+
+@pytest.fixture
+def client(service):
+    """A client of the service, without a socket."""
+    with client_of(service) as client:
+        yield client
+
+
+def client_of(service, **options):
+    pytest.importorskip("httpx", reason="no httpx here: pip install -r requirements-dev.txt")
+    from starlette.testclient import TestClient
+
+    from sear.serve.app import create_app
+
+    return TestClient(create_app(service, **options), base_url="http://localhost", raise_server_exceptions=False)
