@@ -1,8 +1,8 @@
 """Converting a synthetic Amazon 2018 dump, beside the plain way: json, everything in one table, pandas.
 
 8.9 reviews a user, 47 an item, with the fields of the real one. Each conversion has a process of its own; seconds and
-peak are that process's, imports included. Ours always converts the whole dump; where the peer's table would not fit
-into memory, the peer converts a smaller one and its seconds are scaled.
+peak are that process's, imports included. Ours always converts the whole dump; where the baseline's table would not fit
+into memory, the baseline converts a smaller one and its seconds are scaled.
 """
 
 import gzip
@@ -21,12 +21,12 @@ from benchmarks.dataset_build import free_memory, held
 from benchmarks.measure import Request, Row, Skipped, Turn, compare, say
 from sear.files import PROJECT_ROOT, write_aside
 
-OURS, PEER = "sear.atomic_files", "json and pandas"
+OURS, BASELINE = "sear.atomic_files", "json and pandas"
 ROUNDS = 3  # a minute or two each
 EVENTS, TOY_EVENTS = 2_100_000, 2_000
-PEER_EVENTS = (EVENTS, 1_000_000, 400_000, 100_000)
+BASELINE_EVENTS = (EVENTS, 1_000_000, 400_000, 100_000)
 MOST_SECONDS, MOST_BYTES = 90, 1e9  # for ours
-PEER_BYTES_PER_EVENT = 4_500  # every field of every review in one table
+BASELINE_BYTES_PER_EVENT = 4_500  # every field of every review in one table
 CATEGORY, FOLDER = "Pet_Supplies", "Amazon_Pet_Supplies"
 FIRST_DAY, DAYS, DAY = 1_262_304_000, 3_100, 86_400  # 2010-01-01 on; the real dump has whole days
 WORDS = (
@@ -40,29 +40,29 @@ def rows(request: Request) -> Iterator[Row]:
     yield measured(events, events if request.quick else affordable_events(), 1 if request.quick else ROUNDS)
 
 
-def measured(events: int, peer_events: int, rounds: int) -> Row:
-    """Ours on a dump of `events` reviews against the peer on one of `peer_events`, scaled to `events`."""
-    scale = events / peer_events
+def measured(events: int, baseline_events: int, rounds: int) -> Row:
+    """Ours on a dump of `events` reviews against the baseline on one of `baseline_events`, scaled to `events`."""
+    scale = events / baseline_events
     with tempfile.TemporaryDirectory(prefix="sear-benchmark-") as work:
-        raw, peer_raw = Path(work, "raw"), Path(work, "raw" if scale == 1 else "peer")
-        for folder, number in {raw: events, peer_raw: peer_events}.items():
+        raw, baseline_raw = Path(work, "raw"), Path(work, "raw" if scale == 1 else "baseline")
+        for folder, number in {raw: events, baseline_raw: baseline_events}.items():
             say(f"conversion: a dump of {number:,} reviews")
             make_dump(folder, number)
-        turns: dict[str, list[Turn]] = {OURS: [], PEER: []}
+        turns: dict[str, list[Turn]] = {OURS: [], BASELINE: []}
         for number in range(rounds):
             turns[OURS].append(in_own_process(_our_command(raw, work)))
-            peer = in_own_process(["-m", "benchmarks.conversion", str(peer_raw)])
-            turns[PEER].append(replace(peer, seconds=peer.seconds * scale))
-            say(f"  round {number + 1}: {turns[OURS][-1].seconds:.4g} s, peer {turns[PEER][-1].seconds:.4g} s")
+            baseline = in_own_process(["-m", "benchmarks.conversion", str(baseline_raw)])
+            turns[BASELINE].append(replace(baseline, seconds=baseline.seconds * scale))
+            say(f"  round {number + 1}: {turns[OURS][-1].seconds:.4g} s, baseline {turns[BASELINE][-1].seconds:.4g} s")
         if scale != 1:  # what is compared are the events of one dump
-            in_own_process(_our_command(peer_raw, work))
-        require_same_events(Path(work, "dataset", FOLDER, f"{FOLDER}.inter"), peer_raw / "plain.inter")
-    row = compare("conversion", PEER, turns)
+            in_own_process(_our_command(baseline_raw, work))
+        require_same_events(Path(work, "dataset", FOLDER, f"{FOLDER}.inter"), baseline_raw / "plain.inter")
+    row = compare("conversion", BASELINE, turns)
     limits = held(row.seconds, MOST_SECONDS, row.peak_mb * 1e6, MOST_BYTES)
-    peer_note = f"{row.peer_peak_mb / row.peak_mb:.3g} times less memory"
+    baseline_note = f"{row.baseline_peak_mb / row.peak_mb:.3g} times less memory"
     if scale != 1:
-        peer_note = f"the peer {peer_events:,}, its seconds scaled, its peak not"
-    return replace(row, note=f"{events:,} reviews: {limits}; {peer_note}; peaks are of whole processes")
+        baseline_note = f"the baseline {baseline_events:,}, its seconds scaled, its peak not"
+    return replace(row, note=f"{events:,} reviews: {limits}; {baseline_note}; peaks are of whole processes")
 
 
 def _our_command(raw: Path, work: str) -> list[str]:
@@ -70,10 +70,10 @@ def _our_command(raw: Path, work: str) -> list[str]:
 
 
 def affordable_events() -> int:
-    """The most of PEER_EVENTS that the peer's table of all fields has memory for, at worst the fewest."""
+    """The most of BASELINE_EVENTS that the baseline's table of all fields has memory for, at worst the fewest."""
     free = free_memory()
-    fitting = [events for events in PEER_EVENTS if free is None or events * PEER_BYTES_PER_EVENT < free]
-    return (fitting or PEER_EVENTS[-1:])[0]
+    fitting = [events for events in BASELINE_EVENTS if free is None or events * BASELINE_BYTES_PER_EVENT < free]
+    return (fitting or BASELINE_EVENTS[-1:])[0]
 
 
 def require_same_events(ours: Path, theirs: Path) -> None:

@@ -19,7 +19,7 @@ from sear.files import PROJECT_ROOT
 
 NAME = "Amazon_Pet_Supplies"
 COLUMNS = ["user_id", "item_id", "rating", "timestamp"]
-OURS, PEER = "SEARDataset", "RecBole's SequentialDataset"
+OURS, BASELINE = "SEARDataset", "RecBole's SequentialDataset"
 GOAL = 10
 MOST_SECONDS, MOST_BYTES = 30, 2e9  # for ours, the whole process counted
 ROUNDS = 3  # RecBole takes minutes
@@ -50,17 +50,19 @@ def rows(request: Request) -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="sear-benchmark-") as folder:
         say("dataset-build: data")
         write_atomic_files(sizes, Path(folder), NAME)
-        builds: dict[str, list[Build]] = {OURS: [], PEER: []}
+        builds: dict[str, list[Build]] = {OURS: [], BASELINE: []}
         for number in range(1 if request.quick else ROUNDS):
             for side, found in builds.items():
                 found.append(build_in_own_process(side, folder, length))
                 say(f"  round {number + 1}, {side}: {found[-1].turn.seconds:.4g} s")
-    row = compare("dataset build", PEER, {side: [one.turn for one in found] for side, found in builds.items()}, GOAL)
+    row = compare(
+        "dataset build", BASELINE, {side: [one.turn for one in found] for side, found in builds.items()}, GOAL
+    )
     note = f"{sizes.events:,} events, MAX_ITEM_LIST_LENGTH {length}; peaks are above the imports"
     if length < PADDED_LENGTHS[0]:
         note += f" ({PADDED_LENGTHS[0]} would not fit this machine's memory in RecBole's form)"
-    if row.peak_mb and row.peer_peak_mb:
-        note += f"; {row.peer_peak_mb / row.peak_mb:.3g} times less memory (goal: {GOAL})"
+    if row.peak_mb and row.baseline_peak_mb:
+        note += f"; {row.baseline_peak_mb / row.peak_mb:.3g} times less memory (goal: {GOAL})"
     loads = "; ".join(
         f"{side} {_middle(found, 'load')} + {_middle(found, 'build')} s" for side, found in builds.items()
     )

@@ -15,7 +15,7 @@ from sear.data import text_encoder
 from sear.data.item_texts import item_sentences
 
 TEXTS, SAMPLE = 10_000, 512
-OURS, PEER = "sear.data.text_encoder.encode", "SentenceTransformer.encode"
+OURS, BASELINE = "sear.data.text_encoder.encode", "SentenceTransformer.encode"
 WORDS = (
     "moisturizing shampoo for dry hair with argan oil ounce pack of two natural organic face cream anti aging serum "
     "professional nail polish remover brush set travel size men women vitamin repair daily lotion sensitive skin"
@@ -42,8 +42,8 @@ def rows(request: Request) -> Iterator[Row]:
 
     np.testing.assert_allclose(ours(), plainly(), atol=1e-4)
     scale = texts / sample
-    turns = alternate({OURS: Side(ours, scale), PEER: Side(plainly, scale)}, request)
-    yield compare("encoding", PEER, turns, note=f"{sample:,} of {texts:,} texts, scaled, on both sides")
+    turns = alternate({OURS: Side(ours, scale), BASELINE: Side(plainly, scale)}, request)
+    yield compare("encoding", BASELINE, turns, note=f"{sample:,} of {texts:,} texts, scaled, on both sides")
 
 
 def make_sentences(count: int) -> list[str]:

@@ -47,9 +47,9 @@ def _rows(request: Request, dataset: str, folder: Path) -> Iterator[Row]:
         SASREC: Side(sasrec, sasrec_scale),
     }
     turns = alternate(sides, request)
-    for peer, note in _notes(ours, padded, trimmed, recorder, sasrec_batches, sasrec_scale).items():
-        goal = FLOOR_GOAL if peer == FLOOR else GOALS.get((dataset, peer))
-        yield compare(f"epoch, {dataset}", peer, turns, goal, note)
+    for baseline, note in _notes(ours, padded, trimmed, recorder, sasrec_batches, sasrec_scale).items():
+        goal = FLOOR_GOAL if baseline == FLOOR else GOALS.get((dataset, baseline))
+        yield compare(f"epoch, {dataset}", baseline, turns, goal, note)
 
 
 def experiment_on(dataset: str, folder: Path, quick: bool = False) -> Experiment:

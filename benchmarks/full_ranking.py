@@ -26,9 +26,9 @@ from sear.trainer.trainer import SEARTrainer
 
 NAME = "Amazon_Pet_Supplies"
 SIZES = Sizes(100_000, 42_351, 885_000, BEAUTY.lengths)  # events as many a user as in Pet Supplies
-PEER_USERS, WIDTH = 8_192, 192
+BASELINE_USERS, WIDTH = 8_192, 192
 NEARNESS = 0.28  # about half of the users hit
-OURS, PEER = "SEARTrainer.evaluate", "RecBole's Trainer.evaluate"
+OURS, BASELINE = "SEARTrainer.evaluate", "RecBole's Trainer.evaluate"
 GOAL = 3
 
 
@@ -53,7 +53,7 @@ class VectorTable(torch.nn.Module):
 
 
 def rows(request: Request) -> Iterator[Row]:
-    sizes, peer_users = (TOY, 32) if request.quick else (SIZES, PEER_USERS)
+    sizes, baseline_users = (TOY, 32) if request.quick else (SIZES, BASELINE_USERS)
     with tempfile.TemporaryDirectory(prefix="sear-benchmark-") as folder, inside(Path(folder)):
         say("full-ranking: data")
         data_path = write_atomic_files(sizes, Path(folder), NAME)
@@ -61,24 +61,23 @@ def rows(request: Request) -> Iterator[Row]:
         config = build_config(NAME, "SEAR", settings)
         config["checkpoint_dir"] = folder
         test = data_preparation(config, SEARDataset(config))[2]
-        few = first_rows(test, peer_users)
+        few = first_rows(test, baseline_users)
         part = test._dataset
         target_U = torch.zeros(part.user_num, dtype=torch.int64)
         target_U[part.rows.user + 1] = part.targets(np.arange(len(part)))
         model = VectorTable(target_U, part.item_num)
-        ours, peer = SEARTrainer(config, model), Trainer(config, model)
-        check_agreement(ours.evaluate(few, load_best_model=False), peer.evaluate(few, load_best_model=False))
+        ours, baseline = SEARTrainer(config, model), Trainer(config, model)
+        check_agreement(ours.evaluate(few, load_best_model=False), baseline.evaluate(few, load_best_model=False))
         users = len(part)
         sides = {
             OURS: Side(lambda: ours.evaluate(test, load_best_model=False)),
-            PEER: Side(lambda: peer.evaluate(few, load_best_model=False), scale=users / len(few._dataset)),
+            BASELINE: Side(lambda: baseline.evaluate(few, load_best_model=False), scale=users / len(few._dataset)),
         }
         turns = alternate(sides, request)
     speed = users / sorted(turn.seconds for turn in turns[OURS])[len(turns[OURS]) // 2]
-    note = (
-        f"{users:,} users x {len(model.item_VD) - 1:,} items, {speed:,.0f} users/s; the peer ranks for {peer_users:,}"
-    )
-    yield compare("full ranking", PEER, turns, GOAL, note + ": its seconds are scaled, its peak is not")
+    note = f"{users:,} users x {len(model.item_VD) - 1:,} items, {speed:,.0f} users/s"
+    note += f"; the baseline ranks for {baseline_users:,}"
+    yield compare("full ranking", BASELINE, turns, GOAL, note + ": its seconds are scaled, its peak is not")
 
 
 def first_rows(loader: FullSortEvalDataLoader, count: int) -> FullSortEvalDataLoader:

@@ -10,7 +10,7 @@ from sear.model.loss import soft_label_loss, soft_label_loss_reference
 POSITIONS, WIDTH, TARGETS, DECAY = 2048, 192, 4, 2.0
 ITEMS = (42_352, 1_000_001)
 DENSE_SCORES = 1 << 27  # (positions, items) entries that the dense way is given: about 4 tables of 0.5 GB
-OURS, PEER = "chunked loss", "dense label matrix"
+OURS, BASELINE = "chunked loss", "dense label matrix"
 
 
 def rows(request: Request) -> Iterator[Row]:
@@ -24,14 +24,14 @@ def rows(request: Request) -> Iterator[Row]:
         torch.testing.assert_close(*agree, rtol=1e-4, atol=1e-4)
         sides = {
             OURS: Side(lambda given=(user_PD, item_VD, target_PK): loss_and_gradient(soft_label_loss, *given)),
-            PEER: Side(
+            BASELINE: Side(
                 lambda given=few: loss_and_gradient(soft_label_loss_reference, *given), scale=positions / sample
             ),
         }
         note = f"{positions:,} positions; of both peaks {item_VD.nbytes / 1e6:,.0f} MB are the item table's gradient"
         if sample < positions:
-            note += f"; the peer runs {sample:,} positions: its seconds are scaled, its peak is not"
-        yield compare(f"loss, {count:,} items", PEER, alternate(sides, request), note=note)
+            note += f"; the baseline runs {sample:,} positions: its seconds are scaled, its peak is not"
+        yield compare(f"loss, {count:,} items", BASELINE, alternate(sides, request), note=note)
 
 
 def make_inputs(positions: int, items: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

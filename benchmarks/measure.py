@@ -49,17 +49,17 @@ class Turn:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: `ours` against `peer`, medians over the rounds; `ratio` above 1: ours is faster."""
+    """A line of the table: `ours` against `baseline`, medians over the rounds; `ratio` above 1: ours is faster."""
 
     name: str
-    peer: str
+    baseline: str
     seconds: float
-    peer_seconds: float
+    baseline_seconds: float
     ratio: float
     lowest: float
     highest: float
     peak_mb: float | None
-    peer_peak_mb: float | None
+    baseline_peak_mb: float | None
     rounds: int
     goal: float | None = None
     note: str = ""
@@ -108,13 +108,15 @@ def seconds_of(side: Side, least_seconds: float = 0.5) -> float:
     return seconds * side.scale
 
 
-def compare(name: str, peer: str, turns: Mapping[str, list[Turn]], goal: float | None = None, note: str = "") -> Row:
-    """The row of the first side of `turns` against the one called `peer`; ratios are those of the single rounds."""
-    ours, theirs = next(iter(turns.values())), turns[peer]
+def compare(
+    name: str, baseline: str, turns: Mapping[str, list[Turn]], goal: float | None = None, note: str = ""
+) -> Row:
+    """The row of the first side of `turns` against the one called `baseline`; ratios are those of the single rounds."""
+    ours, theirs = next(iter(turns.values())), turns[baseline]
     ratios = [b.seconds / a.seconds for a, b in zip(ours, theirs, strict=True)]
     return Row(
         name,
-        peer,
+        baseline,
         median(turn.seconds for turn in ours),
         median(turn.seconds for turn in theirs),
         median(ratios),

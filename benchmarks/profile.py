@@ -1,7 +1,7 @@
-"""Where a training epoch's time goes, by room: python -m benchmarks.profile [--dataset NAME] [--batches N] [--plain].
+"""Where a training epoch's time goes, by part: python -m benchmarks.profile [--dataset NAME] [--batches N] [--plain].
 
 torch.profiler sees every operation of torch and, under its class name, every compiled kernel. What runs inside the head
-and loss, the optimiser and the collate step is theirs, matrix products included; all other products are one room.
+and loss, the optimiser and the collate step is theirs, matrix products included; all other products are one part.
 --plain shows the epoch as plain torch: only the scan stays compiled.
 """
 
@@ -21,13 +21,13 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from sear.runs.machine import environment
 
-# rooms that own whatever happens inside them; the name of an operation decides
+# parts that own whatever happens inside them; the name of an operation decides
 OUTER = (
     ("collate", re.compile(r"collate")),
     ("head and loss", re.compile(r"SoftLabelLoss")),
     ("optimiser", re.compile(r"Optimizer\.|clip_grad")),
 )
-# rooms of single operations, the innermost match counts
+# parts of single operations, the innermost match counts
 INNER = (
     ("matrix products", re.compile(r"aten::(mm|bmm|addmm|baddbmm)$")),
     ("scan", re.compile(r"Scan")),
@@ -41,26 +41,26 @@ INNER = (
 REST, OUTSIDE = "other operations", "between operations (Python)"
 
 
-def room_of(names: Iterable[str]) -> str:
-    """The room of an operation, from its name and then those of what it runs in, inside out."""
+def part_of(names: Iterable[str]) -> str:
+    """The part of an operation, from its name and then those of what it runs in, inside out."""
     chain = list(names)
-    for room, pattern in OUTER:
+    for part, pattern in OUTER:
         if any(pattern.search(name) for name in chain):
-            return room
+            return part
     for name in chain:
-        for room, pattern in INNER:
+        for part, pattern in INNER:
             if pattern.search(name):
-                return room
+                return part
     return REST
 
 
 def seconds_by_room(events) -> tuple[Counter, Counter]:
-    """Seconds spent in each room and number of operations, of a profile's events."""
+    """Seconds spent in each part and number of operations, of a profile's events."""
     seconds, calls = Counter(), Counter()
     for event in events:
-        room = room_of(_chain(event))
-        seconds[room] += event.self_cpu_time_total / 1e6
-        calls[room] += 1
+        part = part_of(_chain(event))
+        seconds[part] += event.self_cpu_time_total / 1e6
+        calls[part] += 1
     return seconds, calls
 
 
@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--dataset", default="ml-100k", choices=["ml-100k", "ml-1m", "beauty"])
     parser.add_argument("--batches", type=int, help="only so many of the epoch's batches, scaled to the epoch")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
-    parser.add_argument("--plain", action="store_true", help="plain torch instead of every fused room but the scan")
+    parser.add_argument("--plain", action="store_true", help="plain torch instead of every fused part but the scan")
     asked = parser.parse_args(arguments)
     if asked.threads:
         torch.set_num_threads(asked.threads)
@@ -89,8 +89,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(", ".join(f"{key} {value}" for key, value in environment("cpu").items()), end="\n\n")
     print(report(seconds_by_room(events), profiled, sample.scale))
     plain, watched = (f"{seconds * sample.scale:.2f} s" for seconds in (wall, profiled))
-    rooms = "plain torch but for the scan, " if asked.plain else ""
-    print(f"\n{rooms}{asked.dataset}, {len(sample.chosen)} of {sample.total} batches, scaled x {sample.scale:.4g}")
+    parts = "plain torch but for the scan, " if asked.plain else ""
+    print(f"\n{parts}{asked.dataset}, {len(sample.chosen)} of {sample.total} batches, scaled x {sample.scale:.4g}")
     print(f"an epoch takes {plain}, {watched} with the profiler")
     return 0
 
@@ -124,10 +124,10 @@ def report(found: tuple[Counter, Counter], profiled: float, scale: float) -> str
     seconds, calls = found
     seconds[OUTSIDE] = max(0.0, profiled - sum(seconds.values()))
     lines = [
-        [room, f"{spent * scale:.2f}", f"{spent / profiled:.1%}", f"{calls[room] * scale:,.0f}"]
-        for room, spent in seconds.most_common()
+        [part, f"{spent * scale:.2f}", f"{spent / profiled:.1%}", f"{calls[part] * scale:,.0f}"]
+        for part, spent in seconds.most_common()
     ]
-    headers, alignment = ["room", "seconds", "share", "operations"], ("left", "right", "right", "right")
+    headers, alignment = ["part", "seconds", "share", "operations"], ("left", "right", "right", "right")
     return tabulate(lines, headers, tablefmt="github", disable_numparse=True, colalign=alignment)
 
 

@@ -1,4 +1,4 @@
-"""One table of ratios against stated peers: python -m benchmarks.run [--only NAME] [--json] (benchmarks/README.md)."""
+"""One table of ratios against stated baselines: python -m benchmarks.run [--only NAME] [--json] (see README.md)."""
 
 import argparse
 import importlib
@@ -18,7 +18,7 @@ from benchmarks.measure import Request, Row, Skipped, say
 from sear.runs.machine import environment
 
 # name -> module and what its rows() is given besides the request
-ROOMS = {
+BENCHMARKS = {
     "scan": ("scan",),
     "epoch-ml-100k": ("epoch", "ml-100k"),
     "epoch-ml-1m": ("epoch", "ml-1m"),
@@ -30,22 +30,22 @@ ROOMS = {
     "loss": ("loss",),
     "encoding": ("encoding",),
 }
-HEADERS = "row|peer|ours, s|peer, s|times as fast|lowest - highest|ours, MB|peer, MB|rounds|goal".split("|")
+HEADERS = "row|baseline|ours, s|baseline, s|times as fast|lowest - highest|ours, MB|baseline, MB|rounds|goal".split("|")
 
 
 def chosen_rooms(only: str | None) -> list[str]:
     """The names that begin with one of the given, comma-separated beginnings. Raises ValueError for a wrong one."""
     beginnings = only.split(",") if only else [""]
     for beginning in beginnings:
-        if not any(name.startswith(beginning) for name in ROOMS):
-            raise ValueError(f"no row is called {beginning} - choose from {', '.join(ROOMS)}")
-    return [name for name in ROOMS if name.startswith(tuple(beginnings))]
+        if not any(name.startswith(beginning) for name in BENCHMARKS):
+            raise ValueError(f"no row is called {beginning} - choose from {', '.join(BENCHMARKS)}")
+    return [name for name in BENCHMARKS if name.startswith(tuple(beginnings))]
 
 
 def measure(names: list[str], request: Request) -> Iterator[Row | str]:
-    """The rows of each room; for a room that cannot be measured here, a line that says why."""
+    """The rows of each benchmark; for a benchmark that cannot be measured here, a line that says why."""
     for name in names:
-        module, *rest = ROOMS[name]
+        module, *rest = BENCHMARKS[name]
         started = perf_counter()
         try:
             for row in importlib.import_module(f"benchmarks.{module}").rows(request, *rest):
@@ -67,15 +67,15 @@ def table(rows: list[Row]) -> str:
 def _cells(row: Row, notes: list[str]) -> list[str]:
     name = f"{row.name} [{notes.index(row.note) + 1}]" if row.note else row.name
     spread = f"{row.lowest:.3g} - {row.highest:.3g}"
-    peaks = ["-" if peak is None else f"{peak:,.0f}" for peak in (row.peak_mb, row.peer_peak_mb)]
-    seconds = [f"{value:.4g}" for value in (row.seconds, row.peer_seconds)]
+    peaks = ["-" if peak is None else f"{peak:,.0f}" for peak in (row.peak_mb, row.baseline_peak_mb)]
+    seconds = [f"{value:.4g}" for value in (row.seconds, row.baseline_seconds)]
     goal = "" if row.goal is None else f"{row.goal:g}: {'met' if row.ratio >= row.goal else 'not met'}"
-    return [name, row.peer, *seconds, f"{row.ratio:.3g}", spread, *peaks, str(row.rounds), goal]
+    return [name, row.baseline, *seconds, f"{row.ratio:.3g}", spread, *peaks, str(row.rounds), goal]
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
-    parser.add_argument("--only", metavar="NAME", help=f"rows that begin so, commas between: {', '.join(ROOMS)}")
+    parser.add_argument("--only", metavar="NAME", help=f"rows that begin so, commas between: {', '.join(BENCHMARKS)}")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--quick", action="store_true", help="toy sizes: shows that everything runs, measures nothing")
     parser.add_argument("--rounds", type=int, default=Request.rounds, help="turns of each side (default: %(default)s)")

@@ -19,18 +19,18 @@ OURS = "compiled scan"
 
 
 def rows(request: Request) -> Iterator[Row]:
-    peers = {**_mambapy_scans(), "own plain reference": selective_scan_reference}
+    baselines = {**_mambapy_scans(), "own plain reference": selective_scan_reference}
     batch, channels, lengths = (2, 16, (3, 5)) if request.quick else (BATCH, CHANNELS, LENGTHS)
-    for scan in peers.values():
+    for scan in baselines.values():
         check_agreement(scan)
     for length in lengths:
         inputs = make_inputs(batch, length, channels, STATES)
         ours = Side(lambda inputs=inputs: forward_and_backward(selective_scan, inputs))
         ours.run()
-        for name, scan in peers.items():
+        for name, scan in baselines.items():
             say(f"scan, L {length}, against {name}")
-            peer = Side(lambda inputs=inputs, scan=scan: forward_and_backward(scan, inputs))
-            turns = alternate({OURS: ours, name: peer}, request)
+            baseline = Side(lambda inputs=inputs, scan=scan: forward_and_backward(scan, inputs))
+            turns = alternate({OURS: ours, name: baseline}, request)
             yield compare(f"scan, L {length}", name, turns, GOALS.get(name) if length == 100 else None)
 
 
@@ -50,7 +50,7 @@ def forward_and_backward(scan: Callable[..., torch.Tensor], inputs: list[torch.T
 
 
 def check_agreement(scan: Callable[..., torch.Tensor]) -> None:
-    """A peer that computes something else is no peer."""
+    """A baseline that computes something else is no baseline."""
     inputs = make_inputs(2, 7, 8, 4)
     for a, b in zip(forward_and_backward(selective_scan, inputs), forward_and_backward(scan, inputs), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)

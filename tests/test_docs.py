@@ -72,7 +72,7 @@ def test_the_architecture_names_every_module_in_its_folder():
 
 
 def test_the_order_of_imports_is_the_one_that_is_tested():
-    (shown,) = (block.text for block in blocks("") if block.text.startswith("errors\n"))
+    (shown,) = (block.text for block in blocks("") if block.text.startswith("errors"))
     there = {path.stem for path in (ROOT / "sear").iterdir()}
     made = [[name for name in names if name in there] for names in ORDER]
     assert [line.split(", ") for line in shown.splitlines()] == [names for names in made if names]
@@ -100,7 +100,7 @@ def test_the_table_of_data_sets_is_what_the_converter_compares_with():
 
 
 def test_bare_blocks_are_commands_trees_or_named_samples():
-    trees = ("custom_trainer.py ", "dataset/\n", "all-mpnet-base-v2/\n", "results/summary.csv", "errors\n")
+    trees = ("custom_trainer.py ", "dataset/\n", "all-mpnet-base-v2/\n", "results/summary.csv", "errors")
     for block in blocks(""):
         assert is_shell(block) or block.text.startswith(trees) or block.comment.startswith("sample of: "), block
 
@@ -125,12 +125,14 @@ def plain_script():
     return script
 
 
+@pytest.mark.slow
 def test_the_plain_recbole_script_runs(tmp_path):
     script = plain_script()
     printed = [python(toy(script, tmp_path), tmp_path) for _ in range(2)]
     assert "hit@10" in printed[0] and printed[0] == printed[1]  # the seed rules it
 
 
+@pytest.mark.slow
 def test_the_snippets_with_run_sear_run(tmp_path):
     shown = {block.text for block in blocks("python") if "run_sear" in block.text}
     shown = {text for text in shown if "my_model" not in text}
@@ -152,6 +154,7 @@ print("model", own["class"], own["test"] == evaluate(own["run_folder"])["test"])
 """
 
 
+@pytest.mark.slow
 def test_the_recipes_run(tmp_path):
     """Own model with its YAML, own loss, own vectors: the files of docs/recipes.md, and its command and script."""
     files = {}
@@ -174,6 +177,7 @@ def test_the_recipes_run(tmp_path):
     assert (settings["user_norm"], settings["streams"]) == (10.0, ["semantic", "collaborative"])
 
 
+@pytest.mark.slow
 def test_the_recipe_of_ready_vectors_runs(tmp_path):
     (vectors,) = (block.text for block in blocks("python") if block.text.startswith("# my_vectors.py"))
     file = str(tmp_path / "my_vectors.npz")

@@ -18,7 +18,7 @@ from tests.helpers.killed_run import run
 def test_a_run_leaves_all_that_it_promises(here):
     folder = Path(run(here)["run_folder"])
     assert folder.parts[-4:-1] == ("results", "tiny", "SEAR")
-    names = "config.yaml metrics.json history.csv cases.csv.gz examples.json best.pth last.pth run.log"
+    names = "config.yaml metrics.json history.csv cases.csv.gz examples.json best.pth last.pth run.log model"
     assert {path.name for path in folder.iterdir()} == set(names.split())
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["epochs"] == len(pd.read_csv(folder / "history.csv")) == 3
@@ -56,6 +56,7 @@ def test_a_run_holds_its_folder_before_anything_that_takes_long_and_leaves_none_
     assert not (here / "other").exists()
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_tested_again_without_training(here, capsys):
     done = run(here, mask_history=True)
     before = {path: path.read_bytes() for path in Path(done["run_folder"]).iterdir()}
@@ -72,6 +73,7 @@ def test_a_finished_run_is_tested_again_without_training(here, capsys):
         evaluate(done["run_folder"], {"topk": [0]})
 
 
+@pytest.mark.slow
 def test_bad_run_folders_and_checkpoints_are_named_with_the_remedy(here, monkeypatch):
     folder = Path(run(here, epochs=1)["run_folder"])
     with pytest.raises(InputError, match="config.yaml is missing - name a run folder"):

@@ -80,8 +80,10 @@ def build_config(
     return _checked_config(gather_settings(dataset, name, config_files, overrides, overrides_from))
 
 
-def config_from_settings(settings: Mapping[str, Any], place: str = "config.yaml") -> SEARConfig:
-    """The Config that `effective_settings` described, whatever the YAML files say by now."""
+def config_from_settings(
+    settings: Mapping[str, Any], place: str = "config.yaml", changes: Mapping[str, Any] | None = None
+) -> SEARConfig:
+    """The Config that `effective_settings` described, whatever the YAML files say by now, with changes to it."""
     for key in ("dataset", "model", "model_name"):
         if not isinstance(settings.get(key), str):
             raise InputError(f"{place}: has no {key}, so it is no whole config.yaml of a run - start that run anew")
@@ -96,6 +98,7 @@ def config_from_settings(settings: Mapping[str, Any], place: str = "config.yaml"
             f"{place}: has no {missing[0]}, so it is cut short, or of an earlier SEAR - restore it, or train anew"
         )
     found.put(settings, place)
+    found.put_asked(changes or {}, "command line")
     return _checked_config(found)
 
 

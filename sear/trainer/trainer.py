@@ -75,6 +75,11 @@ class SEARTrainer(Trainer):
         files = Path(f"{name}.pth"), Path(f"{name}{LAST}")
         self.checkpoints = Checkpoints(config["model"], config["dataset"], *files, self.device)
 
+    def average_anew(self) -> None:
+        """Begin the averaged weights with the weights as they are, which somebody has set."""
+        if self.averaged:
+            self.averaged = AveragedWeights(self.model, self.averaged.decay)
+
     @property
     def saved_model_file(self) -> str:
         """RecBole's name for the best checkpoint's path."""

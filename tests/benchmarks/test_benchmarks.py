@@ -14,7 +14,7 @@ import torch
 from benchmarks import measure, run
 from benchmarks.matrix_products import ProductRecorder, ProductReplay
 from benchmarks.measure import PeakMemory, Request, Side, Turn, alternate, compare, peak_of, seconds_of
-from benchmarks.profile import OUTSIDE, REST, report, room_of
+from benchmarks.profile import OUTSIDE, REST, part_of, report
 from benchmarks.profile import main as profile_main
 from benchmarks.synthetic import BEAUTY, ML_1M, SHARES, TOY, history_lengths, make_events
 from benchmarks.training import Experiment, SampledBatches
@@ -64,7 +64,7 @@ def test_a_ratio_is_of_one_round_and_figures_are_medians():
     turns = {"A": [Turn(1, 4e6), Turn(2, 6e6), Turn(1, None)], "B": [Turn(3, 1e6), Turn(2, 1e6), Turn(2, 1e6)]}
     row = compare("row", "B", turns)
     assert (row.ratio, row.lowest, row.highest, row.rounds) == (2, 1, 3, 3)
-    assert (row.seconds, row.peer_seconds, row.peak_mb, row.peer_peak_mb) == (1, 2, 5, 1)
+    assert (row.seconds, row.baseline_seconds, row.peak_mb, row.baseline_peak_mb) == (1, 2, 5, 1)
 
 
 @pytest.mark.skipif(PeakMemory().start is None, reason="this system does not tell a process its peak memory")
@@ -109,48 +109,53 @@ def test_a_sample_of_batches_stands_for_its_epoch():
 
 
 def test_an_operation_belongs_to_the_room_it_runs_in():
-    assert room_of(["aten::mm", "aten::matmul", "aten::linear"]) == "matrix products"
-    assert room_of(["aten::mm", "FusedFeedForward"]) == "matrix products"
-    assert room_of(["FusedFeedForwardBackward", "autograd::engine::evaluate_function: X"]) == "GELU"
-    assert room_of(["aten::mm", "_ChunkedSoftLabelLoss"]) == "head and loss"
-    assert room_of(["aten::_fused_adamw_", "Optimizer.step#AdamW.step"]) == "optimiser"
-    assert room_of(["aten::index", "collate"]) == "collate"
-    assert room_of(["_CompiledScanBackward"]) == "scan" and room_of(["aten::cat"]) == REST
+    assert part_of(["aten::mm", "aten::matmul", "aten::linear"]) == "matrix products"
+    assert part_of(["aten::mm", "FusedFeedForward"]) == "matrix products"
+    assert part_of(["FusedFeedForwardBackward", "autograd::engine::evaluate_function: X"]) == "GELU"
+    assert part_of(["aten::mm", "_ChunkedSoftLabelLoss"]) == "head and loss"
+    assert part_of(["aten::_fused_adamw_", "Optimizer.step#AdamW.step"]) == "optimiser"
+    assert part_of(["aten::index", "collate"]) == "collate"
+    assert part_of(["_CompiledScanBackward"]) == "scan" and part_of(["aten::cat"]) == REST
     shown = report((Counter({"scan": 1.0}), Counter({"scan": 2})), 4.0, 10.0)
     assert re.search(r"scan +\| +10\.00 \| +25\.0% \| +20 ", shown)
     assert re.search(re.escape(OUTSIDE) + r" \| +30\.00 \| +75\.0%", shown)
 
 
+@pytest.mark.slow
 def test_the_cheap_rows_run(capsys):
     pytest.importorskip("mambapy")
     found = printed(capsys, "--only=scan,loss,full")
-    rooms = [(row["name"].split(",")[0], row["peer"]) for row in found["rows"]]
-    assert {room for room, _ in rooms} == {"scan", "loss", "full ranking"}
-    assert {peer for room, peer in rooms if room == "scan"} >= {"mambapy pscan", "mambapy plain loop"}
+    rows = [(row["name"].split(",")[0], row["baseline"]) for row in found["rows"]]
+    assert {row for row, _ in rows} == {"scan", "loss", "full ranking"}
+    assert {baseline for row, baseline in rows if row == "scan"} >= {"mambapy pscan", "mambapy plain loop"}
     assert not found["skipped"] and found["quick"] and found["environment"]["threads"] >= 1
     assert all(row["seconds"] > 0 and row["ratio"] > 0 and row["goal"] is None for row in found["rows"])
 
 
+@pytest.mark.slow
 def test_an_epochs_rows_run_on_synthetic_histories(capsys):
     found = printed(capsys, "--only=epoch-beauty")
-    peers = [row["peer"] for row in found["rows"]]
-    assert peers == ["padded prefixes", "trimmed prefixes", "matrix products", "SASRec"]
+    baselines = [row["baseline"] for row in found["rows"]]
+    assert baselines == ["padded prefixes", "trimmed prefixes", "matrix products", "SASRec"]
 
 
+@pytest.mark.slow
 def test_encoding_is_measured_with_a_real_encoder_and_skipped_without(capsys, tmp_path):
     missing = printed(capsys, "--only=encoding", f"--encoder={tmp_path}")
     assert not missing["rows"]
     assert missing["skipped"] == [f"encoding: skipped, {tmp_path} holds no encoder - name a folder: --encoder=FOLDER"]
     found = printed(capsys, "--only=encoding", f"--encoder={make_tiny_encoder(tmp_path / 'tiny')}")
-    assert [row["peer"] for row in found["rows"]] == ["SentenceTransformer.encode"]
+    assert [row["baseline"] for row in found["rows"]] == ["SentenceTransformer.encode"]
 
 
-def test_a_table_names_its_peers_and_notes(capsys):
+@pytest.mark.slow
+def test_a_table_names_its_baselines_and_notes(capsys):
     assert run.main(["--quick", "--only=loss"]) == 0
     shown = capsys.readouterr().out
     assert "| loss, 300 items [1]" in shown and "dense label matrix" in shown and "\n[1] 64 positions" in shown
 
 
+@pytest.mark.slow
 def test_threads_asked_for_reach_processes_of_their_own_too(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     asked = []
@@ -167,10 +172,11 @@ def test_a_wrong_row_is_answered_with_the_right_ones(capsys):
 
 def test_the_readme_names_every_row():
     readme = (ROOT / "benchmarks" / "README.md").read_text()
-    assert all(f"`--only {name}`" in readme for name in run.ROOMS)
+    assert all(f"`--only {name}`" in readme for name in run.BENCHMARKS)
 
 
-def test_a_profile_shows_where_an_epochs_time_goes_and_went_before_its_fused_rooms(capsys):
+@pytest.mark.slow
+def test_a_profile_shows_where_an_epochs_time_goes_and_went_before_its_fused_parts(capsys):
     found = {}
     for name, options in (("fused", []), ("plain", ["--plain"])):
         assert profile_main(["--batches=1", *options]) == 0
@@ -179,6 +185,7 @@ def test_a_profile_shows_where_an_epochs_time_goes_and_went_before_its_fused_roo
     assert "plain torch but for the scan" in found["plain"] and "plain" not in found["fused"]
 
 
+@pytest.mark.slow
 def test_bfloat16_and_dataset_build_run(capsys):
     found = printed(capsys, "--only=bfloat16,dataset")
-    assert [row["peer"] for row in found["rows"]] == ["float32", "float32", "RecBole's SequentialDataset"]
+    assert [row["baseline"] for row in found["rows"]] == ["float32", "float32", "RecBole's SequentialDataset"]

@@ -10,19 +10,19 @@ from benchmarks.measure import Request
 from tests.helpers.raw_dumps import write_lines
 
 
-def test_the_row_runs_and_names_its_peer():
+def test_the_row_runs_and_names_its_baseline():
     (row,) = conversion.rows(Request(quick=True))
-    assert row.peer == conversion.PEER and row.rounds == 1
-    assert row.ratio > 0 and row.peak_mb > 0 and row.peer_peak_mb > 0
+    assert row.baseline == conversion.BASELINE and row.rounds == 1
+    assert row.ratio > 0 and row.peak_mb > 0 and row.baseline_peak_mb > 0
     assert row.note.startswith("2,000 reviews: 90 s held (") and "times less memory" in row.note
 
 
-def test_only_the_peers_dump_is_made_smaller_and_its_seconds_are_scaled():
+def test_only_the_baselines_dump_is_made_smaller_and_its_seconds_are_scaled():
     row = conversion.measured(4_000, 1_000, 1)
-    assert row.note.startswith("4,000 reviews: 90 s held (") and "the peer 1,000, its seconds scaled" in row.note
+    assert row.note.startswith("4,000 reviews: 90 s held (") and "the baseline 1,000, its seconds scaled" in row.note
 
 
-def test_where_little_memory_is_free_the_peer_still_converts_its_smallest_dump(monkeypatch):
+def test_where_little_memory_is_free_the_baseline_still_converts_its_smallest_dump(monkeypatch):
     for free, events in ((1e6, 100_000), (2e9, 400_000), (None, 2_100_000)):
         monkeypatch.setattr(conversion, "free_memory", lambda free=free: free)
         assert conversion.affordable_events() == events
@@ -56,6 +56,7 @@ def test_a_limit_is_held_or_not():
     assert dataset_build.held(31, 30, None, 2e9) == "30 s NOT held (31 s), 2 GB unknown here"
 
 
+@pytest.mark.slow
 def test_the_row_of_building_tells_loading_and_building_apart():
     (row,) = dataset_build.rows(Request(quick=True))
     assert re.search(

@@ -54,6 +54,7 @@ def test_an_error_inside_a_thread_reaches_the_caller(threads):
         _launch_failure(threads, 8, np.zeros(8, np.int64))
 
 
+@pytest.mark.slow
 def test_every_unit_of_work_is_done_once_where_torch_brings_no_openmp():
     code = """
 import numpy as np, torch
@@ -94,6 +95,7 @@ print([value.item().hex() for tensor in (*outputs, *gradients) for value in tens
 """
 
 
+@pytest.mark.slow
 def test_kernels_round_alike_whether_compiled_just_now_or_read_from_the_cache(tmp_path):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-c", PRINT_RESULTS]

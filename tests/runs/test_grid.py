@@ -34,6 +34,7 @@ def metrics_of(results):
     return [json.loads(path.read_text()) for path in sorted(results.rglob("metrics.json"))]
 
 
+@pytest.mark.slow
 def test_a_grid_is_run_once_and_reported(grid, capsys):
     assert grid() == 0
     found = metrics_of(grid.results)
@@ -57,6 +58,7 @@ def test_a_grid_is_run_once_and_reported(grid, capsys):
     assert capsys.readouterr().out.count("is done already in") == RUNS
 
 
+@pytest.mark.slow
 def test_a_grid_trains_anew_what_was_trained_on_other_data(grid, tmp_path, capsys):
     words = ["--model=Pop,ItemKNN", "--dataset=tiny", f"--config={tmp_path}/toy.yaml", f"--results_path={grid.results}"]
     assert main(words) == 0
@@ -69,6 +71,7 @@ def test_a_grid_trains_anew_what_was_trained_on_other_data(grid, tmp_path, capsy
     assert capsys.readouterr().out.count("is done already in") == 2 and len(metrics_of(grid.results)) == 4
 
 
+@pytest.mark.slow
 def test_an_interrupted_grid_goes_on_where_it_was(grid, monkeypatch, capsys):
     step, steps = SEARTrainer._train_step, []
 
@@ -80,7 +83,8 @@ def test_an_interrupted_grid_goes_on_where_it_was(grid, monkeypatch, capsys):
 
     monkeypatch.setattr(SEARTrainer, "_train_step", interrupted)
     assert grid() == 130
-    assert "the same command goes on from here" in capsys.readouterr().out
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"stopped in run 2 of 6: .* - the same command goes on from here", line)
     assert len(metrics_of(grid.results)) == 1
     assert grid() == 0
     told = capsys.readouterr().out
@@ -88,6 +92,7 @@ def test_an_interrupted_grid_goes_on_where_it_was(grid, monkeypatch, capsys):
     assert len(metrics_of(grid.results)) == len(list(grid.results.rglob("config.yaml"))) == RUNS
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_told_at_the_end_and_the_others_are_run(grid, monkeypatch, capsys):
     fit = SEARTrainer.fit
 
@@ -103,6 +108,7 @@ def test_a_failed_run_is_told_at_the_end_and_the_others_are_run(grid, monkeypatc
     assert len(metrics_of(grid.results)) == 5 and (grid.results / "tiny" / "report" / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_both_names_of_a_data_set_mean_the_same_runs(grid, tmp_path, capsys):
     root = tmp_path / "config" / "data"
     (root / "short.yaml").write_text((root / "tiny.yaml").read_text() + "dataset: tiny\n")
@@ -110,4 +116,16 @@ def test_both_names_of_a_data_set_mean_the_same_runs(grid, tmp_path, capsys):
     words = [f"--config={tmp_path}/toy.yaml", f"--results_path={grid.results}", "--model=Pop,ItemKNN"]
     assert main(["--dataset=short", *words]) == 0
     assert main(["--dataset=tiny", *words]) == 0
+    assert capsys.readouterr().out.count("is done already in") == 2
+
+
+def test_runs_of_a_grid_over_values_are_told_apart_by_folder_and_row(grid, tmp_path, capsys):
+    words = ["--dataset=tiny", "--model=SASRec", f"--config={tmp_path}/toy.yaml", f"--results_path={grid.results}"]
+    words += ["--learning_rate=0.001,0.003", "--epochs=1"]
+    assert main(words) == 0
+    folders = sorted(path.parent.name.partition("-seed")[2] for path in grid.results.rglob("metrics.json"))
+    assert folders == ["2020-learning_rate=0.001", "2020-learning_rate=0.003"]
+    page = (grid.results / "tiny" / "SASRec" / "report" / "report.html").read_text()
+    assert "SASRec (learning_rate=0.003)" in page
+    assert main(words) == 0
     assert capsys.readouterr().out.count("is done already in") == 2

@@ -56,6 +56,7 @@ def flip_a_bit(path):
     path.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_told_before_a_stopped_run_goes_on(stopped, monkeypatch):
     for name, told in (("last", r"last.pth is damaged"), ("best", r"best.pth is damaged.* - restore it, or delete it")):
         whole = (stopped / f"{name}.pth").read_bytes()
@@ -75,6 +76,7 @@ def test_the_best_epoch_must_be_the_one_that_the_last_knows(stopped, monkeypatch
     refused(stopped, monkeypatch, "best.pth is of epoch 2, and last.pth knows 0 as the best one")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_or_a_config_of_another_run_is_refused(here, stopped, monkeypatch):
     other = Path(run(here, seed=2)["run_folder"])
     finished = Path(run(here)["run_folder"])
@@ -89,6 +91,7 @@ def test_a_checkpoint_or_a_config_of_another_run_is_refused(here, stopped, monke
     assert evaluate(other)["test"]  # what changes no result may change
 
 
+@pytest.mark.slow
 def test_a_field_that_is_missing_or_of_the_wrong_type_is_named(stopped, monkeypatch):
     last = stopped / "last.pth"
     whole = torch.load(last, weights_only=True)
