@@ -50,7 +50,7 @@ def make_report(
     by_dataset: dict[str, list] = {}
     for row in rows:
         by_dataset.setdefault(row.dataset, []).append(row)
-    models = list(dict.fromkeys(row.label for row in rows if row.whole))
+    models = list(dict.fromkeys(row.model for row in rows))
     sections = [make_section(name, own, metrics, reference, out, models) for name, own in by_dataset.items()]
     write_text(out / "report.html", render(sections, datasets, runs, command))
     return out / "report.html"

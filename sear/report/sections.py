@@ -31,15 +31,15 @@ def make_section(
 
     Args:
         wanted: label of the reference row, see `find_reference`.
-        everywhere: labels of the models on all data sets; one that is missing here is told.
+        everywhere: the models on all data sets; one that is missing here is told.
     """
     main, reference = main_metric(metrics), find_reference(rows, wanted)
     tests = compare_rows(rows, reference, metrics)
     whole = [row for row in rows if row.whole] or list(rows)
     section = Section(dataset, _tiles(rows, whole, reference, tests, main))
     section.tables = _tables(dataset, rows, whole, metrics, reference, tests)
-    there = {row.label for row in whole}
-    absent = summary.without_note("run on this data set", [label for label in everywhere if label not in there])
+    there = {row.model for row in rows}
+    absent = summary.without_note("run on this data set", [model for model in everywhere if model not in there])
     section.tables["models"].note = (section.tables["models"].note + absent).strip()
     for table in section.tables.values():
         write_table(table, out / "tables")
@@ -66,7 +66,7 @@ def _tiles(
     runs = [run for row in rows for run in row.runs]
     seeds = len({run.seed for run in runs})
     found.append(("Test cases", f"{len(runs[0].ranks):,}", "one held-out event per user, all items ranked"))
-    found.append(("Runs", str(len(runs)), f"{len(rows)} rows, {'one seed' if seeds == 1 else f'up to {seeds} seeds'}"))
+    found.append(("Runs", str(len(runs)), f"{len(rows)} row{'s' * (len(rows) > 1)}, {'one seed' if seeds == 1 else f'up to {seeds} seeds'}"))
     return found
 
 

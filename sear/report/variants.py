@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # none names a variant: which run it is, where its data lie, and what adds metrics without changing any
 NO_VARIANT = with_role(Role.NAME | Role.DATA | Role.ADDS_METRICS | Role.PLACE | Role.UNUSED)
+FOLDERS = ("item_sem_embedding_model_path",)  # keys that hold one
 UNKNOWN = object()  # equal to no value: plain for a key that every run was given, or that plain runs are too old for
 
 
@@ -20,12 +21,14 @@ def name_variants(runs: Iterable["Run"]) -> None:
     """Set `variant` where a run has other settings than the YAML files, whether or not a plain run stands beside it.
 
     A run is named by its settings that are not the plain ones: those of the runs of its model and ablation that were
-    not given them. A frozen run keeps the name under which it was frozen.
+    not given them. A frozen run keeps the name under which it was frozen, unless that lacks a setting it was given.
     """
     families: dict[tuple, list[Run]] = {}
     for run in runs:
         if run.settings:
             families.setdefault((run.dataset, run.model, run.ablate), []).append(run)
+        else:
+            run.variant = _frozen_name(run)
     for family in families.values():
         given = [given_settings(run) for run in family]
         values = [_values(run) for run in family]
@@ -35,6 +38,12 @@ def name_variants(runs: Iterable["Run"]) -> None:
             run.variant = ", ".join(f"{key}={names[key]}" for key in sorted(names))
 
 
+def _frozen_name(run: "Run") -> str:
+    told = {key: value for key, value in sorted(given_settings(run).items()) if not _is_usual(run, key)}
+    parts = [f"{key}={value}" for key, value in told.items()]
+    return run.variant if all(f", {part}, " in f", {run.variant}, " for part in parts) else ", ".join(parts)
+
+
 def _plain(key: str, given: list[dict], values: list[dict]) -> Any:
     """The value of a key that names nothing."""
     untold = [own[key] for told, own in zip(given, values, strict=True) if key not in told and key in own]
@@ -42,9 +51,9 @@ def _plain(key: str, given: list[dict], values: list[dict]) -> Any:
 
 
 def _is_usual(run: "Run", key: str) -> bool:
-    """Whether a place on one machine was given that is called as SEAR.yaml's own: the same files elsewhere."""
+    """Whether a folder was given that is called as SEAR.yaml's own: the same files, elsewhere on a machine."""
     given, usual = (run.record.overrides or {}).get(key), read_settings(sear_yaml())[0].get(key)
-    return without_place(given) != given and isinstance(usual, str) and without_place(given) == Path(usual).name
+    return key in FOLDERS and without_place(given) == usual
 
 
 def given_settings(run: "Run") -> dict[str, Any]:
