@@ -1,5 +1,6 @@
 """Every command that README and docs/ show is understood: programs, options, names, values."""
 
+import importlib
 import re
 import shlex
 import sys
@@ -89,6 +90,11 @@ def check_report(words, monkeypatch):
         assert path.startswith(("--", "results/")) or path == "RESULTS" or (ROOT / path).is_dir(), path
 
 
+def check_use(name, words):
+    module = importlib.import_module(f"sear.cli.{name}")
+    module.parser().parse_args(shlex.split(words))
+
+
 def check_benchmark(name, words):
     source = page_text(ROOT / "benchmarks" / f"{name}.py")
     for option in re.findall(r"--\w+", words):
@@ -101,9 +107,10 @@ def check(command, readers_files, monkeypatch):
         r"(?:python|\.venv/bin/python) custom_trainer\.py ?(.*)": lambda words: check_trainer(words, readers_files),
         r"python -m sear\.atomic_files (.*)": lambda words: converter_parser().parse_args(shlex.split(words)),
         r"python -m sear\.statistics (\S+)": find_data,
+        r"python -m sear (export|recommend|similar) (.*)": check_use,
         r"python -m sear tune (.*)": lambda words: check_search(words, readers_files),
         r"python -m sear\.report (.*)": lambda words: check_report(words, monkeypatch),
-        r"python -m benchmarks\.(run|profile|gpu|tied_events|warm_start) ?(.*)": check_benchmark,
+        r"python -m benchmarks\.(run|profile|gpu|tied_events|warm_start|new_items|recommend) ?(.*)": check_benchmark,
         r"(?:\.venv/bin/)?pip install (.*)": check_pip,
         r"\.venv/bin/python -m pytest ?(.*)": check_pytest,
         r"\.venv/bin/ruff (?:check|format) \.": lambda: None,
@@ -173,6 +180,9 @@ def test_every_option_in_prose_exists(readers_files):
         "sear/report/__main__.py",
         "sear/atomic_files/command_line.py",
         "sear/cli/tune.py",
+        "sear/cli/export.py",
+        "sear/cli/recommend.py",
+        "sear/cli/similar.py",
         "benchmarks/run.py",
     ):
         known |= options_of(page_text(ROOT / path))

@@ -81,6 +81,23 @@ class SEARNetwork(ScoringModule):
         network._text_Vd = text_Vd
         return network.requires_grad_(False).eval()
 
+    @torch.no_grad()
+    def add_items(self, text_NE: Tensor, collaborative_Nd: Tensor | None, table_ND: Tensor | None) -> None:
+        """Give a `trained` network N more items, after those that it has.
+
+        Args:
+            text_NE: their text embeddings, which the semantic stream takes as it takes the others.
+            collaborative_Nd: their rows of the item embedding, where that stream is in use.
+            table_ND: their rows of a free item table.
+        """
+        if self._text_Vd is not None:
+            self._text_Vd = torch.cat([self._text_Vd, self._adapted(text_NE)])
+        for name, rows in (("collaborative_emb", collaborative_Nd), ("item_decoder", table_ND)):
+            if rows is not None:
+                table = getattr(self, name)
+                table.weight = nn.Parameter(torch.cat([table.weight, rows]), requires_grad=False)
+        self.items += len(text_NE)
+
     def _build_parts(self, config, items: int, text_width: int, rating_encoder: Callable[[], nn.Module]) -> None:
         """All layers, with whatever values they are made with."""
         self.start_scoring(config)
