@@ -131,6 +131,9 @@ def warm_up(recommender: Recommender) -> None:
         recommender.recommend(history=(items * length)[:length], k=k, filter_seen=False)
     table = pd.DataFrame({"user_id": ["a", "a", "b"], "item_id": [items[0], items[-1], items[0]]})
     recommender.recommend(history=table, k=k, filter_seen=False)
+    session = recommender.session(items[:1])
+    session.add(items[-1])
+    session.recommend(k=k, filter_seen=False)
     recommender.similar_items(items[:1], k=1)
 
 

@@ -71,7 +71,7 @@ def session_routes(service: Service) -> APIRouter:
     router = APIRouter(prefix="/session", responses=ASKS_THE_MODEL)
     thread, sessions = service.thread, service.sessions
 
-    @router.post("", status_code=201)
+    @router.post("", status_code=201, responses=NOT_THERE)
     async def begin(body: bodies.SessionBody) -> bodies.SessionAnswer:
         """Begin a session, with a history or without."""
         return await thread.run(lambda model: sessions.begin(model, events_of(body.history), query_of(body)))
