@@ -109,10 +109,12 @@ def _by_history(model: ServedModel, queries: list[Query]) -> list[Recommendation
         if item_id in catalogue
     ]
     tables: dict[str, pd.DataFrame] = {}
-    if rows:
-        history = pd.DataFrame(rows, columns=["user_id", "item_id", "rating"])
-        history["rating"] = history["rating"].astype(float)
-        table = model.recommender.recommend(history=history, **_wishes(queries))
+    if rows and len(queries) == 1:  # a list is read in less time than a table
+        history = [(item_id, rating) for _, item_id, rating in rows]
+        tables = {f"{ANONYMOUS}0": model.recommender.recommend(history=history, **_wishes(queries))}
+    elif rows:
+        events = pd.DataFrame(rows, columns=["user_id", "item_id", "rating"]).astype({"rating": float})
+        table = model.recommender.recommend(history=events, **_wishes(queries))
         tables = dict(iter(table.groupby("user_id", sort=False)))
     names = [f"{ANONYMOUS}{place}" for place in range(len(queries))]
     popular = None
