@@ -1,7 +1,17 @@
-"""`python -m sear COMMAND`: the program `sear` where it is not on the path."""
+"""`python -m sear COMMAND`, and the program `sear`: both start here."""
 
 import sys
 
-from sear.cli.commands import main
+from sear.console import end_when_stopped
 
-sys.exit(main())
+
+def main() -> int:
+    """Obey the words of the command line; returns the exit code."""
+    end_when_stopped()  # before the imports
+    from sear.cli.commands import main as obey
+
+    return obey()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -29,6 +29,7 @@ CHECKOUT = find_checkout(_PACKAGE)
 PROJECT_ROOT = CHECKOUT or Path.cwd()  # data, results and relative paths count from here
 BUNDLED = CHECKOUT or _PACKAGE / "bundled"  # where config/ and ready text embeddings lie
 COMMAND = ("python", "custom_trainer.py") if CHECKOUT else ("sear", "train")
+REPORT_COMMAND = ("python", "-m", "sear.report") if CHECKOUT else ("sear", "report")
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """run_sear: from a data set's name to a run folder; resume and evaluate: from a run folder on."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from sear.runs.log import RunLog, Terminal
 from sear.runs.summary import append_summary
 from sear.runs.training_run import TrainingRun, train_in_new_folder
 from sear.settings.keys import MEASURED
-from sear.settings.recbole_config import build_config, config_from_settings, effective_settings
+from sear.settings.recbole_config import SEARConfig, build_config, config_from_settings, effective_settings
 from sear.settings.rules import read_settings
 
 logger = logging.getLogger("sear")
@@ -34,22 +34,34 @@ def run_sear(
     Raises:
         InputError: a setting or a file is at fault; nothing is left behind.
     """
-    config = build_config(dataset, model, overrides, config_files)
+    return train(build_config(dataset, model, overrides, config_files))
+
+
+def train(config: SEARConfig, variant: Sequence[str] = ()) -> dict[str, Any]:
+    """Train, test and report the run that a Config describes; returns as run_sear.
+
+    Args:
+        variant: what tells the run from others of its grid, such as "learning_rate=0.003"; its folder is named so.
+    """
     with Terminal(config["state"]), RunLog() as log:
-        return train_in_new_folder(config, log)
+        return train_in_new_folder(config, log, variant)
 
 
-def resume(run_folder: Path | str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def resume(
+    run_folder: Path | str, changes: Mapping[str, Any] | None = None, places: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Go on with a run that was stopped, at any moment, to the end it would have had; returns as run_sear.
 
     Args:
-        changes: settings in place of the run's own that do not change its result, such as use_gpu or threads.
+        changes: settings in place of the run's own that do not change its result, such as use_gpu or threads. A GPU
+            that they ask for must be there.
+        places: the same, weaker, as a grid has them that was started anew; they insist on no GPU.
 
     Raises:
         InputError: the folder is no run's, or its checkpoint cannot be read.
     """
     folder = Path(run_folder)
-    config = _config_of(folder, changes)
+    config = _config_of(folder, changes, places)
     with Terminal(config["state"]), RunLog() as log:
         if (folder / "metrics.json").exists():
             logger.info(f"{folder} is finished already: nothing to go on with")
@@ -82,8 +94,10 @@ def _first(value: Any) -> Any:
     return value[0] if isinstance(value, list) and value else value
 
 
-def _config_of(folder: Path, changes: Mapping[str, Any] | None = None):
+def _config_of(
+    folder: Path, changes: Mapping[str, Any] | None = None, places: Mapping[str, Any] | None = None
+) -> SEARConfig:
     path = folder / "config.yaml"
     if not path.is_file():
         raise InputError(f"{path} is missing - name a run folder: results/DATASET/MODEL/RUN_ID")
-    return config_from_settings(read_settings(path)[0] | dict(changes or {}), str(path))
+    return config_from_settings(read_settings(path)[0] | dict(places or {}), str(path), changes)

@@ -1,5 +1,11 @@
 """What a data set looks like before and after its filter: `python -m sear.statistics NAME`."""
 
+# ruff: noqa: E402
+from sear.console import end_when_stopped
+
+if __name__ == "__main__":  # before the imports, of which some turn Ctrl-C into errors of their own
+    end_when_stopped()
+
 import argparse
 import sys
 from pathlib import Path
@@ -8,6 +14,7 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
+from sear.console import refuse, say, show_what_can_be_shown
 from sear.data.events import day, rating_column, read_event_table
 from sear.errors import InputError
 from sear.files import PROJECT_ROOT
@@ -148,13 +155,13 @@ def main(arguments: list[str] | None = None, prog: str = "python -m sear.statist
         "--data_path",
         help="the folder above the data set's own, counted from the project's root (default: as configured)",
     )
+    show_what_can_be_shown()
     asked = parser.parse_args(arguments)
     try:
         table = statistics_table(asked.name, asked.data_path)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(
+        return refuse(error)
+    say(
         tabulate(
             table,
             headers="keys",

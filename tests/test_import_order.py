@@ -8,7 +8,7 @@ import pytest
 
 SEAR = Path(__file__).parent.parent / "sear"
 ORDER = [  # from the ground up; names on one line may not use each other
-    ["errors"],
+    ["errors", "console"],
     ["files", "processes", "recbole_compat", "kernels"],
     ["ops", "settings"],
     ["data"],

@@ -6,19 +6,12 @@ What takes long to import is imported where it is used, so that the program can 
 import argparse
 import errno
 import math
-import os
-import signal
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from sear.console import refuse, say, show_what_can_be_shown, stopped, stopped_in_order
 from sear.errors import InputError
 
 PROGRAM = "python -m sear.atomic_files"
-LONGEST_MESSAGE = 1_500  # characters
-INTERRUPTED, TERMINATED = 130, 143  # 128 and the signal's number, as shells have it
 
 
 def parser(prog: str = PROGRAM) -> argparse.ArgumentParser:
@@ -158,9 +151,7 @@ def _options(asked: argparse.Namespace):
 
 def main(arguments: list[str] | None = None, prog: str = PROGRAM) -> int:
     """Convert, report; 0 when done, 2 when the user has something to mend, 130 or 143 when stopped."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # what the terminal cannot show must not end the program
+    show_what_can_be_shown()
     asked = None
     try:
         asked = parser(prog).parse_args(arguments)
@@ -172,31 +163,8 @@ def main(arguments: list[str] | None = None, prog: str = PROGRAM) -> int:
     except MemoryError:
         return _refused("out of memory: the ids and events do not fit - use a machine with more, or a part of the data")
     except KeyboardInterrupt as stop:
-        print("\nstopped: the data set's files are whole, the old ones or the new", file=sys.stderr)
-        return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
+        return stopped(type(stop)("stopped: the data set's files are whole, the old ones or the new"))
     return _say(told)
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, as `docker stop` and SLURM send it: what was written aside is removed, as after Ctrl-C."""
-
-
-def _terminate(*_: object) -> None:
-    raise Terminated
-
-
-@contextmanager
-def _stopped_in_order() -> Iterator[None]:
-    """Ctrl-C and SIGTERM raise, so that what was written aside is removed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's
-        return
-    before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.signal(signal.SIGTERM, _terminate)
-    try:
-        yield
-    finally:
-        for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 def _converted(asked: argparse.Namespace) -> str:
@@ -206,7 +174,7 @@ def _converted(asked: argparse.Namespace) -> str:
 
     config = config_path(asked.name, asked.write_config) if asked.write_config is not None else None
     options = _options(asked)
-    with _stopped_in_order():
+    with stopped_in_order():
         report = convert(asked.name, asked.raw, options)
     told = write_config(config, report.event_path.parent.name, report, options.overwrite) if config else ""
     return outcome(asked.name, report, told)
@@ -215,11 +183,7 @@ def _converted(asked: argparse.Namespace) -> str:
 def _refused(message: str) -> int:
     from sear.atomic_files.bad_lines import one_line
 
-    told = one_line(message)
-    if len(told) > LONGEST_MESSAGE:  # a header may be of any length; what to do stands at the end
-        told = f"{told[: LONGEST_MESSAGE * 2 // 3]} … {told[-LONGEST_MESSAGE // 3 :]}"
-    print(f"error: {told}", file=sys.stderr)
-    return 2
+    return refuse(one_line(message))
 
 
 def _machine_fault(error: OSError, out: Path) -> str:
@@ -238,11 +202,9 @@ def _machine_fault(error: OSError, out: Path) -> str:
 
 
 def _say(told: str) -> int:
-    """Print; a reader that has gone away (`| head`) is no failure of the conversion."""
+    """Print what came of it."""
     try:
-        print(told, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        say(told)
     except OSError as error:
         return _refused(f"the report could not be printed: {error.strerror} - the files were written")
     return 0

@@ -1,8 +1,10 @@
 """What a command line asks for: `--key=value` words, read as YAML, never evaluated; checked without anything heavy."""
 
+import re
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +12,19 @@ import yaml
 
 from sear.errors import InputError
 from sear.files import PROJECT_ROOT
-from sear.runs.grid import PlannedRun
+from sear.runs.grid import PlannedRun, Variant
 from sear.settings.gather import SEAR_KEYS, family_of, find_data, find_model, nearest, rules_of
-from sear.settings.keys import MEASURED
+from sear.settings.keys import MEASURED, Role, with_role
 from sear.settings.known_models import PARTS
-from sear.settings.rules import Rule, load_yaml, read_settings
+from sear.settings.rules import Rule, dump_value, load_yaml, read_settings
 
 PLACE = "command line"
 FLAGS = ("help", "debug")
 LISTS = ("dataset", "model", "seed", "ablate", "config")  # names, commas separate
 RUNS = ("resume", "evaluate")
 NOT_OF_THE_RESULT = ("threads", "use_gpu", "gpu_id", "device", "show_progress")
+# of these, two values make no two runs that a report could compare
+ONE_VALUE = with_role(Role.NAME | Role.DATA | Role.ADDS_METRICS | Role.PLACE | Role.UNUSED)
 OF_A_RUN = {"resume": NOT_OF_THE_RESULT, "evaluate": (*NOT_OF_THE_RESULT, *MEASURED)}  # what may be asked for with each
 
 
@@ -34,6 +38,7 @@ class Request:
     ablations: list[str] = field(default_factory=list)
     config_files: list[Path] = field(default_factory=list)
     overrides: dict[str, Any] = field(default_factory=dict)
+    varied: dict[str, list[Any]] = field(default_factory=dict)  # the values of which each makes runs of its own
     resume: Path | None = None
     evaluate: Path | None = None
     help: bool = False
@@ -43,15 +48,22 @@ class Request:
     def models_without_key(self) -> dict[str, list[str]]:
         """key -> the models asked for that do not know it and run without it, for every such key."""
         known = {name: _known_rules(name, self.config_files) for name in self.models}
-        found = {key: [name for name in self.models if key not in known[name]] for key in self.overrides}
+        asked = [*self.overrides, *self.varied]
+        found = {key: [name for name in self.models if key not in known[name]] for key in asked}
         return {key: names for key, names in found.items() if names}
 
     def overrides_of(self, planned: PlannedRun) -> dict[str, Any]:
         """One run's overrides; with several models asked for, each takes the keys it knows."""
         known = _known_rules(planned.model, self.config_files)
-        own = {key: value for key, value in self.overrides.items() if key in known}
+        own = {key: value for key, value in self.overrides.items() if key in known} | dict(planned.variant)
         own |= {"seed": planned.seed} if self.seeds else {}
         return own | ({"ablate": planned.ablate} if planned.ablate else {})
+
+    def variants_of(self, model: str) -> list[Variant]:
+        """Every combination of the varied keys that the model knows."""
+        known = _known_rules(model, self.config_files)
+        varied = [[(key, value) for value in values] for key, values in self.varied.items() if key in known]
+        return list(product(*varied))
 
 
 def parse(argv: Iterable[str]) -> Request:
@@ -115,7 +127,12 @@ def _request(texts: dict[str, str | None], flags: set[str]) -> Request:
     request.seeds = [_seed(text, rules["seed"]) for text in names.get("seed", [])]
     if len(set(request.seeds)) < len(request.seeds):
         raise InputError(f"{PLACE}: --seed={','.join(names['seed'])} names one seed twice - remove one of them")
-    request.overrides = {key: _value(key, text, rules) for key, text in texts.items()}
+    for key, text in texts.items():
+        values = [_value(key, part, rules) for part in _parts(key, text, rules)]
+        if len(values) > 1:
+            request.varied[key] = values
+        else:
+            request.overrides[key] = values[0]
     return request
 
 
@@ -143,6 +160,43 @@ def _seed(text: str, rule: Rule) -> int:
     if not (text.isascii() and text.isdigit() and rule.accepts(int(text))):
         raise InputError(f"{PLACE}: seed is {text!r}, not {rule.allowed} - for example --seed={rule.default}")
     return int(text)
+
+
+def _parts(key: str, text: str | None, rules: dict[str, Rule]) -> list[str | None]:
+    """The texts between the commas of a key that holds one value; one text for all other keys.
+
+    Commas inside brackets, or inside the quotation marks around a whole text, separate nothing.
+    """
+    rule = rules.get(key)
+    several = rule is None or isinstance(rule.default, (list, dict)) or re.search(r"\b(list|dict)\b", rule.allowed)
+    if not text or several or key in ONE_VALUE:
+        return [text]
+    parts = _split(text)
+    if len(parts) == 1:
+        return [text]
+    if not all(parts):
+        raise InputError(f"{PLACE}: --{key}={text} has an empty value - write --{key}=VALUE,VALUE")
+    told = [dump_value(_value(key, part, rules)) for part in parts]
+    if len(set(told)) < len(told):
+        raise InputError(f"{PLACE}: --{key}={text} names one value twice - remove one of them")
+    return list(parts)
+
+
+def _split(text: str) -> list[str]:
+    parts, start, depth, quote = [], 0, 0, ""
+    for at, sign in enumerate(text):
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "'\"" and not text[start:at].strip():
+            quote = sign
+        elif sign in "[({":
+            depth += 1
+        elif sign in "])}":
+            depth = max(0, depth - 1)
+        elif sign == "," and not depth:
+            parts.append(text[start:at])
+            start = at + 1
+    return [part.strip() for part in (*parts, text[start:])]
 
 
 def _value(key: str, text: str | None, rules: dict[str, Rule]) -> Any:

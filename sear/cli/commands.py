@@ -5,12 +5,14 @@ import sys
 from collections.abc import Sequence
 
 import sear
+from sear.console import refuse, say, show_what_can_be_shown
 from sear.settings.gather import nearest
 
 COMMANDS = {  # name -> (the module whose `main` does it, what it does)
     "train": ("sear.cli.main", "train, test and report models: sear train --dataset=NAME --model=NAME --seed=N"),
     "convert": ("sear.atomic_files.__main__", "make atomic files of a raw dump, or of tables of your own"),
     "statistics": ("sear.statistics", "show a data set as a table"),
+    "tune": ("sear.cli.tune", "search for hyper-parameters by validation, together with other processes or machines"),
     "export": ("sear.cli.export", "write a finished run's model to a folder that needs nothing else"),
     "recommend": ("sear.cli.recommend", "write the best items of every user to a file"),
     "similar": ("sear.cli.similar", "write the items most like others"),
@@ -34,17 +36,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The command's exit code; 2 where there is no such command.
     """
+    show_what_can_be_shown()
     words = list(sys.argv[1:] if argv is None else argv)
     name = words[0] if words else "--help"
     if name in ("--help", "-h", "help"):
-        print(USAGE)
+        say(USAGE)
         return 0
     if name == "--version":
-        print(f"sear {sear.__version__}")
+        say(f"sear {sear.__version__}")
         return 0
     if name not in COMMANDS:
         remedy = f"choose from {', '.join(COMMANDS)}"
-        print(f"error: unknown command {name}{nearest(name, COMMANDS)} - {remedy}", file=sys.stderr)
-        return 2
+        return refuse(f"unknown command {name}{nearest(name, COMMANDS)} - {remedy}")
     command = importlib.import_module(COMMANDS[name][0])
     return command.main(words[1:]) if name == "train" else command.main(words[1:], prog=f"sear {name}")

@@ -19,8 +19,9 @@ SEAR: sequential recommendation from collaborative, semantic and rating informat
 {PROGRAM + " --evaluate=RUN_FOLDER":<48}  tests a run's best checkpoint again, also by other --topk,
 {"":<48}  --metrics, or with --mask_history=True
 
-A run leaves its folder in results/DATASET/MODEL/. Several data sets, models, seeds or ablations make a grid: each run
-in turn, an unfinished one resumed, a finished one left as it is (delete the folder to run it again), then a report.
+A run leaves its folder in results/DATASET/MODEL/. Several data sets, models, seeds, ablations or values of a key that
+holds one (--learning_rate=0.001,0.003) make a grid: each run in turn, an unfinished one resumed, a finished one left as
+it is (delete the folder to run it again), then a report.
 
 Stronger settings come later: RecBole's own, config/model/MODEL.yaml, config/data/NAME.yaml, the files of --config, the
 command line. Values are YAML: 1e-3, True, ~ for none, [5, 10]; lists and texts with spaces or brackets want quotes from

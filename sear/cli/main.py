@@ -1,17 +1,20 @@
-"""The command line, RecBole's way: `--key=value`; comma lists of data sets, models, ablations and seeds make a grid.
+"""The command line, RecBole's way: `--key=value`; comma lists of data sets, models, seeds and other values make a grid.
 
 Everything that can be wrong is found before anything heavy is imported.
 """
 
+import os
 import shlex
 import sys
 import traceback
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 from sear.cli.arguments import PLACE, Request, is_sear, parse
+from sear.console import refuse, say, show_what_can_be_shown, stopped, stopped_in_order
 from sear.errors import InputError
-from sear.files import COMMAND, shown
+from sear.files import COMMAND, REPORT_COMMAND, shown
 from sear.runs.grid import GridOutcome, PlannedRun, plan_runs, run_grid
 from sear.settings.checks import check_settings
 from sear.settings.gather import Settings, gather_settings
@@ -21,53 +24,52 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line asks.
 
     Returns:
-        The exit code: 0 done, 1 a run of a grid is not finished, 2 a user's mistake, 130 stopped by Ctrl-C.
+        The exit code: 0 done, 1 a run of a grid is not finished, 2 a user's mistake, 130 stopped by Ctrl-C, 143 by
+        SIGTERM.
     """
+    show_what_can_be_shown()
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
         return _obey(parse(argv))
     except (InputError, OSError) as error:
         if "--debug" in argv:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)  # a run that can go on has said how
-        return 130
+        return refuse(error)
+    except KeyboardInterrupt as stop:
+        return stopped(stop)
 
 
 def _obey(request: Request) -> int:
     if request.help:
         from sear.cli.help import help_text
 
-        print(help_text(request.models))
+        say(help_text(request.models))
         return 0
     folder = request.resume or request.evaluate
     if folder:
-        _say(f"SEAR: {folder}")
+        say(f"SEAR: {folder}")
         from sear.quick_start import evaluate, resume
 
-        (resume if request.resume else evaluate)(folder, request.overrides)
+        with stopped_in_order():
+            done = (resume if request.resume else evaluate)(folder, request.overrides)
+        if request.resume:
+            _name_report(Path(done["run_folder"]))
         return 0
     runs = _checked_runs(request)
     return _run_grid(request, runs) if len(runs) > 1 else _run_one(request, runs[0])
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 def _checked_runs(request: Request) -> list[PlannedRun]:
     """Every run that is asked for. Raises InputError for the first wrong setting of any of them."""
     asked = request.datasets, request.models
     seeds = request.seeds or [gather_settings(asked[0][0], asked[1][0], request.config_files).get("seed")]
-    runs = plan_runs(*asked, seeds, request.ablations, is_sear)
-    whole: dict[tuple[str, str], Settings] = {}
+    runs = plan_runs(*asked, seeds, request.ablations, is_sear, request.variants_of)
+    whole: dict[tuple, Settings] = {}
     for planned in runs[: len(runs) // len(seeds)]:  # another seed changes nothing here
         overrides = request.overrides_of(planned)
         settings = gather_settings(planned.dataset, planned.model, request.config_files, overrides, PLACE)
         check_settings(settings)
-        full = whole.setdefault((planned.dataset, planned.model), settings)
+        full = whole.setdefault((planned.dataset, planned.model, planned.variant), settings)
         if planned.ablate and full.get("ablate"):
             raise full.fault("ablate", "and --ablate asks for other parts", "remove one of the two")
         if planned.ablate and full.values | {"ablate": planned.ablate} == settings.values:
@@ -79,35 +81,46 @@ def _checked_runs(request: Request) -> list[PlannedRun]:
 
 
 def _run_one(request: Request, planned: PlannedRun) -> int:
-    _say(f"{planned.model}: {planned.dataset}, seed {planned.seed}")  # what follows imports torch, which takes seconds
+    say(f"{planned.model}: {planned.dataset}, seed {planned.seed}")  # what follows imports torch, which takes seconds
     from sear.quick_start import run_sear
 
-    run_sear(planned.dataset, planned.model, request.config_files, **request.overrides_of(planned))
+    with stopped_in_order():
+        done = run_sear(planned.dataset, planned.model, request.config_files, **request.overrides_of(planned))
+    _name_report(Path(done["run_folder"]))
     return 0
 
 
+def _name_report(run_folder: Path) -> None:
+    """The command that reports on a run and on all others on its data set."""
+    place = os.path.abspath(run_folder.parents[1])
+    place = os.path.relpath(place) if Path(place).is_relative_to(Path.cwd()) else place
+    say(f"report on all runs there: {shlex.join([*REPORT_COMMAND, place])}")
+
+
 def _run_grid(request: Request, runs: Sequence[PlannedRun]) -> int:
-    _say(f"{len(runs)} runs; the first: {runs[0]}")
+    say(f"{len(runs)} runs; the first: {runs[0]}")
     for key, models in request.models_without_key().items():
-        _say(f"without --{key}, which is no key of theirs: {', '.join(models)}")
+        say(f"without --{key}, which is no key of theirs: {', '.join(models)}")
     from sear.data.dataset import data_hashes
-    from sear.quick_start import resume, run_sear
+    from sear.quick_start import resume, train
     from sear.settings.recbole_config import build_config, effective_settings
 
     files = request.config_files
 
-    @cache
-    def config_of(planned: PlannedRun):
+    def new_config(planned: PlannedRun):
         return build_config(planned.dataset, planned.model, request.overrides_of(planned), files, PLACE)
 
-    outcome = run_grid(
-        runs,
-        run=lambda planned: run_sear(planned.dataset, planned.model, files, **request.overrides_of(planned)),
-        resume=resume,
-        settings=lambda planned: effective_settings(config_of(planned)),
-        data=lambda planned: data_hashes(config_of(planned)),
-        say=_say,
-    )
+    config_of = cache(new_config)
+
+    with stopped_in_order():
+        outcome = run_grid(
+            runs,
+            run=lambda planned: train(new_config(planned), planned.told_variant),
+            resume=lambda folder, places: resume(folder, places=places),
+            settings=lambda planned: effective_settings(config_of(planned)),
+            data=lambda planned: data_hashes(config_of(planned)),
+            say=say,
+        )
     return max(outcome.exit_code, _report(request, outcome)) if outcome.finished else outcome.exit_code
 
 
@@ -117,8 +130,8 @@ def _report(request: Request, outcome: GridOutcome) -> int:
 
     command = shlex.join([*COMMAND, *request.words])
     try:
-        _say(f"report: {shown(make_report(outcome.finished.values(), command=command))}")
+        say(f"report: {shown(make_report(outcome.finished.values(), command=command))}")
     except InputError as error:
-        _say(f"no report: {error}")
+        say(f"no report: {error}")
         return 1
     return 0

@@ -26,6 +26,12 @@ def parser(prog: str = "sear recommend") -> argparse.ArgumentParser:
     made.add_argument("--items", metavar="IDS", help="recommend only these, given as for --users (default: all)")
     made.add_argument("--exclude", metavar="IDS", help="recommend none of these")
     made.add_argument("--keep_seen", action="store_true", help="also recommend what a user's history holds")
+    made.add_argument(
+        "--new_items",
+        type=Path,
+        metavar="FILE",
+        help=".csv, .parquet or .item of item_id and text columns: items that were never sold compete too",
+    )
     made.add_argument("--titles", action="store_true", help="write titles too")
     made.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
     return made
@@ -53,6 +59,8 @@ def _recommend(asked: argparse.Namespace) -> str:
 
     with table_file(asked.out) as write:
         recommender = load(asked.model, asked.device)
+        if asked.new_items:
+            recommender.add_items(read_table(asked.new_items))
         count, tables = recommender.recommend_batches(
             _ids(asked.users, "user_id"),
             items=_ids(asked.items, "item_id"),

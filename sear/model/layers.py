@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sear.model.mamba import Mamba, MambaState
+from sear.model.mamba import Mamba
 from sear.ops.mamba_kernel import require_kernel
 from sear.ops.sublayers import dropout_add_layer_norm, feed_forward, stream_attention
 
@@ -119,16 +119,8 @@ class MambaLayer(nn.Module):
     def forward(self, hidden_BLM: Tensor, wanted_P: Tensor | None = None) -> Tensor:
         """wanted_P: numbers of the tokens that somebody reads, counted over B·L; only they are worked out after the
         scan, as (P, M)."""
+        output = self.mamba(hidden_BLM, wanted_P)
         hidden = hidden_BLM if wanted_P is None else hidden_BLM.flatten(0, 1).index_select(0, wanted_P)
-        return self._after_mamba(hidden, self.mamba(hidden_BLM, wanted_P))
-
-    def forward_to_state(self, hidden_BLM: Tensor, wanted_P: Tensor | None) -> tuple[Tensor, MambaState]:
-        """forward, and the state after every row's last position: rows are of one length, from the first event on."""
-        hidden = hidden_BLM if wanted_P is None else hidden_BLM.flatten(0, 1).index_select(0, wanted_P)
-        output, state = self.mamba.forward_to_state(hidden_BLM, wanted_P)
-        return self._after_mamba(hidden, output), state
-
-    def _after_mamba(self, hidden: Tensor, output: Tensor) -> Tensor:
         hidden = residual_norm(self.LayerNorm1, self.dropout, hidden, output)
         output = self.ffn.without_bias(hidden)
         return residual_norm(self.LayerNorm2, self.dropout, hidden, output, self.ffn.w_2.bias)

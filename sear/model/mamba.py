@@ -4,21 +4,13 @@ B batch, L length, M model width, D = expand * M channels, N states per channel,
 """
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sear.ops.convolution import causal_conv
-from sear.ops.selective_scan import selective_scan, state_after
-
-
-class MambaState(NamedTuple):
-    """What a block remembers of the events so far; zeros before the first. K taps of the convolution."""
-
-    input_BDK: Tensor  # the convolution's last K - 1 inputs
-    state_BDN: Tensor
+from sear.ops.selective_scan import selective_scan
 
 
 class Mamba(nn.Module):
@@ -58,10 +50,6 @@ class Mamba(nn.Module):
         if self.kernel == "mamba_ssm" and hidden_BLM.is_cuda and hidden_BLM.dtype != torch.float64:
             return _select(self._forward_mamba_ssm(hidden_BLM, A_DN), wanted_P)
         kernel = "auto" if self.kernel == "mamba_ssm" else self.kernel
-        return self._forward(hidden_BLM, A_DN, wanted_P, kernel)[0]
-
-    def _forward(self, hidden_BLM: Tensor, A_DN: Tensor, wanted_P: Tensor | None, kernel: str) -> tuple[Tensor, ...]:
-        """forward, and the inputs of convolution and scan that a state is made of."""
         x_BLD, z_BLD = self.in_proj(hidden_BLM).chunk(2, dim=-1)
         bias_D = self.conv1d.bias
         assert bias_D is not None, "conv1d is made with one"
@@ -69,15 +57,7 @@ class Mamba(nn.Module):
         delta_BLR, B_BLN, C_BLN = self.x_proj(u_BLD).split(self.split_sizes, dim=-1)
         delta_BLD = F.linear(delta_BLR, self.dt_proj.weight)  # its bias is added inside the scan
         y_BLD = selective_scan(u_BLD, delta_BLD, A_DN, B_BLN, C_BLN, self.D, z_BLD, self.dt_proj.bias, kernel)
-        return self.out_proj(_select(y_BLD, wanted_P)), x_BLD, u_BLD, delta_BLD, B_BLN
-
-    def forward_to_state(self, hidden_BLM: Tensor, wanted_P: Tensor | None) -> tuple[Tensor, MambaState]:
-        """forward, and the state after every row's last position: rows are of one length, from the first event on."""
-        A_DN = -torch.exp(self.A_log.float())
-        output, x_BLD, u_BLD, delta_BLD, B_BLN = self._forward(hidden_BLM, A_DN, wanted_P, "auto")
-        kept = self.conv1d.kernel_size[0] - 1
-        input_BDK = F.pad(x_BLD.mT, (kept, 0))[..., x_BLD.shape[1] :]
-        return output, MambaState(input_BDK, state_after(u_BLD, delta_BLD, A_DN, B_BLN, self.dt_proj.bias))
+        return self.out_proj(_select(y_BLD, wanted_P))
 
     def _forward_mamba_ssm(self, hidden_BLM: Tensor, A_DN: Tensor) -> Tensor:
         from mamba_ssm.ops.selective_scan_interface import mamba_inner_fn

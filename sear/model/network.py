@@ -53,7 +53,7 @@ class SEARNetwork(ScoringModule):
 
     @classmethod
     def trained(cls, config, items: int, weights: Mapping[str, Tensor], text_Vd: Tensor | None) -> "SEARNetwork":
-        """The network that has these weights, in evaluation mode; nothing is drawn, fitted or copied.
+        """The network that has these weights, in evaluation mode; they are not copied.
 
         Args:
             config, items: as for `build`.
@@ -71,11 +71,32 @@ class SEARNetwork(ScoringModule):
             weights.get("rating_emb.values_R"),
         )
         network = cls()
-        with torch.device("meta"):
-            network._build_parts(config, items, text_width, lambda: encoder_of_values(encoding, hidden, values_R))
+        with torch.random.fork_rng(devices=()):  # the small layers are made with random values
+            network._build_parts(config, 1, text_width, lambda: encoder_of_values(encoding, hidden, values_R))
+        for name in ("item_decoder", "collaborative_emb"):  # large tables are not made only to be replaced
+            if (table_VD := weights.get(f"{name}.weight")) is not None and hasattr(network, name):
+                getattr(network, name).weight = nn.Parameter(table_VD)
+        network.items = items
         network.load_state_dict(dict(weights), assign=True)
         network._text_Vd = text_Vd
         return network.requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def add_items(self, text_NE: Tensor, collaborative_Nd: Tensor | None, table_ND: Tensor | None) -> None:
+        """Give a `trained` network N more items, after those that it has.
+
+        Args:
+            text_NE: their text embeddings, which the semantic stream takes as it takes the others.
+            collaborative_Nd: their rows of the item embedding, where that stream is in use.
+            table_ND: their rows of a free item table.
+        """
+        if self._text_Vd is not None:
+            self._text_Vd = torch.cat([self._text_Vd, self._adapted(text_NE)])
+        for name, rows in (("collaborative_emb", collaborative_Nd), ("item_decoder", table_ND)):
+            if rows is not None:
+                table = getattr(self, name)
+                table.weight = nn.Parameter(torch.cat([table.weight, rows]), requires_grad=False)
+        self.items += len(text_NE)
 
     def _build_parts(self, config, items: int, text_width: int, rating_encoder: Callable[[], nn.Module]) -> None:
         """All layers, with whatever values they are made with."""
@@ -259,28 +280,18 @@ class SEARNetwork(ScoringModule):
         return torch.where(missing_BL1, self.no_rating_emb.to(known_BLd.dtype), known_BLd)
 
     def encode(self, stream_BLd: list[Tensor], wanted_P: Tensor) -> list[Tensor]:
-        """The streams (P, d) after every layer, at the positions with the numbers wanted_P, counted over B·L."""
+        """The streams (P, d) after every layer, at the positions with the numbers wanted_P, counted over B·L.
 
-        def mamba(layer: MambaLayer, x_BLd: Tensor, is_last: bool) -> Tensor:
-            return layer(x_BLd, wanted_P if is_last else None)  # before the last layer every position is read
-
-        return self.through_layers(stream_BLd, mamba)
-
-    def through_layers(
-        self, stream_BLd: list[Tensor], mamba: Callable[[MambaLayer, Tensor, bool], Tensor]
-    ) -> list[Tensor]:
-        """Each layer is aggregation across streams, then Mamba along time: what `mamba` makes of (layer, stream,
-        whether it is the last layer)."""
+        Each layer is aggregation across streams, then Mamba along time.
+        """
         mamba_layers = cast("Sequence[Sequence[MambaLayer]]", self.mamba_layers)
         agg_layers = cast("Sequence[Sequence[StreamFusion]]", self.agg_layers)
         layers = len(mamba_layers[0])
         for layer in range(layers):
             if len(agg_layers):
                 stream_BLd = fuse_streams([stream[layer] for stream in agg_layers], stream_BLd)
-            is_last = layer == layers - 1
-            stream_BLd = [
-                mamba(stream[layer], x_BLd, is_last) for stream, x_BLd in zip(mamba_layers, stream_BLd, strict=True)
-            ]
+            read_P = wanted_P if layer == layers - 1 else None  # before the last layer the scan reads every position
+            stream_BLd = [stream[layer](x_BLd, read_P) for stream, x_BLd in zip(mamba_layers, stream_BLd, strict=True)]
         return stream_BLd
 
     def forward(self, item_BL: Tensor, rating_BL: Tensor, wanted_P: Tensor) -> Tensor:

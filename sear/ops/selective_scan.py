@@ -51,16 +51,17 @@ def selective_scan(
         return scan(*(tensor.to(dtype) for tensor in tensors)).to(u_BLD.dtype)
 
 
-def state_after(u_BLD: Tensor, delta_BLD: Tensor, A_DN: Tensor, B_BLN: Tensor, bias_D: Tensor) -> Tensor:
-    """h (B, D, N) of selective_scan_reference after the last step, without the steps between.
+def state_after(u_LD: Tensor, delta_LD: Tensor, A_DN: Tensor, B_LN: Tensor, bias_D: Tensor) -> Tensor:
+    """h (…, D, N) of selective_scan_reference after the last step, without the steps between.
 
-    What step t brings in has decayed by exp(A · the sum of the later deltas).
+    What step t brings in has decayed by exp(A · the sum of the later deltas). Any dimensions may come before; those of
+    A_DN and bias_D are those of u_LD, or 1.
     """
-    delta_BLD = F.softplus(delta_BLD + bias_D)
-    later_BLD = delta_BLD.flip(1).cumsum(1).flip(1) - delta_BLD
+    delta_LD = F.softplus(delta_LD + bias_D[..., None, :])
+    later_LD = delta_LD.flip(-2).cumsum(-2).flip(-2) - delta_LD
     # exp(-80) is nothing beside what is added last; smaller ones are denormal numbers, which take ten times as long
-    part_BLDN = (later_BLD[..., None] * A_DN).clamp_(min=-80).exp_()
-    return part_BLDN.mul_((delta_BLD * u_BLD)[..., None]).mul_(B_BLN[:, :, None]).sum(1)
+    part_LDN = (later_LD[..., None] * A_DN[..., None, :, :]).clamp_(min=-80).exp_()
+    return part_LDN.mul_((delta_LD * u_LD)[..., None]).mul_(B_LN[..., None, :]).sum(-3)
 
 
 def scan_step(

@@ -11,6 +11,7 @@ import torch
 from sear.errors import InputError
 from sear.recommend.catalogue import Catalogue
 from sear.recommend.histories import History, from_list, from_table, joined, selected
+from sear.recommend.new_items import Placement
 from sear.recommend.scorer import Scorer, Selection
 from sear.recommend.session import Session, from_bytes
 from sear.recommend.similar import Similarity
@@ -185,6 +186,40 @@ class Recommender:
     @cached_property
     def _similarity(self) -> Similarity:
         return Similarity(self._scorer.table_VD, self._model.text_VE)
+
+    def add_items(self, table: pd.DataFrame, vectors: np.ndarray | None = None) -> None:
+        """Make items recommendable that were never sold, from their texts (sear.recommend.new_items).
+
+        They are there for this Recommender, with a popularity of 0; its folder stays as it is. Not to be called while
+        another thread recommends.
+
+        Args:
+            table: item_id and the text columns that the model's own items have; a missing text is None.
+            vectors: (rows, E) text embeddings by the model's encoder, of the sentences that it makes of the texts; None
+                encodes them now, for which the encoder is loaded.
+
+        Raises:
+            InputError: an id is known already or comes twice, no text column is there, the vectors are of another
+                shape, the model was trained without texts, or the encoder is not there.
+        """
+        new = self._placement.read(table, self._catalogue, self.info["columns"]["item"])
+        if not new.ids:
+            return
+        text_NE = self._placement.encoded(new) if vectors is None else self._placement.checked(vectors, len(new.ids))
+        network, device = self._scorer.network, self._scorer.device
+        rows = [None if part is None else torch.from_numpy(part).to(device) for part in self._placement.rows(text_NE)]
+        network.add_items(torch.from_numpy(text_NE).to(device), *rows)
+        self._scorer.renew_table()
+        self._catalogue.add(new.ids, new.titles)
+        self._model.text_VE = np.concatenate([self._model.text_VE, text_NE])
+        self.__dict__.pop("_similarity", None)
+
+    @cached_property
+    def _placement(self) -> Placement:
+        network, counts = self._scorer.network, self._catalogue.counts
+        learned = [getattr(network, name, None) for name in ("collaborative_emb", "item_decoder")]
+        tables = [None if table is None else table.weight.detach().cpu().numpy() for table in learned]
+        return Placement(self.info["texts"], self._model.text_VE, tables, counts, self._scorer.device)
 
     def session(self, history: Sequence[Any] = (), ratings: Sequence[float | None] | None = None) -> Session:
         """One user's history that grows event by event (sear.recommend.session).

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load, save
 
 from sear.errors import InputError
-from sear.model import streaming
+from sear.model.stacked_streams import Memory
 from sear.recommend.histories import stars
 from sear.runs.model_folder import UserHistories
 
@@ -43,7 +43,7 @@ class Session:
         self._numbers: list[int] = events.item.tolist()
         self.history: list[str] = recommender._catalogue.names[0][events.item].tolist()
         self.ratings: list[float] = events.rating.tolist()
-        self._memory: streaming.Memory | None = None
+        self._memory: Memory | None = None
         self._user_1D: torch.Tensor | None = None  # after the last event
 
     def __len__(self) -> int:
@@ -59,18 +59,18 @@ class Session:
         scorer, memory = self._recommender._scorer, self._current()
         item_B = torch.tensor([number], device=scorer.device)
         rating_B = torch.tensor([value], dtype=torch.float32, device=scorer.device)
-        self._user_1D, self._memory = scorer.stepper.add(memory, item_B, rating_B)
+        self._user_1D, self._memory = scorer.stacked.add(memory, item_B, rating_B)
         self._numbers.append(number)
         self.history.append(str(item_id))
         self.ratings.append(value)
 
-    def _current(self) -> streaming.Memory:
+    def _current(self) -> Memory:
         """The memory of the events so far; read from the history when it is first asked for."""
         scorer = self._recommender._scorer
         if self._memory is None:
-            self._memory = streaming.start(scorer.network)
+            self._memory = scorer.stacked.start()
             if self._numbers:
-                self._user_1D, self._memory = streaming.read(scorer.network, *scorer.padded(self._events()))
+                self._user_1D, self._memory = scorer.stacked.read(*scorer.padded(self._events()))
         return self._memory
 
     def _events(self) -> UserHistories:
@@ -123,6 +123,6 @@ def from_bytes(recommender: "Recommender", data: bytes) -> Session:
     session = recommender.session(about["history"], tensors["ratings"].tolist())
     if about["model"] == recommender.info["digest"] and not session.unknown_items:
         device = recommender._scorer.device
-        session._memory = streaming.Memory(*(tensors[name].to(device) for name in MEMORY))
+        session._memory = Memory(*(tensors[name].to(device) for name in MEMORY))
         session._user_1D = tensors["user"].to(device) if "user" in tensors else None
     return session

@@ -1,15 +1,23 @@
 """python -m sear.report RUN_OR_RESULTS_DIR… [--out=DIR] [--reference=ROW] [--freeze=DIR] [--debug]"""
 
+# ruff: noqa: E402
+from sear.console import end_when_stopped
+
+if __name__ == "__main__":  # before the imports, of which some turn Ctrl-C into errors of their own
+    end_when_stopped()
+
 import argparse
 import shlex
 import sys
 from collections.abc import Sequence
 
+from sear.console import refuse, say, show_what_can_be_shown
 from sear.errors import InputError
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m sear.report") -> int:
     """Make a report, or freeze the runs that one rests on; returns the exit code."""
+    show_what_can_be_shown()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(prog=prog, description="Report on finished runs.")
     parser.add_argument("paths", nargs="+", metavar="PATH", help="run folder, results folder or frozen folder")
@@ -23,12 +31,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m sear.rep
     parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
     options = parser.parse_args(arguments)
     try:
-        print(_done(options, shlex.join(["python", "-m", "sear.report", *arguments])))
+        say(_done(options, shlex.join(["python", "-m", "sear.report", *arguments])))
     except InputError as error:
         if options.debug:
             raise
-        print(error, file=sys.stderr)
-        return 2
+        return refuse(error)
     return 0
 
 

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -140,15 +141,20 @@ def _plain(value: Any) -> Any:
 
 
 LOCK = ".lock"
+LONGEST_VARIANT = 120  # characters of it in a folder's name
 
 
-def new_run_folder(results_directory: Path | str, dataset: str, model: str, seed: int) -> Path:
+def new_run_folder(
+    results_directory: Path | str, dataset: str, model: str, seed: int, variant: Sequence[str] = ()
+) -> Path:
     """A folder that did not exist before: RESULTS/DATASET/MODEL/RUN_ID, RUN_ID such as 20260131-120509-seed2020.
 
-    A model called MODULE:CLASS has a folder MODULE.CLASS, for not every system allows a colon.
+    A model called MODULE:CLASS has a folder MODULE.CLASS, for not every system allows a colon. `variant` is appended to
+    the RUN_ID: 20260131-120509-seed2020-learning_rate=0.003.
     """
     parent = Path(results_directory) / dataset / model.replace(":", ".")
-    run_id = f"{datetime.now():%Y%m%d-%H%M%S}-seed{seed}"
+    told = "".join("-" + re.sub(r"[^\w.=+-]+", "_", part) for part in variant)[:LONGEST_VARIANT]
+    run_id = f"{datetime.now():%Y%m%d-%H%M%S}-seed{seed}{told}"
     for number in count(1):
         folder = parent / (run_id if number == 1 else f"{run_id}-{number}")
         parent.mkdir(parents=True, exist_ok=True)

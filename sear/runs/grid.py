@@ -1,14 +1,18 @@
-"""Data sets x models x ablations x seeds: each one is a run; the results folder alone remembers what is done."""
+"""Data sets x models x ablations x values x seeds: each is a run; the results folder alone remembers what is done."""
 
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from sear.errors import HeldError, InputError, OtherDataError
 from sear.runs.find import find_runs
 from sear.settings.keys import Role, with_role
+from sear.settings.rules import dump_value
+
+Variant = tuple[tuple[str, Any], ...]  # settings of one run that others of its grid have with other values
 
 
 @dataclass(frozen=True)
@@ -19,10 +23,16 @@ class PlannedRun:
     model: str
     ablate: str
     seed: int
+    variant: Variant = ()
 
     def __str__(self) -> str:
         without = f" without {self.ablate}" if self.ablate else ""
-        return f"{self.dataset}, {self.model}{without}, seed {self.seed}"
+        return ", ".join([self.dataset, f"{self.model}{without}", *self.told_variant, f"seed {self.seed}"])
+
+    @property
+    def told_variant(self) -> list[str]:
+        """Each setting of the variant as one would type it."""
+        return [f"{key}={dump_value(value)}" for key, value in self.variant]
 
 
 @dataclass
@@ -45,14 +55,19 @@ def plan_runs(
     seeds: Iterable[int],
     ablations: Iterable[str],
     ablatable: Callable[[str], bool],
+    variants: Callable[[str], Iterable[Variant]] = lambda model: [()],
 ) -> list[PlannedRun]:
-    """Every run once: each model whole, and each ablatable model also without each of `ablations`.
+    """Every run once: each model whole, and each ablatable model also without each of `ablations`, in all its variants.
 
     The seeds turn slowest, so that a grid stopped half-way holds every row of the table already.
     """
     parts = {model: ["", *ablations] if ablatable(model) else [""] for model in models}
-    rows = [(dataset, model, part) for dataset, model in product(datasets, parts) for part in parts[model]]
-    return list(dict.fromkeys(PlannedRun(*row, seed) for seed in seeds for row in rows))
+    rows = [
+        (dataset, model, part, variant)
+        for dataset, model in product(datasets, parts)
+        for part, variant in product(parts[model], variants(model))
+    ]
+    return list(dict.fromkeys(PlannedRun(*row[:3], seed, row[3]) for seed in seeds for row in rows))
 
 
 def keep_best_checkpoint(run_folder: Path) -> None:
@@ -103,9 +118,8 @@ def run_grid(
         try:
             outcome.finished[planned] = _finish(planned, wanted[planned], name, run, find, resume, say)
             keep_best_checkpoint(outcome.finished[planned])
-        except KeyboardInterrupt:
-            say(f"stopped in {name} - the same command goes on from here")
-            raise
+        except KeyboardInterrupt as stop:
+            raise type(stop)(f"stopped in {name} - the same command goes on from here") from stop
         except HeldError as error:
             outcome.held[planned] = str(error)
             say(f"{name}: {error}")

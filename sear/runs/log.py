@@ -11,6 +11,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from sear.console import nobody_reads
+
 COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -96,5 +98,8 @@ class Terminal(_RootHandler):
         if record.levelno >= logging.WARNING:
             line = f"{record.levelname.lower()}: {line}"
         encoding = sys.stdout.encoding or "utf-8"  # a terminal that knows no ∞ must not end the run
-        tqdm.write(line.encode(encoding, "replace").decode(encoding), file=sys.stdout)
-        sys.stdout.flush()
+        try:
+            tqdm.write(line.encode(encoding, "replace").decode(encoding), file=sys.stdout)
+            sys.stdout.flush()
+        except BrokenPipeError:  # as of `| head`: the run goes on, its log has every line
+            nobody_reads(sys.stdout)

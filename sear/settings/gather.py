@@ -57,6 +57,12 @@ class Settings:
         self.gpu_key = None if device == "cpu" else "device"
         self.put({"use_gpu": device != "cpu"} | ({"gpu_id": found[1]} if found[1] else {}), where)
 
+    def put_asked(self, values: Mapping[str, Any], place: str) -> None:
+        """Lay values over those already here that somebody asks for now: a GPU among them must be there."""
+        self.put(values, place)
+        if self.get("use_gpu") and (asked := {"use_gpu", "gpu_id"} & set(values)):
+            self.gpu_key = self.gpu_key or max(asked)
+
     def put_file(self, path: Path | str, keys_left_out: Iterable[str] = ()) -> None:
         values, lines = read_settings(path)
         self.put({key: value for key, value in values.items() if key not in keys_left_out}, shown(path), lines)
@@ -114,11 +120,10 @@ def gather_settings(
     for file in config_files:
         settings.put_file(file)
     overrides = dict(overrides or {})
-    if isinstance(overrides.get("results_path"), (str, Path)):
-        overrides["results_path"] = from_here(overrides["results_path"])
-    settings.put(overrides, overrides_from)
-    if settings.get("use_gpu") and (asked := {"use_gpu", "gpu_id"} & set(overrides)):
-        settings.gpu_key = settings.gpu_key or max(asked)
+    for key in ("results_path", "warm_start"):
+        if isinstance(overrides.get(key), (str, Path)):
+            overrides[key] = from_here(overrides[key])
+    settings.put_asked(overrides, overrides_from)
     part = settings.get("ablate")
     if settings.family == "SEAR" and isinstance(part, str):
         settings.put(settings_without(part, settings.get("streams")), f"ablate: {part}")
@@ -266,6 +271,7 @@ ELSEWHERE = {  # what other programs call a key -> its name here
     "data_dir": "data_path",
     "num_threads": "threads",
     "wandb": "log_wandb",
+    "tensorboard": "log_tensorboard",
 }
 
 

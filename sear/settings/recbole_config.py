@@ -80,8 +80,10 @@ def build_config(
     return _checked_config(gather_settings(dataset, name, config_files, overrides, overrides_from))
 
 
-def config_from_settings(settings: Mapping[str, Any], place: str = "config.yaml") -> SEARConfig:
-    """The Config that `effective_settings` described, whatever the YAML files say by now."""
+def config_from_settings(
+    settings: Mapping[str, Any], place: str = "config.yaml", changes: Mapping[str, Any] | None = None
+) -> SEARConfig:
+    """The Config that `effective_settings` described, whatever the YAML files say by now, with changes to it."""
     for key in ("dataset", "model", "model_name"):
         if not isinstance(settings.get(key), str):
             raise InputError(f"{place}: has no {key}, so it is no whole config.yaml of a run - start that run anew")
@@ -89,13 +91,14 @@ def config_from_settings(settings: Mapping[str, Any], place: str = "config.yaml"
     if is_reference(settings["model"]):  # its new keys may be those of a --config file
         new = set(settings) - set(found.rules) - {"dataset", "model", "model_name"}
         found.rules |= {key: make_rule(key, "anything") for key in new}
-    left_out = keys_of_others(settings["model"])
+    left_out = keys_of_others(settings["model"]) | with_role(Role.PLACE)  # an earlier SEAR may not have had these
     wanted = [key for key in read_settings(sear_yaml())[0] if key not in left_out]
     if missing := [key for key in wanted if key not in settings]:
         raise InputError(
             f"{place}: has no {missing[0]}, so it is cut short, or of an earlier SEAR - restore it, or train anew"
         )
     found.put(settings, place)
+    found.put_asked(changes or {}, "command line")
     return _checked_config(found)
 
 

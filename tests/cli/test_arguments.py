@@ -42,7 +42,10 @@ def test_no_words_mean_sear_on_ml_100k():
         ("--valid_metric=NDCG@10", "NDCG@10"),
         ("--item_sem_embedding_model_path=1", "1"),
         ("--item_sem_embedding_model_path=~", "~"),
-        ("--item_sem_embedding_model_path=a=b, c: d # e", "a=b, c: d # e"),
+        ("--item_sem_embedding_model_path=a=b; c: d # e", "a=b; c: d # e"),
+        ("--item_sem_embedding_model_path='a=b, c'", "a=b, c"),
+        ("--results_path=a,b", "a,b"),
+        ("--mask_history=True,False", "True,False"),  # text, which its check refuses
         ("--results_path=__import__('os').getcwd()", "__import__('os').getcwd()"),
         ("--epochs=__import__('os').getcwd()", "__import__('os').getcwd()"),  # text, which its check refuses
         ("--epochs=010", "010"),
@@ -58,6 +61,23 @@ def test_a_value_may_follow_its_key_after_a_blank():
     asked = parse(["--epochs", "3", "--show_progress", "False", "--model", "SASRec", "--debug", "--enable_amp"])
     assert asked.overrides == {"epochs": 3, "show_progress": False, "enable_amp": True}
     assert asked.models == ["SASRec"] and asked.debug
+
+
+@pytest.mark.parametrize(
+    "word, expected",
+    [
+        ("--learning_rate=0.001, 3e-3", [0.001, 0.003]),
+        ("--window_stride=~,25", [None, 25]),
+        ("--aggregation=True,False", [True, False]),
+        ("--rating_encoding=linear,affine", ["linear", "affine"]),
+        ("--valid_metric=MRR@10,NDCG@10", ["MRR@10", "NDCG@10"]),
+        ("--user_inter_num_interval=[5,inf),[10,inf)", ["[5,inf)", "[10,inf)"]),
+        ("--item_sem_embedding_model_path='a,b',c", ["a,b", "c"]),
+    ],
+)
+def test_commas_between_values_of_a_key_that_holds_one_make_runs(word, expected):
+    asked = parse([word])
+    assert list(asked.varied.values()) == [expected] and asked.overrides == {}
 
 
 def test_comma_lists_are_data_sets_models_and_seeds():
@@ -90,6 +110,8 @@ def test_an_extra_file_may_name_data_set_and_model_but_words_are_stronger(tmp_pa
         (["--learning-rate=1"], "unknown key learning-rate (did you mean learning_rate?)"),
         (["--evaluat=x"], "unknown key evaluat (did you mean evaluate?)"),
         (["--debug=1"], "--debug takes no value"),
+        (["--epochs=1,,2"], "--epochs=1,,2 has an empty value - write --epochs=VALUE,VALUE"),
+        (["--learning_rate=0.001,1e-3"], "--learning_rate=0.001,1e-3 names one value twice"),
         (["--seed=1,x"], "seed is 'x', not int >= 0 and < 4294967296 - for example --seed=2020"),
         (["--seed=-1"], "seed is '-1', not int >= 0"),
         (["--seed=1,1"], "--seed=1,1 names one entry twice"),

@@ -11,9 +11,12 @@ from sear.settings.known_models import PARTS
 def calls(monkeypatch):
     """What would have been run: (dataset, model, config files, overrides), nothing is trained."""
     seen = []
-    monkeypatch.setattr(
-        "sear.quick_start.run_sear", lambda dataset, model, files, **keys: seen.append((dataset, model, files, keys))
-    )
+
+    def run_sear(dataset, model, files, **keys):
+        seen.append((dataset, model, files, keys))
+        return {"run_folder": "results/ml-100k/SEAR/a-run"}
+
+    monkeypatch.setattr("sear.quick_start.run_sear", run_sear)
     return seen
 
 
@@ -39,6 +42,31 @@ def test_lists_make_a_grid_with_the_seeds_outermost(calls, grids, capsys):
     ]  # fmt: skip
     assert capsys.readouterr().out == "4 runs; the first: ml-100k, SEAR, seed 1\n"
     assert calls == []
+
+
+def test_values_of_a_key_make_a_grid_for_the_models_that_know_it(grids, capsys):
+    assert main(["--model=SEAR,Pop", "--d_state=8,16", "--dropout_prob=0,0.1", "--ablate=rating"]) == 0
+    ((runs, settings),) = grids
+    told = [(found["model"], planned.ablate, found.get("d_state"), found.get("dropout_prob"))
+            for planned, found in zip(runs, settings, strict=True)]  # fmt: skip
+    values = [(8, 0), (8, 0.1), (16, 0), (16, 0.1)]
+    assert told == [
+        *(("SEAR", part, *pair) for part in ("", "rating") for pair in values),
+        ("Pop", "", None, None),
+    ]
+    assert str(runs[1]) == "ml-100k, SEAR, d_state=8, dropout_prob=0.1, seed 2020"
+    assert "without --d_state, which is no key of theirs: Pop" in capsys.readouterr().out
+    assert main(["--learning_rate=0.001,-1"]) == 2
+    assert "learning_rate is -1" in capsys.readouterr().err
+
+
+def test_a_run_ends_by_naming_the_command_of_its_report(calls, monkeypatch, tmp_path, capsys):
+    assert main([]) == 0
+    assert capsys.readouterr().out.endswith("report on all runs there: python -m sear.report results/ml-100k\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sear.quick_start.resume", lambda folder, _: {"run_folder": "/x y/tiny/SEAR/1"})
+    assert main([f"--resume={tmp_path}"]) == 0
+    assert capsys.readouterr().out.endswith("python -m sear.report '/x y/tiny'\n")
 
 
 def test_an_ablation_is_a_run_of_its_own_beside_the_whole_model(grids):
@@ -142,7 +170,9 @@ def test_ctrl_c_ends_with_130(monkeypatch, capsys):
 
 def test_resume_and_evaluate_reach_quick_start(monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr("sear.quick_start.resume", lambda folder, _: seen.append(("resume", folder)))
+    monkeypatch.setattr(
+        "sear.quick_start.resume", lambda folder, _: seen.append(("resume", folder)) or {"run_folder": folder}
+    )
     monkeypatch.setattr("sear.quick_start.evaluate", lambda folder, _: seen.append(("evaluate", folder)))
     assert main([f"--resume={tmp_path}"]) == main([f"--evaluate={tmp_path}"]) == 0
     assert seen == [("resume", tmp_path), ("evaluate", tmp_path)]

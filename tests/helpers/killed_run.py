@@ -51,8 +51,8 @@ def arm(moment: str, patch) -> None:
         patch.setattr(run, "write_metrics", die)
 
 
-def interrupt_at_step(number: int, patch) -> None:
-    """Ctrl-C in the place of that training step, counted from 1; later steps go on as ever."""
+def interrupt_at_step(number: int, patch, stop=lambda: signal.raise_signal(signal.SIGINT)) -> None:
+    """Ctrl-C, or another stop, before that training step, counted from 1; later steps go on as ever."""
     from sear.trainer.trainer import SEARTrainer
 
     step, steps = SEARTrainer._train_step, []
@@ -60,7 +60,7 @@ def interrupt_at_step(number: int, patch) -> None:
     def interrupted(self, *arguments):
         steps.append(1)
         if len(steps) == number:
-            raise KeyboardInterrupt
+            stop()
         return step(self, *arguments)
 
     patch.setattr(SEARTrainer, "_train_step", interrupted)

@@ -83,7 +83,8 @@ def test_an_interrupted_grid_goes_on_where_it_was(grid, monkeypatch, capsys):
 
     monkeypatch.setattr(SEARTrainer, "_train_step", interrupted)
     assert grid() == 130
-    assert "the same command goes on from here" in capsys.readouterr().out
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"stopped in run 2 of 6: .* - the same command goes on from here", line)
     assert len(metrics_of(grid.results)) == 1
     assert grid() == 0
     told = capsys.readouterr().out
@@ -115,4 +116,16 @@ def test_both_names_of_a_data_set_mean_the_same_runs(grid, tmp_path, capsys):
     words = [f"--config={tmp_path}/toy.yaml", f"--results_path={grid.results}", "--model=Pop,ItemKNN"]
     assert main(["--dataset=short", *words]) == 0
     assert main(["--dataset=tiny", *words]) == 0
+    assert capsys.readouterr().out.count("is done already in") == 2
+
+
+def test_runs_of_a_grid_over_values_are_told_apart_by_folder_and_row(grid, tmp_path, capsys):
+    words = ["--dataset=tiny", "--model=SASRec", f"--config={tmp_path}/toy.yaml", f"--results_path={grid.results}"]
+    words += ["--learning_rate=0.001,0.003", "--epochs=1"]
+    assert main(words) == 0
+    folders = sorted(path.parent.name.partition("-seed")[2] for path in grid.results.rglob("metrics.json"))
+    assert folders == ["2020-learning_rate=0.001", "2020-learning_rate=0.003"]
+    page = (grid.results / "tiny" / "SASRec" / "report" / "report.html").read_text()
+    assert "SASRec (learning_rate=0.003)" in page
+    assert main(words) == 0
     assert capsys.readouterr().out.count("is done already in") == 2

@@ -174,10 +174,9 @@ def test_each_run_is_looked_for_where_its_own_settings_put_it(harness):
 def test_ctrl_c_stops_the_grid_and_the_next_call_resumes_the_run(harness):
     stopped = PlannedRun("a", "SEAR", "rating", 1)
     harness.trouble = {stopped: KeyboardInterrupt()}
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="stopped in run 2 of 6: .* - the same command goes on"):
         harness.grid()
     assert len(harness.ran) == 2
-    assert "the same command goes on" in harness.said[-1]
     harness.use_gpu = False
     outcome = harness.grid()
     ((folder, changes),) = harness.resumed

@@ -26,5 +26,8 @@ def test_a_gpu_that_is_asked_for_and_not_there_is_refused(monkeypatch, tmp_path)
     config = build_config("ml-100k", "Pop")  # a GPU where there is one
     assert config["device"] == torch.device("cpu")
     assert config_from_settings(effective_settings(config))["device"] == torch.device("cpu")
+    for changes in ({"use_gpu": True}, {"gpu_id": "0"}, {"device": "cuda"}):
+        with pytest.raises(InputError, match="command line: .* but torch finds no such GPU here"):
+            config_from_settings(effective_settings(config), "config.yaml", changes)
     with pytest.raises(InputError, match="device is 'cuda'"):
         config_from_settings(effective_settings(config) | {"device": "cuda"})

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +11,13 @@ import pandas as pd
 import pytest
 import torch
 
+from sear.cli.main import main
 from sear.errors import HeldError
 from sear.quick_start import resume
 from sear.runs.log import RunLog
 from sear.runs.training_run import TrainingRun
 from sear.settings.recbole_config import build_config
-from sear.settings.rules import read_settings
+from sear.settings.rules import dump_yaml, read_settings
 from sear.trainer.trainer import SEARTrainer
 from tests.conftest import TOY, fake_sentence_vectors, random_histories, tiny_config_root, write_atomic_files
 from tests.helpers.killed_run import interrupt_at_step, run
@@ -105,11 +107,14 @@ def test_a_killed_run_ends_as_if_it_had_never_been_stopped(killed, unstopped, mo
     assert without_clock(resume(folder)) == without_clock(unstopped)  # a finished run is left as it is
 
 
-def test_ctrl_c_leaves_a_resumable_run_and_says_how_to_go_on(here, monkeypatch, capsys):
-    interrupt_at_step(7, monkeypatch)
-    with pytest.raises(KeyboardInterrupt):
-        run(here)
-    told = re.search(r"python custom_trainer.py --resume=(\S+)", capsys.readouterr().out)
+@pytest.mark.parametrize("signal_number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_leaves_a_resumable_run_and_says_how_to_go_on(here, monkeypatch, capsys, signal_number, code):
+    (here / "toy.yaml").write_text(dump_yaml(TOY | {"epochs": 3, "train_batch_size": 64}))
+    interrupt_at_step(15, monkeypatch, lambda: signal.raise_signal(signal_number))
+    assert main(["--dataset=tiny", f"--config={here}/toy.yaml", f"--results_path={here}/results"]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    told = re.fullmatch(r"stopped; go on with: python custom_trainer.py --resume=(\S+)", line)
+    assert "last.pth" in {path.name for path in Path(told.group(1)).iterdir()}
     assert resume(told.group(1))["epochs"] == 3
 
 
@@ -128,10 +133,10 @@ def test_a_run_goes_on_where_it_is_asked_to_and_says_so(here, monkeypatch):
 
 def test_a_run_that_another_process_finished_meanwhile_is_left_as_it_is(here):
     folder = Path(run(here, epochs=1)["run_folder"])
-    before = {path: path.read_bytes() for path in folder.iterdir()}
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(HeldError, match="finished by another process"), RunLog() as log:
         TrainingRun(build_config("tiny", overrides=TOY), folder, begun=True).train(log)
-    assert before == {path: path.read_bytes() for path in folder.iterdir()}
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_the_commit_is_the_one_that_a_run_began_with(here, monkeypatch):

@@ -1,12 +1,11 @@
-"""Event by event, the network gives what it gives over the whole history at once."""
+"""A network with its streams stacked gives what it gives stream by stream, at once and event by event."""
 
 import pytest
 import torch
 
-from sear.model import streaming
 from sear.model.network import SEARNetwork
 from sear.model.rating_encoding import encoder_of_values
-from sear.model.streaming import Stepper
+from sear.model.stacked_streams import StackedStreams
 from tests.model.test_network import TEXTS
 from tests.model.test_sear import settings
 
@@ -47,15 +46,16 @@ def whole(network, item_BL, rating_BL):
 def test_events_one_by_one_equal_the_history_at_once(changes, dtype, tolerance):
     network = network_with(changes, dtype)
     item_BL, rating_BL = histories(12, dtype)
-    _, memory = streaming.read(network, item_BL[:, :5], rating_BL[:, :5])
-    from_nothing, stepper = streaming.start(network, rows=3), Stepper(network)
+    stacked = StackedStreams(network)
+    _, memory = stacked.read(item_BL[:, :5], rating_BL[:, :5])
+    from_nothing = stacked.start(rows=3)
     for step in range(12):
         expected = whole(network, item_BL[:, : step + 1], rating_BL[:, : step + 1])
         event = item_BL[:, step], rating_BL[:, step]
-        user_BD, from_nothing = stepper.add(from_nothing, *event)
+        user_BD, from_nothing = stacked.add(from_nothing, *event)
         torch.testing.assert_close(user_BD, expected, rtol=tolerance, atol=tolerance)
         if step >= 5:
-            user_BD, memory = stepper.add(memory, *event)
+            user_BD, memory = stacked.add(memory, *event)
             torch.testing.assert_close(user_BD, expected, rtol=tolerance, atol=tolerance)
 
 
@@ -63,11 +63,12 @@ def test_events_one_by_one_equal_the_history_at_once(changes, dtype, tolerance):
 def test_reading_a_history_gives_its_user_and_its_memory(length):
     network = network_with({}, torch.float32)
     item_BL, rating_BL = histories(length, torch.float32)
-    user_BD, memory = streaming.read(network, item_BL, rating_BL)
-    assert torch.equal(user_BD, whole(network, item_BL, rating_BL))
-    stepped, stepper = streaming.start(network, rows=3), Stepper(network)
+    stacked = StackedStreams(network)
+    user_BD, memory = stacked.read(item_BL, rating_BL)
+    torch.testing.assert_close(user_BD, whole(network, item_BL, rating_BL), rtol=1e-4, atol=1e-4)
+    stepped = stacked.start(rows=3)
     for step in range(length):
-        _, stepped = stepper.add(stepped, item_BL[:, step], rating_BL[:, step])
+        _, stepped = stacked.add(stepped, item_BL[:, step], rating_BL[:, step])
     for name in ("inputs", "states", "rated"):
         torch.testing.assert_close(getattr(memory, name), getattr(stepped, name), rtol=1e-4, atol=1e-4)
 
@@ -75,9 +76,21 @@ def test_reading_a_history_gives_its_user_and_its_memory(length):
 def test_an_event_leaves_the_memory_before_it_as_it_was():
     network = network_with({}, torch.float32)
     item_BL, rating_BL = histories(4, torch.float32)
-    _, memory = streaming.read(network, item_BL, rating_BL)
-    stepper = Stepper(network)
-    first, _ = stepper.add(memory, item_BL[:, 0], rating_BL[:, 0])
-    stepper.add(memory, item_BL[:, 1], rating_BL[:, 1])
-    again, _ = stepper.add(memory, item_BL[:, 0], rating_BL[:, 0])
+    stacked = StackedStreams(network)
+    _, memory = stacked.read(item_BL, rating_BL)
+    first, _ = stacked.add(memory, item_BL[:, 0], rating_BL[:, 0])
+    stacked.add(memory, item_BL[:, 1], rating_BL[:, 1])
+    again, _ = stacked.add(memory, item_BL[:, 0], rating_BL[:, 0])
     assert torch.equal(first, again)
+
+
+@pytest.mark.parametrize("changes", CHANGES)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
+def test_a_padded_batch_at_any_positions(changes, dtype, tolerance):
+    network = network_with(changes, dtype)
+    item_BL, rating_BL = histories(9, dtype)
+    item_BL[1, 4:] = rating_BL[1, 4:] = 0
+    wanted_P = torch.tensor([8, 9 + 3, 18 + 8, 3])
+    expected = network.scored_users(network(item_BL, rating_BL, wanted_P))
+    found = StackedStreams(network).users(item_BL, rating_BL, wanted_P)
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
