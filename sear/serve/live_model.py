@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sear.errors import InputError
@@ -77,9 +78,9 @@ class LiveModel:
             newer.read_catalogue()
         self.now = newer
 
-    def add_items(self, table: pd.DataFrame) -> None:
+    def add_items(self, table: pd.DataFrame, vectors: np.ndarray | None) -> None:
         """Make new items recommendable, here and in later models that do not know them."""
-        self.now.recommender.add_items(table)
+        self.now.recommender.add_items(table, vectors)
         with self._lock:
             self._added.append(table)
         self.now.read_catalogue()

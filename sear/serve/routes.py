@@ -47,7 +47,7 @@ def model_routes(service: Service) -> APIRouter:
     @router.post("/items", status_code=201, responses=CONFLICT)
     async def add_items(body: bodies.NewItemsBody) -> bodies.ItemsAdded:
         """Make items recommendable that were never sold, from their texts. They are gone when the service stops."""
-        return await thread.run(lambda _: answers.add_items(live, body, service.limits.added_items))
+        return await service.add_items(body)
 
     @router.get("/search", responses=BAD)
     async def search(

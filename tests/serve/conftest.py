@@ -34,6 +34,23 @@ def service(model_folder):
 
 
 @pytest.fixture
+def service_with_texts(service, monkeypatch):
+    """A function (folder) -> service that can read new texts, without an encoder."""
+    import numpy as np
+
+    from sear.serve.live_model import LiveModel
+    from sear.serve.service import Service
+
+    def vectors(placement, new):
+        width = placement._text_VE.shape[1]
+        seeds = [sum(map(ord, sentence)) for sentence in new.sentences]
+        return np.stack([np.random.default_rng(seed).standard_normal(width) for seed in seeds]).astype(np.float32)
+
+    monkeypatch.setattr("sear.recommend.new_items.Placement.encoded", vectors)
+    return lambda folder: Service(LiveModel(folder))
+
+
+@pytest.fixture
 def client(service):
     """A client of the service, without a socket."""
     with client_of(service) as client:
