@@ -32,7 +32,7 @@ class UnknownError(InputError):
 
 
 class ConflictError(InputError):
-    """An item that is there already."""
+    """What the model as it is stands against, such as an item that is there already."""
 
 
 class NotReady(InputError):

@@ -13,7 +13,9 @@ Responses = dict[int | str, dict[str, Any]]
 SessionId = Annotated[str, Path(min_length=1, max_length=100)]
 BAD: Responses = {422: {"model": Problem, "description": "what is wrong with the request, in one line"}}
 NOT_THERE: Responses = {404: {"model": Problem, "description": "no such user, item or session"}}
-CONFLICT: Responses = {409: {"model": Problem, "description": "the item is there already, or too many were added"}}
+CONFLICT: Responses = {
+    409: {"model": Problem, "description": "it is there already, there are too many, or there is no encoder"}
+}
 TOO_LARGE: Responses = {413: {"model": Problem, "description": "the body is too large"}}
 BUSY: Responses = {503: {"model": Problem, "description": "too many requests wait, or the model is not warm yet"}}
 ASKS_THE_MODEL: Responses = BAD | TOO_LARGE | BUSY

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 from sear.errors import InputError
-from sear.serve.answers import new_items
+from sear.serve.answers import ConflictError, new_items
 from sear.serve.bodies import ItemsAdded, NewItemsBody
 from sear.serve.limits import Limits
 from sear.serve.live_model import LiveModel, ServedModel, say, warm_up
@@ -50,7 +50,11 @@ class Service:
         live, most = self.live, self.limits.added_items
         async with self._adding:  # one request after the other
             recommender = live.now.recommender
-            vectors = await in_own_thread(partial(recommender.vectors_of, new_items(live, body, most)))
+            table = new_items(live, body, most)
+            try:
+                vectors = await in_own_thread(partial(recommender.vectors_of, table))
+            except InputError as error:  # the table is right, so it is the encoder that is not
+                raise ConflictError(f"items: new texts cannot be read here: {error}") from error
 
             def add(model: ServedModel) -> ItemsAdded:
                 table = new_items(live, body, most)

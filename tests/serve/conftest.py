@@ -33,20 +33,22 @@ def service(model_folder):
     return Service(LiveModel(model_folder))
 
 
+def random_vectors(placement, new):
+    """In place of Placement.encoded: every sentence's own random numbers."""
+    import numpy as np
+
+    width = placement._text_VE.shape[1]
+    seeds = [sum(map(ord, sentence)) for sentence in new.sentences]
+    return np.stack([np.random.default_rng(seed).standard_normal(width) for seed in seeds]).astype(np.float32)
+
+
 @pytest.fixture
 def service_with_texts(service, monkeypatch):
     """A function (folder) -> service that can read new texts, without an encoder."""
-    import numpy as np
-
     from sear.serve.live_model import LiveModel
     from sear.serve.service import Service
 
-    def vectors(placement, new):
-        width = placement._text_VE.shape[1]
-        seeds = [sum(map(ord, sentence)) for sentence in new.sentences]
-        return np.stack([np.random.default_rng(seed).standard_normal(width) for seed in seeds]).astype(np.float32)
-
-    monkeypatch.setattr("sear.recommend.new_items.Placement.encoded", vectors)
+    monkeypatch.setattr("sear.recommend.new_items.Placement.encoded", random_vectors)
     return lambda folder: Service(LiveModel(folder))
 
 

@@ -10,7 +10,7 @@ from hypothesis.errors import Unsatisfiable  # noqa: E402
 
 from sear.serve.live_model import LiveModel  # noqa: E402
 from sear.serve.service import Service  # noqa: E402
-from tests.serve.conftest import served  # noqa: E402
+from tests.serve.conftest import random_vectors, served  # noqa: E402
 
 SETTINGS = {
     "max_examples": 10, "deadline": None, "derandomize": True, "database": None,
@@ -20,7 +20,8 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def described(model_folder):
-    with served(Service(LiveModel(model_folder))) as address:
+    with pytest.MonkeyPatch.context() as patch, served(Service(LiveModel(model_folder))) as address:
+        patch.setattr("sear.recommend.new_items.Placement.encoded", random_vectors)
         yield schemathesis.openapi.from_url(f"{address}/openapi.json")
 
 

@@ -121,6 +121,13 @@ def test_sessions_and_added_items_outlive_a_reload(pointer, newer_folder, servic
         assert client.get("/model").json()["items"] == 71
 
 
+def test_without_an_encoder_a_new_item_is_refused_in_one_line(service):
+    with client_of(service) as client:
+        answer = client.post("/items", json={"items": [{"item_id": "new", "texts": {"title": "Grüne Soße"}}]})
+        assert answer.status_code == 409 and "has no encoder, which new texts need" in answer.json()["error"]
+        assert client.get("/model").json()["items"] == 60
+
+
 def test_no_request_is_dropped_while_models_change(pointer, model_folder, newer_folder):
     service = Service(LiveModel(pointer), watch_seconds=0.05)
 
