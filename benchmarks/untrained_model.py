@@ -46,7 +46,7 @@ def write_untrained(
     about = {
         "model": "SEAR", "dataset": "made-up", "seed": seed, "commit": None, "versions": {"sear": sear.__version__},
         "metrics": METRICS, "counts": {"users": users, "items": items, "events": len(item)}, "columns": COLUMNS,
-        "texts": {"fields": ["title", "kind"], "encoder": "none", "identity": None},
+        "texts": {"fields": ["title", "kind"], "title": "title", "encoder": "none", "identity": None},
     }  # fmt: skip
     named = [*titles, *(f"Product no. {number}" for number in range(len(titles), items))]
     ids = [f"i{number}" for number in range(items)]

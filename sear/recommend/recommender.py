@@ -220,6 +220,13 @@ class Recommender:
         self._model.text_VE = np.concatenate([self._model.text_VE, text_NE])
         self.__dict__.pop("_similarity", None)
 
+    def vectors_of(self, table: pd.DataFrame) -> np.ndarray:
+        """float32 (rows, E): what `add_items` takes as vectors. All of it that takes long is done here: the encoder is
+        loaded, the texts are encoded and the regression is fitted. May run while another thread recommends."""
+        vectors = self._placement.encoded(self._placement.read(table, self._catalogue, self.info["columns"]["item"]))
+        self._placement.rows(vectors)  # fits
+        return vectors
+
     @cached_property
     def _placement(self) -> Placement:
         network, counts = self._scorer.network, self._catalogue.counts

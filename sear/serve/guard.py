@@ -29,7 +29,7 @@ class Guard:
 
     Args:
         token: demanded as `Authorization: Bearer TOKEN`; without one only names of this machine are answered to, so
-            that no web page can reach the service through a name of its own.
+            that no web page can reach the service through a name of its own, and to no page of another site.
     """
 
     def __init__(self, app: Any, limits: Limits, metrics: Metrics, token: str | None, hosts: frozenset[str]):
@@ -57,6 +57,9 @@ class Guard:
         headers, path = Headers(scope=scope), scope["path"]
         if self._token is None and host_name(headers.get("host", "")) not in self._hosts:
             return problem(400, "host: this name is not answered to - set SEAR_TOKEN to serve other names")
+        origin = headers.get("origin")
+        if self._token is None and origin and scope["method"] != "GET" and not same_place(origin, headers["host"]):
+            return problem(403, "origin: the page of another site asks - set SEAR_TOKEN to serve other sites")
         is_open = path in OPEN or path.startswith(OPEN_FOLDER)
         if self._token is not None and not is_open and not self._is_authorised(headers.get("authorization", "")):
             answer = problem(401, "token: missing or wrong - send the header Authorization: Bearer TOKEN")
@@ -99,6 +102,11 @@ def host_name(header: str) -> str:
     if header.startswith("["):
         return header[1:].partition("]")[0].lower()
     return header.partition(":")[0].lower()
+
+
+def same_place(origin: str, host: str) -> bool:
+    """Whether a page from `origin`, such as http://localhost:8000, was served by this host."""
+    return origin.partition("://")[2].lower() == host.lower()
 
 
 def route_of(scope: MutableMapping[str, Any]) -> str:

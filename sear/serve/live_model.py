@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sear.errors import InputError
-from sear.recommend.load import load, model_folder
+from sear.recommend.load import load
 from sear.recommend.recommender import Recommender
+from sear.runs.model_folder import model_folder
 from sear.serve.catalogue import Catalogue
 
 Fingerprint = tuple[Any, ...]
-LONGEST_POINTER = 4096  # bytes of a file that names a folder
 
 
 @dataclass
@@ -50,7 +51,7 @@ class LiveModel:
         self._tried = fingerprint(self.folder)
         self._added: list[pd.DataFrame] = []
         self._lock = threading.Lock()  # of what was added, which a reload reads from another thread
-        self.now = ServedModel(load(pointed_at(self.folder), device), 1)
+        self.now = ServedModel(load(self.folder, device), 1)
 
     def has_newer(self) -> bool:
         """Whether another model lies in its place since the last look. A failed load is not tried twice."""
@@ -64,7 +65,7 @@ class LiveModel:
 
     def load_newer(self) -> ServedModel:
         """The newer model, warm, with the items that were added here; `now` stays as it is. May take seconds."""
-        recommender = load(pointed_at(self.folder), self._device)
+        recommender = load(self.folder, self._device)
         with self._lock:
             added = list(self._added)
         add_unknown(recommender, added)
@@ -77,9 +78,9 @@ class LiveModel:
             newer.read_catalogue()
         self.now = newer
 
-    def add_items(self, table: pd.DataFrame) -> None:
+    def add_items(self, table: pd.DataFrame, vectors: np.ndarray | None) -> None:
         """Make new items recommendable, here and in later models that do not know them."""
-        self.now.recommender.add_items(table)
+        self.now.recommender.add_items(table, vectors)
         with self._lock:
             self._added.append(table)
         self.now.read_catalogue()
@@ -100,27 +101,11 @@ def add_unknown(recommender: Recommender, tables: list[pd.DataFrame]) -> bool:
     return bool(len(new))
 
 
-def pointed_at(folder: Path) -> Path:
-    """The model's folder behind a folder, a link, or a file that names it."""
-    if not folder.is_file():
-        return Path(os.path.realpath(folder))
-    with open(folder, "rb") as file:
-        head = file.read(LONGEST_POINTER)
-    try:
-        lines = head.decode("utf-8").split("\n")
-    except UnicodeDecodeError:
-        lines = []
-    name = lines[0].strip() if lines else ""
-    if not name or len(head) == LONGEST_POINTER or "\0" in name or any(line.strip() for line in lines[1:]):
-        raise InputError(f"{folder}: is a file, but not one line that names a model's folder - give the folder itself")
-    return Path(os.path.realpath(folder.parent / name))
-
-
-def fingerprint(folder: Path) -> Fingerprint:
+def fingerprint(place: Path) -> Fingerprint:
     """Changes when another folder is pointed at, or when the files in it are replaced."""
-    place = pointed_at(folder)
-    files = sorted((entry.name, entry.stat()) for entry in os.scandir(model_folder(place)) if entry.is_file())
-    return (str(place), *((name, found.st_size, found.st_mtime_ns) for name, found in files))
+    folder = model_folder(place)
+    files = sorted((entry.name, entry.stat()) for entry in os.scandir(folder) if entry.is_file())
+    return (os.path.realpath(folder), *((name, found.st_size, found.st_mtime_ns) for name, found in files))
 
 
 def warm_up(recommender: Recommender) -> None:
@@ -131,6 +116,9 @@ def warm_up(recommender: Recommender) -> None:
         recommender.recommend(history=(items * length)[:length], k=k, filter_seen=False)
     table = pd.DataFrame({"user_id": ["a", "a", "b"], "item_id": [items[0], items[-1], items[0]]})
     recommender.recommend(history=table, k=k, filter_seen=False)
+    session = recommender.session(items[:1])
+    session.add(items[-1])
+    session.recommend(k=k, filter_seen=False)
     recommender.similar_items(items[:1], k=1)
 
 

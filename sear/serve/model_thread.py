@@ -58,9 +58,11 @@ class ModelThread:
             if not batch:
                 continue
             self._metrics.batch_size.observe(len(batch))
-            queries = [query for query, _ in batch]
-            work = partial(answer_each, self.live, queries)
-            answers = await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            work = partial(answer_each, self.live, [query for query, _ in batch])
+            try:
+                answers = await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            except RuntimeError as error:  # the thread has ended: the service is being stopped
+                answers = [error] * len(batch)
             for (_, future), answer in zip(batch, answers, strict=True):
                 if future.done():  # the client has gone
                     continue

@@ -13,7 +13,9 @@ Responses = dict[int | str, dict[str, Any]]
 SessionId = Annotated[str, Path(min_length=1, max_length=100)]
 BAD: Responses = {422: {"model": Problem, "description": "what is wrong with the request, in one line"}}
 NOT_THERE: Responses = {404: {"model": Problem, "description": "no such user, item or session"}}
-CONFLICT: Responses = {409: {"model": Problem, "description": "the item is there already, or too many were added"}}
+CONFLICT: Responses = {
+    409: {"model": Problem, "description": "it is there already, there are too many, or there is no encoder"}
+}
 TOO_LARGE: Responses = {413: {"model": Problem, "description": "the body is too large"}}
 BUSY: Responses = {503: {"model": Problem, "description": "too many requests wait, or the model is not warm yet"}}
 ASKS_THE_MODEL: Responses = BAD | TOO_LARGE | BUSY
@@ -47,7 +49,7 @@ def model_routes(service: Service) -> APIRouter:
     @router.post("/items", status_code=201, responses=CONFLICT)
     async def add_items(body: bodies.NewItemsBody) -> bodies.ItemsAdded:
         """Make items recommendable that were never sold, from their texts. They are gone when the service stops."""
-        return await thread.run(lambda _: answers.add_items(live, body, service.limits.added_items))
+        return await service.add_items(body)
 
     @router.get("/search", responses=BAD)
     async def search(
@@ -71,7 +73,7 @@ def session_routes(service: Service) -> APIRouter:
     router = APIRouter(prefix="/session", responses=ASKS_THE_MODEL)
     thread, sessions = service.thread, service.sessions
 
-    @router.post("", status_code=201)
+    @router.post("", status_code=201, responses=NOT_THERE)
     async def begin(body: bodies.SessionBody) -> bodies.SessionAnswer:
         """Begin a session, with a history or without."""
         return await thread.run(lambda model: sessions.begin(model, events_of(body.history), query_of(body)))

@@ -3,11 +3,14 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from sear.errors import InputError
+from sear.serve.answers import ConflictError, new_items
+from sear.serve.bodies import ItemsAdded, NewItemsBody
 from sear.serve.limits import Limits
-from sear.serve.live_model import LiveModel, say, warm_up
+from sear.serve.live_model import LiveModel, ServedModel, say, warm_up
 from sear.serve.metrics import Metrics
 from sear.serve.model_thread import ModelThread
 from sear.serve.sessions import Sessions
@@ -29,6 +32,7 @@ class Service:
         self.thread = ModelThread(live, self.limits, self.metrics)
         self.is_ready = False
         self._watch_seconds = watch_seconds
+        self._adding = asyncio.Lock()
         self._tasks: list[asyncio.Task] = []
 
     def start(self) -> None:
@@ -40,6 +44,24 @@ class Service:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.thread.close()
+
+    async def add_items(self, body: NewItemsBody) -> ItemsAdded:
+        """Make items recommendable from their texts. Only the last step holds up who asks for recommendations."""
+        live, most = self.live, self.limits.added_items
+        async with self._adding:  # one request after the other
+            recommender = live.now.recommender
+            table = new_items(live, body, most)
+            try:
+                vectors = await in_own_thread(partial(recommender.vectors_of, table))
+            except InputError as error:  # the table is right, so it is the encoder that is not
+                raise ConflictError(f"items: new texts cannot be read here: {error}") from error
+
+            def add(model: ServedModel) -> ItemsAdded:
+                table = new_items(live, body, most)
+                live.add_items(table, vectors if model.recommender is recommender else None)
+                return ItemsAdded(added=len(table), items=len(model.catalogue))
+
+            return await self.thread.run(add)
 
     def metrics_text(self) -> bytes:
         self.metrics.sessions.set(len(self.sessions))
@@ -81,7 +103,7 @@ def in_words(error: Exception) -> str:
 
 
 async def in_own_thread(work: Callable[[], T]) -> T:
-    """The result of `work`, run in a thread that does not keep the program from ending."""
+    """The result of `work`, run in a thread of its own that does not keep the program from ending."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 

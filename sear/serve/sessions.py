@@ -61,6 +61,8 @@ class Sessions:
         held.state.add(item_id, rating)
         held.events.append((item_id, rating))
         held.count += 1
+        if len(held.state) > 2 * self._limits.history:  # a state remembers all its items
+            held.state = self._state(model, held.events)
         return self._answer(model, session_id, held, wishes)
 
     def recommend(self, model: ServedModel, session_id: str, wishes: Query) -> SessionAnswer:
@@ -101,7 +103,8 @@ class Sessions:
             exclude=list(dict.fromkeys(wishes.exclude)) or None,
         )
         unknown = sum(item_id not in model.catalogue for item_id, _ in held.events)
-        found = recommendations(table, wishes.k, model.catalogue, unknown)
+        source = "model" if len(held.state) else "popularity"
+        found = recommendations(table.assign(source=source), wishes.k, model.catalogue, unknown)
         return SessionAnswer(session_id=session_id, events=held.count, **dict(found))
 
     def _drop_oldest(self) -> None:

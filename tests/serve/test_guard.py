@@ -47,6 +47,13 @@ def test_without_a_token_only_names_of_this_machine_are_answered(client, host):
         assert client.get("/health", headers={"host": name}).status_code == 200
 
 
+def test_without_a_token_no_page_of_another_site_can_send(client):
+    for origin in ("https://evil.example", "http://localhost:9000", "null"):
+        answer = client.post("/recommend", json={}, headers={"origin": origin})
+        assert answer.status_code == 403 and answer.json()["error"].startswith("origin: ")
+    assert client.post("/recommend", json={}, headers={"origin": "http://localhost"}).status_code == 200
+
+
 def test_a_large_body_is_refused_before_it_is_read(client):
     read = []
 

@@ -1,7 +1,8 @@
 // The page at /: a history is clicked together, and the top ten follows each click.
 import { Refused, TOKEN, call, element } from "./service.js";
 
-const K = 10, STARS = 5, SEARCH_PAUSE = 150;  // milliseconds without a key before a search
+let K = 10;
+const STARS = 5, SEARCH_PAUSE = 150;  // milliseconds without a key before a search
 const at = id => document.getElementById(id);
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 let model, session = null, past = [], ranks = null, numbered = 0, made = 0, searching = 0;
@@ -248,6 +249,7 @@ async function start() {
   const facts = [`${model.name} on ${model.dataset}`, `${model.items.toLocaleString("en")} items`];
   if (model.users) facts.push(`${model.users.toLocaleString("en")} users`);
   at("model").textContent = facts.join(" · ");
+  K = Math.min(K, model.items);
   showFields();
   await begin();
 }
