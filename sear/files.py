@@ -7,14 +7,16 @@ directory.
 """
 
 import csv
+import errno
 import io
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import sear
+from sear.errors import InputError, WriteError
 
 _PACKAGE = Path(sear.__file__).resolve().parent
 
@@ -32,19 +34,64 @@ COMMAND = ("python", "custom_trainer.py") if CHECKOUT else ("sear", "train")
 REPORT_COMMAND = ("python", "-m", "sear.report") if CHECKOUT else ("sear", "report")
 
 
+ELSEWHERE = "or choose another place"
+REMEDIES = {
+    "ENOSPC": "free some space there",
+    "EDQUOT": "free some of your quota",
+    "EROFS": "choose another place",
+    "EACCES": f"give yourself the rights, {ELSEWHERE}",
+    "EPERM": f"give yourself the rights, {ELSEWHERE}",
+    "EEXIST": f"a file stands where a folder should be: move it, {ELSEWHERE}",
+    "ENOTDIR": f"a file stands where a folder should be: move it, {ELSEWHERE}",
+    "EISDIR": f"a folder stands where a file should be: move it, {ELSEWHERE}",
+    "ENAMETOOLONG": "choose a shorter name",
+}
+
+
+def refusal(error: OSError, told: str) -> str:
+    """What the machine refuses, in one line: what is `told`, the reason and the remedy."""
+    name = errno.errorcode.get(error.errno or 0, "")
+    return f"{told} ({error.strerror or error}) - {REMEDIES.get(name, f'mend it, {ELSEWHERE}')}"
+
+
+@contextmanager
+def writing(path: Path | str) -> Iterator[None]:
+    """Raises WriteError where the machine does not let the block write `path`, or what is beside it.
+
+    A FileNotFoundError is left to whoever knows why the folder is gone.
+    """
+    path = Path(path)
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error  # torch turns an OSError into a RuntimeError that knows no reason
+        while cause is not None and not isinstance(cause, OSError):
+            cause = cause.__cause__ or cause.__context__
+        ours = cause is not None and (not cause.filename or Path(os.fsdecode(cause.filename)).parent in path.parents)
+        if isinstance(error, (InputError, FileNotFoundError)) or cause is None or not ours:
+            raise
+        raise WriteError(refusal(cause, f"{shown(path)} cannot be written")) from error
+
+
 @contextmanager
 def write_aside(path: Path | str) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it when the block succeeds and deleted when it fails."""
+    """A temporary path beside `path`, renamed to it when the block succeeds and deleted when it fails.
+
+    Raises:
+        WriteError: the machine does not let it be written.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield aside
-        with open(aside, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            yield aside
+            with open(aside, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(aside, path)
+        finally:
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

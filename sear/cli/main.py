@@ -14,7 +14,7 @@ from pathlib import Path
 from sear.cli.arguments import PLACE, Request, is_sear, parse
 from sear.console import refuse, say, show_what_can_be_shown, stopped, stopped_in_order
 from sear.errors import InputError
-from sear.files import COMMAND, REPORT_COMMAND, shown
+from sear.files import COMMAND, REPORT_COMMAND, refusal, shown
 from sear.runs.grid import GridOutcome, PlannedRun, plan_runs, run_grid
 from sear.settings.checks import check_settings
 from sear.settings.gather import Settings, gather_settings
@@ -34,7 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (InputError, OSError) as error:
         if "--debug" in argv:
             traceback.print_exc()
-        return refuse(error)
+        if isinstance(error, InputError):
+            return refuse(error)
+        what = (
+            f"{shown(error.filename)} cannot be used" if error.filename else "what is shown or kept cannot be written"
+        )
+        return refuse(refusal(error, what))
+    except MemoryError:
+        return refuse("out of memory: the machine has not enough for this - use a larger one, or less data")
     except KeyboardInterrupt as stop:
         return stopped(stop)
 

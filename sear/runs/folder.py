@@ -24,7 +24,7 @@ import pandas as pd
 
 from sear.data.atomic_table import EXACT_FLOATS
 from sear.errors import HeldError, InputError
-from sear.files import csv_text, write_aside, write_text
+from sear.files import csv_text, write_aside, write_text, writing
 from sear.runs.record import RunRecord, read_metrics
 from sear.settings.rules import dump_yaml, read_settings
 
@@ -157,10 +157,11 @@ def new_run_folder(
     run_id = f"{datetime.now():%Y%m%d-%H%M%S}-seed{seed}{told}"
     for number in count(1):
         folder = parent / (run_id if number == 1 else f"{run_id}-{number}")
-        parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError, FileNotFoundError):  # another run began in this second, or was taken back
-            folder.mkdir()
-            return folder
+        with writing(folder):
+            parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError, FileNotFoundError):  # another run began in this second, or was taken back
+                folder.mkdir()
+                return folder
     raise AssertionError("the numbers have no end")
 
 
@@ -181,7 +182,8 @@ def held(run_folder: Path) -> Iterator[None]:
     """
     path = run_folder / LOCK
     try:
-        file = open(path, "w")
+        with writing(path):
+            file = open(path, "w")
     except FileNotFoundError:
         raise HeldError(f"{run_folder} was taken back by the process that made it - start again") from None
     with file:

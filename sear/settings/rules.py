@@ -23,6 +23,7 @@ ALTERNATIVE = re.compile(
     r"(?P<many>list of )?(?P<kind>int|float|bool|str|dict|list|None|~)"
     r"(?P<bounds>(?:(?: and)? (?:>=|<=|>|<) \S+)*)(?:: (?P<choices>.+))?"
 )
+COUNTABLE = 1 << 63  # beyond the numbers that NumPy and torch count with
 COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 FLOAT = re.compile(r"[-+]?(?:\d+\.\d*(?:[eE][-+]?\d+)?|\.?\d+[eE][-+]?\d+|\.\d+|\.inf)$|\.nan$")
 
@@ -182,7 +183,7 @@ def _fits_one(value: Any, part: re.Match) -> bool:
         kind_fits = type(value) in (int, float) and math.isfinite(value)
     else:
         kind_fits = type(value) is {"int": int, "bool": bool, "str": str, "dict": dict, "list": list}[part["kind"]]
-    if not kind_fits:
+    if not kind_fits or (isinstance(value, int) and abs(value) >= COUNTABLE):
         return False
     bounds = part["bounds"].replace(" and", "").split()
     within = all(COMPARISONS[sign](value, float(bound)) for sign, bound in zip(bounds[::2], bounds[1::2], strict=True))
