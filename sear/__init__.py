@@ -11,7 +11,7 @@ import os
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 __version__ = "1.0.0"
-__all__ = ["InputError", "run_sear"]
+__all__ = ["InputError", "load", "run_sear"]
 
 
 def __getattr__(name: str):
@@ -23,6 +23,10 @@ def __getattr__(name: str):
         from sear.quick_start import run_sear
 
         return run_sear
+    if name == "load":
+        from sear.recommend.load import load
+
+        return load
     if name == "InputError":
         from sear.errors import InputError
 

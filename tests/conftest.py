@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a network
@@ -18,6 +19,12 @@ import torch
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when triton is imported first: its kernels then run on the CPU
+
+with suppress(ImportError):  # tests on a GPU need none of it
+    import hypothesis
+
+    hypothesis.settings.register_profile("sear", deadline=None)  # how long an example takes says nothing here
+    hypothesis.settings.load_profile("sear")
 
 TITLES = ("Salt", "Pepper", "Thyme", "Rosemary", "Saffron", "Basil", "Cumin", "Dill")
 
@@ -124,6 +131,19 @@ def report(tmp_path_factory):
 
     results = write_grid(tmp_path_factory.mktemp("grid") / "results")
     return make_report([results], command="python -m sear.report <results>").parent
+
+
+@pytest.fixture(scope="session")
+def toy_model(tmp_path_factory):
+    """The folder of a finished run of SEAR on the data set `tiny`; tests leave it as it is."""
+    from tests.helpers.used_model import toy_run
+
+    folder = tmp_path_factory.mktemp("toy_model")
+    write_atomic_files(folder, "tiny", random_histories())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sear.data.text_cache.sentence_vectors", fake_sentence_vectors)
+        patch.setattr("sear.settings.gather.CONFIG_ROOT", tiny_config_root(folder))
+        return toy_run(folder)
 
 
 @pytest.fixture

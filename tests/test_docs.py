@@ -72,7 +72,7 @@ def test_the_architecture_names_every_module_in_its_folder():
 
 
 def test_the_order_of_imports_is_the_one_that_is_tested():
-    (shown,) = (block.text for block in blocks("") if block.text.startswith("errors\n"))
+    (shown,) = (block.text for block in blocks("") if block.text.startswith("errors"))
     there = {path.stem for path in (ROOT / "sear").iterdir()}
     made = [[name for name in names if name in there] for names in ORDER]
     assert [line.split(", ") for line in shown.splitlines()] == [names for names in made if names]
@@ -100,7 +100,7 @@ def test_the_table_of_data_sets_is_what_the_converter_compares_with():
 
 
 def test_bare_blocks_are_commands_trees_or_named_samples():
-    trees = ("custom_trainer.py ", "dataset/\n", "all-mpnet-base-v2/\n", "results/summary.csv", "errors\n")
+    trees = ("custom_trainer.py ", "dataset/\n", "all-mpnet-base-v2/\n", "results/summary.csv", "errors")
     for block in blocks(""):
         assert is_shell(block) or block.text.startswith(trees) or block.comment.startswith("sample of: "), block
 

@@ -11,6 +11,7 @@ import yaml
 
 from sear.atomic_files.__main__ import parser as converter_parser
 from sear.cli.arguments import FLAGS, LISTS, PLACE, RUNS, is_sear, parse
+from sear.cli.tune import parser as search_parser
 from sear.errors import InputError
 from sear.report import __main__ as report
 from sear.runs.grid import plan_runs
@@ -21,7 +22,7 @@ from tests.helpers.doc_pages import PAGES, ROOT, blocks, inline_code, page_text,
 
 README = page_text(ROOT / "README.md")
 SETUP = r"python3 -m venv \.venv"
-PACKAGES = {"recbole==1.2.1", "wandb", "pyarrow"}  # that a page may install by name
+PACKAGES = {"recbole==1.2.1", "wandb", "pyarrow", "optuna", "psycopg"}  # that a page may install by name
 
 
 @pytest.fixture
@@ -52,6 +53,15 @@ def check_trainer(words, readers_files):
     for run in plan_runs(request.datasets, request.models, request.seeds or [1], request.ablations, is_sear):
         overrides = request.overrides_of(run)
         check_settings(gather_settings(run.dataset, run.model, request.config_files, overrides, PLACE))
+
+
+def check_search(words, readers_files):
+    """What sear tune checks before it works: its options, the settings of all trials."""
+    asked, others = search_parser("sear tune").parse_known_args(shlex.split(words))
+    check_trainer(
+        shlex.join([f"--dataset={asked.dataset}", f"--model={asked.model}", f"--seed={asked.seed}", *others]),
+        readers_files,
+    )
 
 
 def check_pip(words):
@@ -91,8 +101,9 @@ def check(command, readers_files, monkeypatch):
         r"(?:python|\.venv/bin/python) custom_trainer\.py ?(.*)": lambda words: check_trainer(words, readers_files),
         r"python -m sear\.atomic_files (.*)": lambda words: converter_parser().parse_args(shlex.split(words)),
         r"python -m sear\.statistics (\S+)": find_data,
+        r"python -m sear tune (.*)": lambda words: check_search(words, readers_files),
         r"python -m sear\.report (.*)": lambda words: check_report(words, monkeypatch),
-        r"python -m benchmarks\.(run|profile|gpu) ?(.*)": check_benchmark,
+        r"python -m benchmarks\.(run|profile|gpu|tied_events|warm_start) ?(.*)": check_benchmark,
         r"(?:\.venv/bin/)?pip install (.*)": check_pip,
         r"\.venv/bin/python -m pytest ?(.*)": check_pytest,
         r"\.venv/bin/ruff (?:check|format) \.": lambda: None,
@@ -111,6 +122,7 @@ def check(command, readers_files, monkeypatch):
 
 
 def test_every_command_is_understood(readers_files, monkeypatch):
+    monkeypatch.setattr("sear.settings.checks.find_spec", lambda name: SimpleNamespace(origin=name))  # installed above
     commands = shell_commands()
     assert len(commands) > 60
     for page, command in commands:
@@ -154,10 +166,15 @@ def options_of(text):
 
 
 def test_every_option_in_prose_exists(readers_files):
-    known = {*LISTS, *RUNS, *FLAGS, "no-deps"}
+    known = {*LISTS, *RUNS, *FLAGS, "no-deps", "logdir"}
     for model in own_files("model"):
         known |= set(rules_of(find_model(model), model))
-    for path in ("sear/report/__main__.py", "sear/atomic_files/command_line.py", "benchmarks/run.py"):
+    for path in (
+        "sear/report/__main__.py",
+        "sear/atomic_files/command_line.py",
+        "sear/cli/tune.py",
+        "benchmarks/run.py",
+    ):
         known |= options_of(page_text(ROOT / path))
     for page, code in inline_code():
         assert options_of(code) <= known, f"{page}: {code}"
@@ -173,8 +190,11 @@ def test_settings_in_prose_can_be_made(readers_files):
             continue
         rules = {key: rule for model in own_files("model") for key, rule in rules_of("SEAR", model).items()}
         if found[1] in rules:
-            value = yaml.safe_load(found[2]) if ": " in code else parse([code]).overrides[found[1]]
-            assert rules[found[1]].accepts(value), f"{page}: {code}"
+            asked = None if ": " in code else parse([code])
+            values = (
+                asked.varied.get(found[1], [asked.overrides.get(found[1])]) if asked else [yaml.safe_load(found[2])]
+            )
+            assert all(map(rules[found[1]].accepts, values)), f"{page}: {code}"
 
 
 def test_the_two_commands_stand_where_scripts_look_for_them():

@@ -18,7 +18,7 @@ from tests.helpers.killed_run import run
 def test_a_run_leaves_all_that_it_promises(here):
     folder = Path(run(here)["run_folder"])
     assert folder.parts[-4:-1] == ("results", "tiny", "SEAR")
-    names = "config.yaml metrics.json history.csv cases.csv.gz examples.json best.pth last.pth run.log"
+    names = "config.yaml metrics.json history.csv cases.csv.gz examples.json best.pth last.pth run.log model"
     assert {path.name for path in folder.iterdir()} == set(names.split())
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["epochs"] == len(pd.read_csv(folder / "history.csv")) == 3

@@ -12,6 +12,10 @@ COMMANDS = {  # name -> (the module whose `main` does it, what it does)
     "train": ("sear.cli.main", "train, test and report models: sear train --dataset=NAME --model=NAME --seed=N"),
     "convert": ("sear.atomic_files.__main__", "make atomic files of a raw dump, or of tables of your own"),
     "statistics": ("sear.statistics", "show a data set as a table"),
+    "tune": ("sear.cli.tune", "search for hyper-parameters by validation, together with other processes or machines"),
+    "export": ("sear.cli.export", "write a finished run's model to a folder that needs nothing else"),
+    "recommend": ("sear.cli.recommend", "write the best items of every user to a file"),
+    "similar": ("sear.cli.similar", "write the items most like others"),
     "report": ("sear.report.__main__", "make tables and figures of finished runs"),
 }
 USAGE = "\n".join(

@@ -65,8 +65,8 @@ class SEARDataset(SequentialDataset):
 
     def _read_events(self, path: Path) -> Events:
         """The events of a `.inter` file that are left after the filters, checked and sorted."""
-        rating = rating_column(self.config["load_col"], self.rating_field)
-        names = (self.uid_field, self.iid_field, self.time_field, rating)
+        names = self._event_columns
+        rating = names[-1]
         table = self._filter_by_value(read_event_table(path, *names))
         intervals = [
             count_interval(self.config[key], key) for key in ("user_inter_num_interval", "item_inter_num_interval")
@@ -77,6 +77,7 @@ class SEARDataset(SequentialDataset):
                 f"{path}: no event is left after filtering - lower user_inter_num_interval and item_inter_num_interval"
             )
         events = sort_events(table, *names)
+        events.hold_out = self.config["train_on"] != "all"
         if self.config["item_inter_num_interval"] is None:  # then, as in RecBole, items that nobody has met count too
             known = set(events.item_tokens)
             unmet = [token for token in self.texts.listed_items if token not in known]
@@ -85,6 +86,29 @@ class SEARDataset(SequentialDataset):
             why = "has no column" if rating else "is read without the column"
             self.logger.info(f"{path} {why} {self.rating_field!r}: every event counts as unrated")
         return events
+
+    @property
+    def _event_columns(self) -> tuple[str, str, str, str | None]:
+        rating = rating_column(self.config["load_col"], self.rating_field)
+        return self.uid_field, self.iid_field, self.time_field, rating
+
+    def left_out_events(self) -> Events:
+        """The events of the users whom the filters left out, on items that they kept; for use after training.
+
+        The `.inter` file is read once more. Users are numbered anew, items as in `events`; a user may have none.
+        """
+        names = self._event_columns
+        table = read_event_table(self.texts.path.with_suffix(".inter"), *names)
+        unknown = ~table[self.uid_field].isin(list(self.field2token_id[self.uid_field]))
+        before = self._inter_feat
+        events = sort_events(self._filter_by_value(table[unknown]), *names)
+        self._inter_feat = before
+        numbers = pd.Series(self.field2token_id[self.iid_field]).reindex(events.item_tokens).fillna(0)
+        item = numbers.to_numpy(np.int64)[events.item]
+        kept = item > 0
+        user, rating, time = (column[kept] for column in (events.user, events.rating, events.time))
+        item_tokens = self.events.item_tokens
+        return Events(user, item[kept], rating, time, events.user_tokens, item_tokens, events.has_rating)
 
     def _filter_by_value(self, table: pd.DataFrame) -> pd.DataFrame:
         """RecBole's own `rm_dup_inter` and `val_interval`, where the config asks for them."""
@@ -141,16 +165,21 @@ class SEARDataset(SequentialDataset):
         """Nothing to change: the events are an Interaction from the start, and no row is stored."""
 
     def build(self) -> list["SEARDataset"]:
-        """Training, validation and test parts: leave-one-out by exact time (the method's Protocol)."""
+        """Training, validation and test parts: leave-one-out by exact time (the method's Protocol).
+
+        With `train_on: all` every event trains, and the two other parts are empty.
+        """
         if not is_leave_one_out(self.config["eval_args"]):
             raise InputError(f"eval_args is {self.config['eval_args']}, {HELD_OUT} - {WRITE_EVAL_ARGS}")
-        length, offsets = self.max_item_list_len, self.events.offsets
+        length, offsets, hold_out = self.max_item_list_len, self.events.offsets, self.events.hold_out
         if train_rows(self.config) == "prefixes":
-            train = history.prefix_rows(offsets, length)
+            train = history.prefix_rows(offsets, length, hold_out)
         else:
-            train = history.window_rows(offsets, length, self.config["window_stride"] or max(1, length // 2))
-        parts = [train, history.held_out_rows(offsets, length, 2), history.held_out_rows(offsets, length, 1)]
-        if not len(train) or not len(parts[1]):
+            stride = self.config["window_stride"] or max(1, length // 2)
+            train = history.window_rows(offsets, length, stride, hold_out)
+        held_out = [history.held_out_rows(offsets, length, back) if hold_out else history.no_rows() for back in (2, 1)]
+        parts = [train, *held_out]
+        if not len(train) or (hold_out and not len(parts[1])):
             least = history.MIN_EVENTS_TO_HOLD_OUT
             raise InputError(f"{self.dataset_name}: no user has {least} events - nothing to test; add events")
         return [self._part(rows) for rows in parts]

@@ -13,7 +13,7 @@ from recbole.utils import InputType
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from sear.model.transitions import history_matrix
+from sear.model.transitions import history_matrix, training_events
 
 
 class CountingModel(SequentialRecommender):
@@ -58,12 +58,6 @@ class Pop(CountingModel):
 
     def scores(self, item_BL: Tensor) -> Tensor:
         return self.count_V.expand(len(item_BL), -1)
-
-
-def training_events(dataset) -> tuple[np.ndarray, np.ndarray]:
-    """int64 (events,) each: items and users of the training events, user after user in time order."""
-    events = dataset.events
-    return events.item[events.training], events.user[events.training]
 
 
 def training_matrix(dataset) -> csr_matrix:

@@ -6,7 +6,7 @@ tied item table d for each stream that has a vector per item, V items incl. padd
 whitened texts, P positions.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import cast
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sear.errors import InputError
 from sear.model.layers import MambaLayer, StreamFusion, fuse_streams, mamba_options, residual_norm
-from sear.model.rating_encoding import AffineRating
+from sear.model.rating_encoding import AffineRating, encoder_of_values
 from sear.model.scoring import ScoringModule
 from sear.settings.known_models import STREAMS, TIED_STREAMS
 
@@ -44,27 +44,58 @@ class SEARNetwork(ScoringModule):
         Raises:
             InputError: the catalogue is too small for the PCA start or the whitening, or there is nothing to tie.
         """
+        if text_VE is not None:
+            texts = torch.from_numpy(text_VE).clone()  # aligned alike in every run
+            self.register_buffer("item_text_VE", texts, persistent=False)  # frozen: the dataset's cache keeps it
+        self._build_parts(config, items, 0 if text_VE is None else text_VE.shape[1], rating_encoder)
+        self._initialise(config)
+        return self
+
+    @classmethod
+    def trained(cls, config, items: int, weights: Mapping[str, Tensor], text_Vd: Tensor | None) -> "SEARNetwork":
+        """The network that has these weights, in evaluation mode; nothing is drawn, fitted or copied.
+
+        Args:
+            config, items: as for `build`.
+            weights: its state dict.
+            text_Vd: what `projected_texts` gave, in place of the texts themselves; None without a semantic stream.
+
+        Raises:
+            RuntimeError: the weights do not fit the config.
+        """
+        read_by = weights.get("text_whitening_WE", weights.get("adapter.weight"))
+        text_width = 0 if read_by is None else read_by.shape[1]
+        encoding, hidden, values_R = (
+            config["rating_encoding"],
+            config["hidden_size"],
+            weights.get("rating_emb.values_R"),
+        )
+        network = cls()
+        with torch.device("meta"):
+            network._build_parts(config, items, text_width, lambda: encoder_of_values(encoding, hidden, values_R))
+        network.load_state_dict(dict(weights), assign=True)
+        network._text_Vd = text_Vd
+        return network.requires_grad_(False).eval()
+
+    def _build_parts(self, config, items: int, text_width: int, rating_encoder: Callable[[], nn.Module]) -> None:
+        """All layers, with whatever values they are made with."""
         self.start_scoring(config)
         self.items = items
         self.stream_names = [name for name in STREAMS if name in config["streams"]]
         self.hidden_size, self.dropout_prob = config["hidden_size"], config["dropout_prob"]
         self.initializer_range = config["initializer_range"]
-        self._build_streams(config, text_VE, rating_encoder)
+        self._build_streams(config, text_width, rating_encoder)
         self._build_layers(config)
         self._build_item_vectors(config)
-        self._initialise(config)
-        return self
 
-    def _build_streams(self, config, text_VE: np.ndarray | None, rating_encoder: Callable[[], nn.Module]) -> None:
+    def _build_streams(self, config, text_width: int, rating_encoder: Callable[[], nn.Module]) -> None:
         hidden = self.hidden_size
-        if text_VE is not None:
-            texts = torch.from_numpy(text_VE).clone()  # aligned alike in every run
-            self.register_buffer("item_text_VE", texts, persistent=False)  # frozen: the dataset's cache keeps it
         if "semantic" in self.stream_names:
-            width = config["text_whitening"] or self.item_text_VE.shape[1]
+            width = config["text_whitening"] or text_width
             self.adapter = nn.Linear(width, hidden)
             if config["text_whitening"]:
-                self._whiten_texts(width)
+                self.register_buffer("text_whitening_WE", torch.empty(width, text_width))
+                self.register_buffer("text_mean_E", torch.empty(text_width))
         if "collaborative" in self.stream_names:
             self.collaborative_emb = nn.Embedding(self.items, hidden)
         if "rating" in self.stream_names:
@@ -102,6 +133,8 @@ class SEARNetwork(ScoringModule):
             self.user_map = nn.Linear(width, tied_width, bias=False)
 
     def _initialise(self, config) -> None:
+        if hasattr(self, "text_whitening_WE"):
+            self._whiten_texts(config["text_whitening"])
         self.apply(self._init_weights)
         if "rating" in self.stream_names:
             self.no_rating_emb.data.normal_(0, self.initializer_range)
@@ -176,8 +209,8 @@ class SEARNetwork(ScoringModule):
             )
         pca = PCA(width, svd_solver="full").fit(text_VE)
         scale_W1 = 1 / np.sqrt(width * pca.explained_variance_[:, None] + 1e-6)
-        self.register_buffer("text_whitening_WE", torch.from_numpy((pca.components_ * scale_W1).astype(np.float32)))
-        self.register_buffer("text_mean_E", torch.from_numpy(pca.mean_.astype(np.float32)))
+        self.text_whitening_WE.copy_(torch.from_numpy(pca.components_ * scale_W1))
+        self.text_mean_E.copy_(torch.from_numpy(pca.mean_))
 
     def streams(self, item_BL: Tensor, rating_BL: Tensor) -> list[Tensor]:
         """The streams in use, each (B, L, d), after dropout and LayerNorm."""

@@ -30,7 +30,10 @@ class NextItemModel(SequentialRecommender, ScoringModule):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.start_scoring(config)
-        self.transition_prior = TransitionPrior(config, dataset) if config["transition_prior"] else None
+        self.transition_prior = None
+        if config["transition_prior"]:
+            self.transition_prior = TransitionPrior(dataset.item_num, config["transition_half_life"])
+            self.transition_prior.count(dataset, config["transition_steps"], config["transition_popularity"])
 
     def user_vectors(self, interaction) -> Tensor:
         """(B, D): the user after the last event of each history, which has one at least."""

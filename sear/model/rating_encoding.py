@@ -91,14 +91,22 @@ def rating_encoder(name: str, hidden_size: int, dataset, rating_field: str) -> n
         InputError: more than MOST_VALUES values.
     """
     if name in BY_STARS:
-        return BY_STARS[name](hidden_size)
+        return encoder_of_values(name, hidden_size, None)
     values_R = training_values(dataset)
     if len(values_R) > MOST_VALUES:
         raise InputError(
             f"rating_encoding is {name}, but column {rating_field!r} has {len(values_R)} different values in training, "
             f"and at most {MOST_VALUES} can have a vector each - set rating_encoding to affine or centred"
         )
-    return BY_VALUE[name](hidden_size, torch.from_numpy(values_R))
+    return encoder_of_values(name, hidden_size, torch.from_numpy(values_R))
+
+
+def encoder_of_values(name: str, hidden_size: int, values_R: Tensor | None) -> nn.Module:
+    """The encoder called `name`; values_R, rising: the rating values that have a vector, for those by value."""
+    if name in BY_STARS:
+        return BY_STARS[name](hidden_size)
+    assert values_R is not None, f"{name} has a vector for each value"
+    return BY_VALUE[name](hidden_size, values_R)
 
 
 def training_values(dataset) -> np.ndarray:

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from sear.model.counting import CountingModel, training_events
-from sear.model.transitions import SparseTable, history_matrix, normalised, transition_counts
+from sear.model.counting import CountingModel
+from sear.model.transitions import SparseTable, history_matrix, normalised, training_events, transition_counts
 
 
 class SequentialRules(CountingModel):

@@ -8,12 +8,18 @@ row this is log p + weight · log(floor + share). B cases, L history length, V i
 import torch
 from torch import Tensor, nn
 
-from sear.model.counting import training_events
-from sear.model.transitions import SparseTable, because, history_matrix, normalised, transition_counts
+from sear.model.transitions import (
+    SparseTable,
+    because,
+    history_matrix,
+    normalised,
+    training_events,
+    transition_counts,
+)
 
 
 class TransitionPrior(nn.Module):
-    """The transitions of a dataset's training events and how they are mixed in; all of it buffers of a checkpoint.
+    """Counted transitions and how they are mixed in; all of it buffers of a checkpoint.
 
     Attributes:
         mix: float (2,): weight and floor; a weight of 0, as at the start, changes no score.
@@ -21,13 +27,17 @@ class TransitionPrior(nn.Module):
 
     mix: Tensor
 
-    def __init__(self, config, dataset):
+    def __init__(self, items: int, half_life: float):
+        """No transitions yet; items: V. Events of a history count half after `half_life` further ones."""
         super().__init__()
-        self.half_life = config["transition_half_life"]
-        self.rules = SparseTable(dataset.item_num, dataset.item_num)
-        counts_VV = transition_counts(*training_events(dataset), dataset.item_num, config["transition_steps"])
-        self.rules.put(normalised(counts_VV, config["transition_popularity"]))
+        self.half_life = half_life
+        self.rules = SparseTable(items, items)
         self.register_buffer("mix", torch.tensor([0.0, 1.0]))
+
+    def count(self, dataset, steps: int, popularity: float) -> None:
+        """Hold the transitions of a dataset's training events (`transition_counts`, `normalised`)."""
+        counts_VV = transition_counts(*training_events(dataset), dataset.item_num, steps)
+        self.rules.put(normalised(counts_VV, popularity))
 
     @property
     def weight(self) -> float:
@@ -42,7 +52,11 @@ class TransitionPrior(nn.Module):
 
     def mixed(self, score_BV: Tensor, item_BL: Tensor) -> Tensor:
         """(B, V): the scores with the transitions from each history's items."""
-        return mixed_scores(score_BV, self.shares(item_BL), *self.mix)
+        return self.mixed_with(score_BV, self.shares(item_BL))
+
+    def mixed_with(self, score_BV: Tensor, share_BV: Tensor) -> Tensor:
+        """The same from shares that are known."""
+        return mixed_scores(score_BV, share_BV, *self.mix)
 
     def because(self, item_L: Tensor, target: int, most: int = 3) -> list[int]:
         """The items of one history whose transitions speak loudest for `target`, the loudest first."""

@@ -10,6 +10,12 @@ from scipy.sparse import csr_matrix, diags
 from torch import Tensor, nn
 
 
+def training_events(dataset) -> tuple[np.ndarray, np.ndarray]:
+    """int64 (events,) each: items and users of the training events, user after user in time order."""
+    events = dataset.events
+    return events.item[events.training], events.user[events.training]
+
+
 def transition_counts(item_E: np.ndarray, user_E: np.ndarray, item_num: int, steps: int) -> csr_matrix:
     """float64 (V, V): row i, column j holds the sum of 1 / distance over all pairs in which j came after i.
 

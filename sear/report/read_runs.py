@@ -22,6 +22,7 @@ from sear.runs.folder import read_run_folder
 from sear.runs.record import read_metrics
 
 MASKED = "rank_history_masked"
+FROZEN_RANKS = "ranks.csv.gz"
 
 
 def read_runs(paths: Iterable[Path | str]) -> list[Run]:
@@ -37,7 +38,9 @@ def read_runs(paths: Iterable[Path | str]) -> list[Run]:
         if not found:
             raise InputError(f"{path}: no finished run there (no metrics.json) - name a run folder or a results folder")
         folders.update(dict.fromkeys(file.parent for file in found))
-    runs = [read_run(folder) for folder in folders]
+    runs = [read_run(folder) for folder in folders if _was_tested(folder)]
+    if not runs:
+        raise InputError(f"{', '.join(map(str, paths))}: every event trained, so nothing was tested - name other runs")
     for run in runs:
         refuse_other_metrics(run)
     name_variants(runs)
@@ -48,9 +51,14 @@ def read_runs(paths: Iterable[Path | str]) -> list[Run]:
     return runs
 
 
+def _was_tested(folder: Path) -> bool:
+    """Whether anything was left to test: a run with `train_on: all` has no ranks."""
+    return (folder / FROZEN_RANKS).exists() or bool(read_metrics(folder).test)
+
+
 def read_run(folder: Path) -> Run:
     """The run in one folder, frozen or not. Raises InputError naming the file that is missing or broken."""
-    if (folder / "ranks.csv.gz").exists():
+    if (folder / FROZEN_RANKS).exists():
         return read_frozen(folder)
     found, examples = read_run_folder(folder), folder / "examples.json"
     table = found.cases.sort_values(["user", "target"], ignore_index=True)

@@ -22,6 +22,7 @@ class RunRecord:
         model, class_name: as asked for, and the class behind that name.
         statistics: of the data set after filtering, see SEARDataset.statistics.
         best_epoch, valid: the epoch that was tested, from 0, and its validation metrics; None without validation.
+        test: empty where every event trained.
         test_history_masked: with seen items filtered; None where not asked for.
         test_by_history_length, test_by_item_popularity: {group, cases, metrics} of each group.
         seconds: {data, text, train, test}.

@@ -3,7 +3,7 @@
 import logging
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -15,9 +15,9 @@ from recbole.data import data_preparation
 from recbole.utils import init_seed
 
 from sear.data.dataset import SEARDataset, data_hashes
-from sear.errors import HeldError, OutOfMemoryError, WriteError
+from sear.errors import HeldError, InputError, OutOfMemoryError, WriteError
 from sear.evaluation.examples import run_examples
-from sear.evaluation.metrics import case_rows, metric_tables, metrics_of_cases
+from sear.evaluation.metrics import GROUPS, case_rows, metric_tables, metrics_of_cases
 from sear.files import COMMAND, PROJECT_ROOT, shown, writing
 from sear.memory import enough_memory_to
 from sear.model.counting import CountingModel
@@ -36,8 +36,12 @@ from sear.runs.folder import (
 )
 from sear.runs.log import RunLog
 from sear.runs.machine import PeakMemory, environment
-from sear.runs.record import RunRecord
+from sear.runs.model_folder import IN_RUN, TrainedModel, point_at, write_model
+from sear.runs.record import RunRecord, read_metrics
+from sear.runs.run_model import can_be_kept, trained_model
 from sear.runs.summary import append_summary, read_summary
+from sear.runs.validated import validated_run
+from sear.runs.warm_start import start_from
 from sear.settings.recbole_config import SEARConfig, effective_settings, model_class, overrides_of
 from sear.settings.sizes import MODEL_KEYS
 from sear.trainer.checkpoint import Checkpoints
@@ -45,6 +49,8 @@ from sear.trainer.counting_trainer import CountingTrainer
 from sear.trainer.trainer import SEARTrainer
 
 logger = logging.getLogger("sear")
+NEWEST = "newest"  # beside a model's run folders: a file that names the newest one that every event trained
+OnEpoch = Callable[[Sequence[Mapping[str, Any]]], None]  # takes the rows of history.csv so far
 ALL_THREADS = torch.get_num_threads()  # as the machine or OMP_NUM_THREADS says, before a run asks for fewer
 
 
@@ -86,11 +92,14 @@ def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
     return Prepared(dataset, loaders, trainer, hashes, seconds)
 
 
-def train_in_new_folder(config: SEARConfig, log: RunLog, variant: Sequence[str] = ()) -> dict[str, Any]:
+def train_in_new_folder(
+    config: SEARConfig, log: RunLog, variant: Sequence[str] = (), on_epoch: OnEpoch | None = None
+) -> dict[str, Any]:
     """Train, test and report a run; a folder in which nothing was trained yet is taken back when that fails.
 
     Args:
         variant: what the folder's name tells besides the seed.
+        on_epoch: see TrainingRun.
 
     Returns:
         What metrics.json holds, and `run_folder`.
@@ -101,6 +110,7 @@ def train_in_new_folder(config: SEARConfig, log: RunLog, variant: Sequence[str] 
     parents = (root / config["dataset"] / config["model_name"] / "run").parents
     there = next(path for path in parents if path.exists())
     run = TrainingRun(config, new_run_folder(root, config["dataset"], config["model_name"], config["seed"], variant))
+    run.on_epoch = on_epoch
     try:
         return run.train(log)
     finally:
@@ -115,7 +125,10 @@ class TrainingRun:
         environment: the machine, the versions and the commit that the run begins with.
         checkpoints: best.pth and last.pth in the folder.
         begun: whether there is something to go on with, should it be stopped.
+        on_epoch: called with the history after each epoch and its checkpoints; what it raises ends the run.
     """
+
+    on_epoch: OnEpoch | None = None
 
     def __init__(self, config: SEARConfig, folder: Path, begun: bool = False):
         self.config, self.folder, self.begun = config, folder, begun
@@ -132,17 +145,19 @@ class TrainingRun:
         for line in self._places():
             logger.info(line)
         try:
+            validated = validated_run(self.config) if self.config["train_on"] == "all" else None
             with held(self.folder):
                 if (self.folder / "metrics.json").exists():  # since it was looked for
                     raise HeldError(f"{self.folder} was finished by another process just now - nothing is left to do")
                 self.checkpoints.check()  # before anything that takes long
                 write_config(self.folder, effective_settings(self.config))
                 prepared = prepare(self.config, self.checkpoints)
-                self.begun = True
-                log.write_to(self.folder / "run.log")
-                logger.info(f"run folder: {shown(self.folder)}")
-                self._fit(prepared)
-                return self._report(prepared)
+                with prepared.trainer.tracking.of_run(self.folder):
+                    self.begun = True
+                    log.write_to(self.folder / "run.log")
+                    logger.info(f"run folder: {shown(self.folder)}")
+                    self._fit(prepared, validated)
+                    return self._report(prepared, validated)
         except KeyboardInterrupt as stop:
             if not self.begun:
                 raise
@@ -170,7 +185,7 @@ class TrainingRun:
             f"device: {self.environment['device']}",
         ]
 
-    def _fit(self, prepared: Prepared) -> None:
+    def _fit(self, prepared: Prepared, validated: RunRecord | None) -> None:
         trainer = prepared.trainer
         for left in self.folder.glob(".*.tmp"):  # half-written when the run was killed
             with writing(left):
@@ -180,9 +195,20 @@ class TrainingRun:
             commit = self.environment["commit"]
             place = f" at commit {commit}" if commit else ""
             logger.info(f"going on after epoch {trainer.start_epoch - 1}{place}")
+        elif self.config["warm_start"]:
+            start_from(self.config["warm_start"], trainer.model, prepared.dataset)
+            trainer.average_anew()
         self._name_commits()
-        trainer.on_epoch_end = lambda: write_history(self.folder, trainer.history)
+
+        def on_epoch_end() -> None:
+            write_history(self.folder, trainer.history)
+            if self.on_epoch:
+                self.on_epoch(trainer.history)
+
+        trainer.on_epoch_end = on_epoch_end
         train_data, valid_data, _ = prepared.loaders
+        if validated and validated.best_epoch is not None:
+            trainer.epochs, valid_data = validated.best_epoch + 1, None
         trainer.fit(train_data, valid_data, show_progress=self.config["show_progress"])
 
     def _name_commits(self) -> None:
@@ -195,11 +221,31 @@ class TrainingRun:
 
     def test_again(self) -> dict[str, Any]:
         """The metrics of the best checkpoint, without training and without changing the run, and `run_folder`."""
+        if self.config["train_on"] == "all":
+            raise InputError(
+                f"{self.folder} was trained on every event, so there is nothing to test - evaluate the run"
+                " that held its last events out"
+            )
         self.checkpoints.read(self.checkpoints.best)  # before anything that takes long
         prepared = prepare(self.config, self.checkpoints)
         metrics, cases = self._test(prepared)
         self._show(metrics, len(cases["rank"]))
         return metrics | {"run_folder": str(self.folder)}
+
+    def model_for_use(self) -> TrainedModel:
+        """The model of a finished run that kept none for use, made of its best checkpoint and its data.
+
+        Raises:
+            InputError: the data are gone or have changed since, or the model cannot be used without RecBole.
+        """
+        record = read_metrics(self.folder)
+        self.checkpoints.read(self.checkpoints.best)  # before anything that takes long
+        prepared = prepare(self.config, self.checkpoints)
+        self.checkpoints.load_best(prepared.trainer.model)
+        if record.transition_prior:
+            chosen = torch.tensor([record.transition_prior["weight"], record.transition_prior["floor"]])
+            prepared.trainer.model.transition_prior.mix.copy_(chosen)
+        return trained_model(prepared.trainer.model, prepared.dataset, record)
 
     def _test(self, prepared: Prepared) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """The test metrics and the cases they are made of, from one pass with the best checkpoint."""
@@ -216,19 +262,43 @@ class TrainingRun:
         prepared.seconds["test"] = perf_counter() - started
         return metrics, cases
 
-    def _report(self, prepared: Prepared) -> dict[str, Any]:
-        metrics, cases = self._test(prepared)
+    def _untested(self, prepared: Prepared, validated: RunRecord) -> dict[str, Any]:
+        """What metrics.json says instead of metrics where every event trained, with the last epoch's weights in use."""
+        model = prepared.trainer.model
+        self.checkpoints.load_best(model)
+        prepared.prior, prepared.seconds["test"] = validated.transition_prior, 0.0
+        if prepared.prior:
+            model.transition_prior.mix.copy_(torch.tensor([prepared.prior["weight"], prepared.prior["floor"]]))
+        return {"test": {}, **dict.fromkeys(("test_history_masked", *(f"test_by_{group}" for group in GROUPS)))}
+
+    def _report(self, prepared: Prepared, validated: RunRecord | None) -> dict[str, Any]:
+        metrics, cases = (self._untested(prepared, validated), {}) if validated else self._test(prepared)
         record = self._record(prepared, metrics)
         trainer = prepared.trainer
         write_history(self.folder, trainer.history)
-        write_cases(self.folder, cases)
-        titles = prepared.dataset.texts.titles
-        write_examples(self.folder, run_examples(trainer.model, prepared.loaders[2], cases["rank"], titles))
+        if cases:
+            write_cases(self.folder, cases)
+            titles = prepared.dataset.texts.titles
+            write_examples(self.folder, run_examples(trainer.model, prepared.loaders[2], cases["rank"], titles))
         append_summary(self.folder, record)
+        if can_be_kept(trainer.model):
+            write_model(self.folder / IN_RUN, trained_model(trainer.model, prepared.dataset, record))
         write_metrics(self.folder, record)  # last: its presence says that the run is finished
+        if validated:
+            self._finish_untested()
+            return record.to_dict() | {"run_folder": str(self.folder)}
+        masked = {f"filtered_{name}": value for name, value in (record.test_history_masked or {}).items()}
+        trainer.tracking.log_test(record.test | masked, trainer.tested_epoch)
         self._show(metrics, len(cases["rank"]))
         logger.info(f"written to {shown(self.folder)}")
         return record.to_dict() | {"run_folder": str(self.folder)}
+
+    def _finish_untested(self) -> None:
+        logger.info(f"written to {shown(self.folder)}; every event trained, so there is nothing to test")
+        if (self.folder / IN_RUN).is_dir():
+            pointer = self.folder.parent / NEWEST
+            point_at(pointer, self.folder)
+            logger.info(f"newest model: {shown(pointer)}")
 
     def _record(self, prepared: Prepared, metrics: Mapping[str, Any]) -> RunRecord:
         config, trainer = self.config, prepared.trainer

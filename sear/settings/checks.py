@@ -1,6 +1,7 @@
 """Finds what is wrong with the settings before work starts: each by its YAML comment, then what they say together."""
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 from sear.errors import InputError
@@ -35,6 +36,7 @@ def check_settings(settings: Settings) -> None:
     _check_metrics(settings)
     _check_protocol(settings)
     _check_columns(settings)
+    _check_trackers(settings)
     if settings.family == "SEAR":
         _check_sear(settings)
     else:
@@ -128,6 +130,14 @@ def _check_filters(settings: Settings, fields: list[str]) -> None:
     clip = settings.get("clip_grad_norm")
     if clip and not (set(clip) <= {"max_norm", "norm_type"} and isinstance(clip.get("max_norm"), (int, float))):
         raise settings.fault("clip_grad_norm", "without a number max_norm", "write for example {max_norm: 5}")
+
+
+def _check_trackers(settings: Settings) -> None:
+    """What a run is to be written to must be there before it begins."""
+    for key, package in (("log_wandb", "wandb"), ("log_tensorboard", "tensorboard")):
+        found = find_spec(package) if settings.get(key) else None
+        if settings.get(key) and (found is None or found.origin is None):  # W&B leaves a folder ./wandb: no package
+            raise settings.fault(key, f"but {package} is not installed", f"pip install {package}, or remove {key}")
 
 
 def _check_sear(settings: Settings) -> None:

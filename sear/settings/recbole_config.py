@@ -91,7 +91,7 @@ def config_from_settings(
     if is_reference(settings["model"]):  # its new keys may be those of a --config file
         new = set(settings) - set(found.rules) - {"dataset", "model", "model_name"}
         found.rules |= {key: make_rule(key, "anything") for key in new}
-    left_out = keys_of_others(settings["model"])
+    left_out = keys_of_others(settings["model"]) | with_role(Role.PLACE)  # an earlier SEAR may not have had these
     wanted = [key for key in read_settings(sear_yaml())[0] if key not in left_out]
     if missing := [key for key in wanted if key not in settings]:
         raise InputError(

@@ -14,7 +14,7 @@ import torch
 from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
 from recbole.trainer.trainer import AbstractTrainer
-from recbole.utils import WandbLogger, get_local_time
+from recbole.utils import get_local_time
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
@@ -27,6 +27,7 @@ from sear.memory import enough_memory_to
 from sear.model.loss import loss_targets
 from sear.trainer.averaging import AveragedWeights
 from sear.trainer.checkpoint import LAST, Checkpoints
+from sear.trainer.tracking import Tracking
 
 
 def describe_epoch(row: dict, best: bool) -> str:
@@ -51,7 +52,7 @@ class SEARTrainer(Trainer):
     def __init__(self, config, model):
         AbstractTrainer.__init__(self, config, model)  # Trainer's own opens ./log_tensorboard and two evaluators
         self.logger = getLogger()
-        self.wandblogger = WandbLogger(config)
+        self.tracking = Tracking(config)
         self.seed, self.device = config["seed"], config["device"]
         self.learner, self.learning_rate = config["learner"], config["learning_rate"]
         self.weight_decay, self.clip_grad_norm = config["weight_decay"], config["clip_grad_norm"]
@@ -77,6 +78,11 @@ class SEARTrainer(Trainer):
         name = str(Path(config["checkpoint_dir"]) / f"{config['model']}-{get_local_time()}")
         files = Path(f"{name}.pth"), Path(f"{name}{LAST}")
         self.checkpoints = Checkpoints(config["model"], config["dataset"], *files, self.device)
+
+    def average_anew(self) -> None:
+        """Begin the averaged weights with the weights as they are, which somebody has set."""
+        if self.averaged:
+            self.averaged = AveragedWeights(self.model, self.averaged.decay)
 
     @property
     def saved_model_file(self) -> str:
@@ -128,6 +134,7 @@ class SEARTrainer(Trainer):
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         """Train until `epochs` or early stopping; returns (best validation score, best validation metrics)."""
         require_sear_dataset(train_data._dataset, "SEARTrainer")
+        self.tracking.open()
         self.checkpoints.events_hash = train_data._dataset.events_hash
         if hasattr(train_data, "get_model"):
             train_data.get_model(self.model)
@@ -147,7 +154,7 @@ class SEARTrainer(Trainer):
             if validates and (epoch + 1) % self.eval_step == 0:
                 improved = self._validate(epoch, valid_data, row, callback_fn)
             self.history.append(row)
-            self.wandblogger.log_metrics({**row, "train_step": epoch}, head="train")
+            self.tracking.log_epoch(row)
             if verbose:
                 self.logger.info(describe_epoch(row, self.best_epoch == epoch))
             self.fit_seconds += perf_counter() - started
@@ -297,7 +304,14 @@ class SEARTrainer(Trainer):
             if prior is not None:
                 prior.mix.copy_(mix)
         ranks, _ = self.rank_cases(eval_data, show_progress, mask_history=False)  # nobody asks for the others
-        return OrderedDict(self._means(ranks))
+        result = OrderedDict(self._means(ranks))
+        self.tracking.log_test(result, self.tested_epoch)
+        return result
+
+    @property
+    def tested_epoch(self) -> int:
+        """The epoch of the best checkpoint: of those trained the last one, where none was validated."""
+        return max(len(self.history) - 1, 0) if self.best_epoch is None else self.best_epoch
 
     def rank_cases(
         self, eval_data, show_progress=False, mask_history: bool | None = None

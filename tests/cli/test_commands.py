@@ -7,7 +7,7 @@ from sear.cli import commands
 def test_without_a_command_it_lists_what_there_is(capsys):
     assert commands.main([]) == commands.main(["--help"]) == 0
     told = capsys.readouterr().out
-    assert all(f"sear {name} " in told for name in ("train", "convert", "statistics", "report"))
+    assert all(f"sear {name} " in told for name in commands.COMMANDS)
 
 
 def test_it_tells_the_version(capsys):
@@ -18,9 +18,7 @@ def test_it_tells_the_version(capsys):
 def test_a_misspelt_command_is_told_the_nearest(capsys):
     assert commands.main(["tain", "--epochs=1"]) == 2
     told = capsys.readouterr().err
-    assert (
-        told == "error: unknown command tain (did you mean train?) - choose from train, convert, statistics, report\n"
-    )
+    assert told.startswith("error: unknown command tain (did you mean train?) - choose from train, convert, ")
 
 
 def test_train_takes_the_words_of_the_command_line(capsys):
@@ -30,7 +28,7 @@ def test_train_takes_the_words_of_the_command_line(capsys):
     assert "--dataset=NAME[,NAME]" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["convert", "statistics", "report"])
+@pytest.mark.parametrize("name", [name for name in commands.COMMANDS if name != "train"])
 def test_the_others_call_themselves_by_the_name_they_were_called_by(name, capsys):
     with pytest.raises(SystemExit) as left:
         commands.main([name, "--help"])

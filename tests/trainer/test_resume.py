@@ -133,10 +133,10 @@ def test_a_run_goes_on_where_it_is_asked_to_and_says_so(here, monkeypatch):
 
 def test_a_run_that_another_process_finished_meanwhile_is_left_as_it_is(here):
     folder = Path(run(here, epochs=1)["run_folder"])
-    before = {path: path.read_bytes() for path in folder.iterdir()}
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(HeldError, match="finished by another process"), RunLog() as log:
         TrainingRun(build_config("tiny", overrides=TOY), folder, begun=True).train(log)
-    assert before == {path: path.read_bytes() for path in folder.iterdir()}
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_the_commit_is_the_one_that_a_run_began_with(here, monkeypatch):

@@ -1,0 +1,75 @@
+"""sear recommend MODEL [--k=10] [--out=FILE] [--users=IDS] [--history=FILE] [--items=IDS] …"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sear.errors import InputError
+
+
+def parser(prog: str = "sear recommend") -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog=prog, description="The best items of every user, or of those asked for.")
+    made.add_argument("model", metavar="MODEL", help="a finished run's folder, or one that `sear export` wrote")
+    made.add_argument("--k", type=int, default=10, help="items per user (default: %(default)s)")
+    made.add_argument(
+        "--out", type=Path, metavar="FILE", help=".csv, .parquet or .jsonl (default: CSV on the terminal)"
+    )
+    made.add_argument("--users", metavar="IDS", help="a file with one id a line, or ids between commas (default: all)")
+    made.add_argument(
+        "--history",
+        type=Path,
+        metavar="FILE",
+        help=".csv, .parquet or .inter of user_id, item_id and, if known, rating and timestamp: whole histories of new "
+        "users, or in place of those the model knows",
+    )
+    made.add_argument("--items", metavar="IDS", help="recommend only these, given as for --users (default: all)")
+    made.add_argument("--exclude", metavar="IDS", help="recommend none of these")
+    made.add_argument("--keep_seen", action="store_true", help="also recommend what a user's history holds")
+    made.add_argument("--titles", action="store_true", help="write titles too")
+    made.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "sear recommend") -> int:
+    """Write recommendations; 0 when done, 2 when the user has something to mend, 130 when stopped by Ctrl-C."""
+    asked = parser(prog).parse_args(arguments)
+    try:
+        print(_recommend(asked), file=sys.stderr)
+        return 0
+    except (InputError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+
+
+def _recommend(asked: argparse.Namespace) -> str:
+    from tqdm import tqdm
+
+    from sear.recommend.load import load
+    from sear.recommend.tables import read_ids, read_table, table_file
+
+    with table_file(asked.out) as write:
+        recommender = load(asked.model, asked.device)
+        ids = {name: None if (words := getattr(asked, name)) is None else read_ids(words, column)
+               for name, column in (("users", "user_id"), ("items", "item_id"), ("exclude", "item_id"))}  # fmt: skip
+        count, tables = recommender.recommend_batches(
+            **ids,
+            history=None if asked.history is None else read_table(asked.history),
+            k=asked.k,
+            filter_seen=not asked.keep_seen,
+            with_titles=asked.titles,
+        )
+        popular = skipped = 0
+        with tqdm(total=count, desc="recommend", unit="user", disable=None) as bar:
+            for table in tables:
+                write(table)
+                popular += table.loc[table.source == "popularity", "user_id"].nunique()
+                skipped = table.attrs["unknown_items"]
+                bar.update(table.user_id.nunique())
+    lines = [f"{count:,} users" + (f", {popular:,} of them without a known event: popular items" if popular else "")]
+    lines += [f"{skipped:,} events of {asked.history} skipped: the model does not know their items"] * bool(skipped)
+    lines += [f"written to {asked.out}"] * (asked.out is not None)
+    return "\n".join(lines)

@@ -1,0 +1,172 @@
+"""sear tune: a hyper-parameter search that any number of processes and machines join."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sear.cli.arguments import PLACE, parse
+from sear.errors import InputError
+from sear.files import BUNDLED, COMMAND, PROJECT_ROOT, from_here, shown, write_text
+from sear.settings.checks import check_settings
+from sear.settings.gather import Settings, gather_settings
+from sear.settings.rules import dump_yaml
+
+ABOUT = """Search for hyper-parameters by validation, with Optuna's TPE and median pruning.
+
+Every process that runs the same command joins the same study; a stopped one goes on with the same command. Further
+--key=value words hold for all trials, as for training.
+"""
+
+
+def parser(prog: str) -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(
+        prog=prog, description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    found.add_argument("--dataset", default="ml-100k", help="one data set (default: ml-100k)")
+    found.add_argument("--model", default="SEAR", help="one model (default: SEAR)")
+    found.add_argument("--space", metavar="FILE", help="what to try (default: config/tune/MODEL.yaml), or a hyper.test")
+    found.add_argument("--trials", type=_count, default=50, help="trials of the whole study (default: 50)")
+    found.add_argument("--hours", type=_hours, help="this process begins no trial after so many hours")
+    found.add_argument("--seed", default="1", metavar="N,…", help="seeds of each trial, whose mean counts (default: 1)")
+    found.add_argument("--study", metavar="NAME", help="default: DATASET-MODEL")
+    found.add_argument(
+        "--storage", help="journal file, sqlite:///FILE or postgresql://… (default: in the study's folder)"
+    )
+    found.add_argument("--sampler_seed", type=int, help="for a search by one process that can be repeated")
+    found.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
+    return found
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
+    return int(text)
+
+
+def _hours(text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = 0.0
+    if not 0 < hours < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of hours above 0")
+    return hours
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "sear tune") -> int:
+    """Search, then write and print what was found.
+
+    Returns:
+        The exit code: 0 done, 2 a user's mistake, 130 stopped by Ctrl-C.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    asked, others = parser(prog).parse_known_args(words)
+    try:
+        return _search(asked, others, shlex.join([*prog.split(), *words]))
+    except (InputError, OSError) as error:
+        if asked.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped - the same command goes on", file=sys.stderr)
+        return 130
+
+
+def _search(asked: argparse.Namespace, others: list[str], command: str) -> int:
+    request = parse([f"--dataset={asked.dataset}", f"--model={asked.model}", f"--seed={asked.seed}", *others])
+    if (
+        len(request.datasets) != 1
+        or len(request.models) != 1
+        or request.ablations
+        or request.resume
+        or request.evaluate
+    ):
+        raise InputError(f"{PLACE}: a search is for one data set and one model - start one for each")
+    settings = _settings(request)
+    try:
+        import optuna  # noqa: F401
+    except ImportError:
+        raise InputError("a search needs Optuna - run: pip install 'optuna>=4'") from None
+    from sear.runs.search_space import check_space, read_space
+
+    space = read_space(space_file(asked.space, settings))
+    model = request.models[0]
+    check_space(space, request.datasets[0], model, request.config_files, request.overrides)
+    if fixed := [parameter.key for parameter in space if parameter.key in request.overrides]:
+        raise InputError(f"{PLACE}: --{fixed[0]} is fixed, and the search space varies it - remove it from one of them")
+    name = asked.study or f"{request.datasets[0]}-{model}".replace(":", ".")
+    folder = PROJECT_ROOT / settings.get("results_path") / "tune" / name
+    return _work(asked, request, settings, space, name, folder, command)
+
+
+def _settings(request) -> Settings:
+    settings = gather_settings(request.datasets[0], request.models[0], request.config_files, request.overrides, PLACE)
+    check_settings(settings)
+    return settings
+
+
+def space_file(asked: str | None, settings: Settings) -> Path:
+    """The file that names what to try. Raises InputError where there is none."""
+    if asked:
+        return next((path for path in (Path(asked), PROJECT_ROOT / asked) if path.is_file()), Path(asked))
+    names = [name for name in (settings.model_name, settings.family) if name]
+    for root in dict.fromkeys((PROJECT_ROOT, BUNDLED)):
+        for name in names:
+            if (path := root / "config" / "tune" / f"{name}.yaml").is_file():
+                return path
+    raise InputError(
+        f"there is no config/tune/{names[0]}.yaml - write one, such as  dropout_prob: [0.1, 0.2, 0.4], or set --space"
+    )
+
+
+def _work(asked, request, settings: Settings, space, name: str, folder: Path, command: str) -> int:
+    from tabulate import tabulate
+
+    from sear.report.study import trials_table, write_study
+    from sear.runs.log import Terminal
+    from sear.runs.search import Budget, Search, open_study
+    from sear.runs.trial import best_score
+
+    dataset, model, files = request.datasets[0], request.models[0], request.config_files
+
+    def run(values: Mapping[str, Any], seed: int, told: Callable[[int, float], None]) -> float:
+        return best_score(dataset, model, files, {**request.overrides, **values, "seed": seed}, told)
+
+    storage = asked.storage or str(folder / "study.log")
+    if "://" not in storage:
+        storage = str(from_here(storage))
+    study = open_study(name, storage, asked.sampler_seed)
+    print(f"study {name}: {len(study.trials)} trials so far; storage: {storage}", flush=True)
+    budget = Budget(asked.trials, asked.hours)
+    search = Search(study, space, request.seeds, settings.get("epochs"), run, budget)
+    with Terminal(settings.get("state")):
+        try:
+            search.work()
+        finally:
+            score = f"validation {settings.get('valid_metric')}"
+            if any(trial.value is not None for trial in study.get_trials(deepcopy=False)):
+                best = {p.key: p.told(study.best_params[p.key]) for p in space}
+                write_text(
+                    folder / "best.yaml", _best_yaml(name, model, score, study.best_value, best, request.overrides)
+                )
+                page = write_study(study, space, score, folder, command)
+    if not any(trial.value is not None for trial in study.get_trials(deepcopy=False)):
+        raise InputError("no trial has finished - the messages above say why; mend the search space, or the settings")
+    table = trials_table(study, space, score)
+    rows = [[entry.text for entry in row] for row in table.entries[:10]]
+    print(f"\n{tabulate(rows, headers=table.columns, disable_numparse=True)}\n")
+    print(f"all trials and figures: {shown(page)}")
+    train = shlex.join(
+        [*COMMAND, f"--dataset={dataset}", f"--model={model}", f"--config={shown(folder / 'best.yaml')}"]
+    )
+    print(f"train with the best values: {train}")
+    return 0
+
+
+def _best_yaml(name: str, model: str, score: str, value: float, best: dict, overrides: dict) -> str:
+    head = f"# Best values of the search {name}: {score} {value:.4f}. Use it with --model={model} --config=THIS_FILE\n"
+    return head + dump_yaml({**overrides, **best})

@@ -1,0 +1,1 @@
+"""A trained SEAR in use, without RecBole: recommendations, similar items, new users, new items, streaming state."""

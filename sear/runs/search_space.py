@@ -1,0 +1,154 @@
+"""What a hyper-parameter search may try: a YAML file of ranges and choices, or one of RecBole's own hyper.test files.
+
+learning_rate: {low: 0.0003, high: 0.01, log: True}    # any number between, on a logarithmic scale
+dropout_prob: {low: 0.1, high: 0.6, step: 0.1}         # 0.1, 0.2, … 0.6
+num_layers: [1, 2, 3]                                  # one of these
+"""
+
+import ast
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sear.errors import InputError
+from sear.settings.checks import check_settings
+from sear.settings.gather import gather_settings
+from sear.settings.rules import dump_value, load_yaml, read_settings
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
+
+NAMES = {"low", "high", "step", "log"}
+LONGEST_LINE = 10_000  # characters of a line of hyper.test
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One key and the values it may take: `choices`, or the numbers from `low` to `high`, both included."""
+
+    key: str
+    choices: tuple = ()
+    low: float = 0
+    high: float = 0
+    step: float | None = None
+    log: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether its numbers are whole ones."""
+        return all(isinstance(number, int) for number in (self.low, self.high, self.step or 1))
+
+    def suggest(self, trial: "Trial") -> Any:
+        """The value that a trial is to take."""
+        if self.choices:  # by their text, for the storage knows no lists
+            by_text = {dump_value(choice): choice for choice in self.choices}
+            return by_text[trial.suggest_categorical(self.key, list(by_text))]
+        if self.whole:
+            low, high, step = int(self.low), int(self.high), int(self.step or 1)
+            return trial.suggest_int(self.key, low, high, step=step, log=self.log)
+        return trial.suggest_float(self.key, self.low, self.high, step=self.step, log=self.log)
+
+    def told(self, kept: Any) -> Any:
+        """The value behind what the storage keeps of it."""
+        return load_yaml(kept) if self.choices else kept
+
+    def ends(self) -> tuple:
+        """The values that must be allowed for all of them to be."""
+        return self.choices or (self.low, self.high)
+
+
+def read_space(path: Path) -> list[Parameter]:
+    """The parameters of a search.
+
+    Args:
+        path: a YAML file, or a file with lines such as `learning_rate loguniform -8,0` as RecBole's HyperTuning reads
+            them: choice, uniform, quniform, and loguniform, whose ends are natural logarithms.
+
+    Raises:
+        InputError: names file and line, what is wrong, and the remedy.
+    """
+    if path.suffix in (".yaml", ".yml"):
+        values, lines = read_settings(path)
+        found = [_parameter(key, value, f"{path}, line {lines.get(key, 1)}") for key, value in values.items()]
+    else:
+        found = list(_recbole_lines(path))
+    if not found:
+        raise InputError(f"{path} names nothing to search for - write a key and its values, such as  d_state: [16, 32]")
+    return found
+
+
+def check_space(
+    space: Iterable[Parameter], dataset: str, model: str, config_files: Iterable[Path], overrides: Mapping[str, Any]
+) -> None:
+    """Check every end and every choice as the command line would, before the first trial. Raises InputError."""
+    files = list(config_files)
+    for parameter in space:
+        for value in parameter.ends():
+            check_settings(gather_settings(dataset, model, files, {**overrides, parameter.key: value}, "search space"))
+
+
+def _parameter(key: str, value: Any, place: str) -> Parameter:
+    if isinstance(value, list):
+        if len(value) < 2 or len({dump_value(choice) for choice in value}) < len(value):
+            raise InputError(f"{place}: {key} needs two or more different values - for example {key}: [1, 2]")
+        return Parameter(key, choices=tuple(value))
+    if not isinstance(value, dict) or not {"low", "high"} <= set(value) <= NAMES:
+        remedy = f"write {key}: [VALUE, VALUE], or {key}: {{low: NUMBER, high: NUMBER}} with step or log: True"
+        raise InputError(f"{place}: {key} is neither a list nor a range - {remedy}")
+    step, log = value.get("step"), value.get("log", False)
+    numbers = [value["low"], value["high"], *([] if step is None else [step])]
+    if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers) or type(log) is not bool:
+        raise InputError(f"{place}: low, high and step of {key} must be numbers, and log True or False - mend it")
+    return _range(key, value["low"], value["high"], step, log, place)
+
+
+def _range(key: str, low: float, high: float, step: float | None, log: bool, place: str) -> Parameter:
+    if low >= high:
+        raise InputError(f"{place}: {key} goes from {low} to {high} - the first must be the lower")
+    if step is not None and (step <= 0 or log):
+        raise InputError(f"{place}: {key} has a step of {step} - give one above 0, and none with log: True")
+    if log and low <= 0:
+        raise InputError(f"{place}: {key} is logarithmic from {low} - begin above 0")
+    return Parameter(key, low=low, high=high, step=step, log=log)
+
+
+def _recbole_lines(path: Path) -> Iterable[Parameter]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing - check the name") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read ({error}) - name a file of text") from None
+    for number, line in enumerate(lines, start=1):
+        key, _, rest = line.strip().partition(" ")
+        kind, _, values = rest.strip().partition(" ")
+        if key and not key.startswith("#") and values.strip():
+            yield _recbole_line(key, kind, values[:LONGEST_LINE].replace(" ", ""), f"{path}, line {number}")
+
+
+def _recbole_line(key: str, kind: str, values: str, place: str) -> Parameter:
+    if kind == "choice":
+        try:
+            choices = ast.literal_eval(values)  # a list as Python writes it; nothing is run
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            raise InputError(f"{place}: {values[:80]} is no list - write {key} choice [VALUE,VALUE]") from None
+        texts = [load_yaml(choice) if isinstance(choice, str) else choice for choice in choices]
+        return _parameter(key, texts, place)
+    count = {"uniform": 2, "loguniform": 2, "quniform": 3}.get(kind)
+    if not count:
+        known = "choose from choice, uniform, quniform, loguniform"
+        raise InputError(f"{place}: {kind} is no kind of range - {known}")
+    try:
+        numbers = [float(number) for number in values.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
+        raise InputError(f"{place}: {kind} takes {count} numbers with commas between, not {values[:80]}")
+    low, high, step = *numbers[:2], numbers[2] if count == 3 else None
+    if kind == "loguniform":
+        return _range(key, math.exp(low), math.exp(high), None, True, place)
+    if step is not None and all(number.is_integer() for number in numbers):
+        low, high, step = int(low), int(high), int(step)
+    return _range(key, low, high, step, False, place)

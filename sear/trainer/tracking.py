@@ -1,0 +1,128 @@
+"""W&B and TensorBoard: each training is one run there, with its epochs, validations and test; off unless asked for."""
+
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from recbole.utils import WandbLogger, get_local_time
+
+from sear.errors import InputError
+from sear.files import write_text
+from sear.settings.gather import plain
+
+WANDB_ID = "wandb_run_id"  # a file of a run's folder: a resumed run is the same one at W&B
+Parts = Mapping[str, Mapping[str, Any]]  # train, valid or test -> metric -> value
+
+
+class _Tracker(Protocol):
+    def log(self, parts: Parts, epoch: int) -> None: ...
+
+    def close(self, failed: bool) -> None: ...
+
+
+class _Wandb:
+    """A run at W&B, written to by RecBole's WandbLogger; one that the caller began, as in a sweep, is left open."""
+
+    def __init__(self, config, folder: Path | None):
+        try:
+            import wandb
+
+            self._ours = wandb.run is None
+            if self._ours:
+                settings = plain(dict(getattr(config, "in_force", config.final_config_dict)))
+                wandb.init(project=config["wandb_project"], config=settings, **_wandb_place(config, folder))
+            self._logger, self._module = WandbLogger(config), wandb
+        except ImportError as error:
+            raise InputError(f"log_wandb: {error} - pip install wandb, or leave log_wandb out") from None
+        except Exception as error:  # network, account, project: W&B's errors have no common type
+            reason = str(error).strip().partition("\n")[0]
+            remedy = "mend that, set WANDB_MODE=offline, or leave log_wandb out"
+            raise InputError(f"log_wandb: W&B does not take the run ({reason}) - {remedy}") from error
+
+    def log(self, parts: Parts, epoch: int) -> None:
+        *others, last = parts
+        for part in (*others, last):  # one row for all
+            steps = {"train_step": epoch, "valid_step": epoch}
+            self._logger.log_metrics({**parts[part], **steps}, head=part, commit=part == last)
+
+    def close(self, failed: bool) -> None:
+        if self._ours:
+            self._module.finish(exit_code=int(failed))
+
+
+def _wandb_place(config, folder: Path | None) -> dict[str, Any]:
+    """A run folder's name and id at W&B, and its place for W&B's files where WANDB_DIR names no other."""
+    if folder is None:
+        return {}
+    path = folder / WANDB_ID
+    if not path.exists():
+        write_text(path, secrets.token_hex(8) + "\n")
+    place: dict[str, Any] = {"id": path.read_text(encoding="utf-8").strip(), "resume": "allow"}
+    place["name"] = f"{config['dataset']}-{config['model_name']}-{folder.name}"
+    return place | ({} if os.environ.get("WANDB_DIR") else {"dir": str(folder)})
+
+
+class _TensorBoard:
+    """Event files in `tensorboard` beside the checkpoints."""
+
+    def __init__(self, config, folder: Path | None):
+        script = Path(config["checkpoint_dir"]) / f"{config['model']}-{get_local_time()}"
+        self._place, self._writer = str((folder or script) / "tensorboard"), None
+
+    def log(self, parts: Parts, epoch: int) -> None:
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(self._place, purge_step=epoch)  # of a resumed run, epochs come again
+        for part, metrics in parts.items():
+            for name, value in metrics.items():
+                self._writer.add_scalar(f"{part}/{name}", value, epoch)
+        self._writer.flush()
+
+    def close(self, failed: bool) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+class Tracking:
+    """What W&B (`log_wandb`) and TensorBoard (`log_tensorboard`) are told of one training."""
+
+    def __init__(self, config):
+        self._config, self._trackers = config, None
+        self._kinds = [kind for key, kind in (("log_wandb", _Wandb), ("log_tensorboard", _TensorBoard)) if config[key]]
+
+    def open(self, folder: Path | None = None) -> None:
+        """Begin, once. Raises InputError where W&B is not there or does not take the run."""
+        if self._trackers is None:
+            self._trackers: list[_Tracker] = [kind(self._config, folder) for kind in self._kinds]
+
+    @contextmanager
+    def of_run(self, folder: Path) -> Iterator[None]:
+        """Begun for a run folder, or gone on with, and finished with the block, whatever ends it."""
+        self.open(folder)
+        failed = True
+        try:
+            yield
+            failed = False
+        finally:
+            for tracker in self._trackers or ():
+                tracker.close(failed)
+
+    def log_epoch(self, row: Mapping[str, Any]) -> None:
+        """One row of a trainer's `history`."""
+        valid = {name.removeprefix("valid_"): value for name, value in row.items() if name.startswith("valid_")}
+        train = {name: value for name, value in row.items() if name != "epoch" and not name.startswith("valid_")}
+        self._log({"train": train, "valid": valid}, row["epoch"])
+
+    def log_test(self, metrics: Mapping[str, float], epoch: int) -> None:
+        """The metrics of the test, at the epoch whose weights were tested."""
+        self._log({"test": metrics}, epoch)
+
+    def _log(self, parts: Parts, epoch: int) -> None:
+        told = {part: {name: v for name, v in metrics.items() if v is not None} for part, metrics in parts.items()}
+        told = {part: metrics for part, metrics in told.items() if metrics}
+        for tracker in self._trackers or () if told else ():
+            tracker.log(told, epoch)

@@ -1,0 +1,290 @@
+"""A search: what may be tried is read and checked, workers share one study, and a killed trial goes on."""
+
+import json
+import math
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+optuna = pytest.importorskip("optuna", reason="needs optuna")
+
+from sear.cli.tune import main, space_file  # noqa: E402
+from sear.errors import InputError  # noqa: E402
+from sear.files import PROJECT_ROOT  # noqa: E402
+from sear.runs.search import RETRY, Budget, Search, is_gone, open_study, retry_lost_trials, this_worker  # noqa: E402
+from sear.runs.search_space import Parameter, check_space, read_space  # noqa: E402
+from sear.settings.gather import gather_settings, own_files  # noqa: E402
+from tests.conftest import random_histories, tiny_config_root, write_atomic_files  # noqa: E402
+
+SPACE = [Parameter("x", low=0.0, high=1.0), Parameter("kind", choices=("a", ["b", "c"], None))]
+
+
+def study_in(folder, **changes):
+    return open_study("s", str(folder / "study.log"), **{"seed": 1} | changes)
+
+
+def search(study, run, trials=6, seeds=(1,)):
+    return Search(study, SPACE, seeds, 10, run, Budget(trials))
+
+
+def test_a_space_in_yaml(tmp_path):
+    (tmp_path / "s.yaml").write_text(
+        "a: {low: 1, high: 9, step: 2}\nb: [1, x, [2, 3]]\nc: {low: .1, high: 1, log: True}\n"
+    )
+    assert read_space(tmp_path / "s.yaml") == [
+        Parameter("a", low=1, high=9, step=2),
+        Parameter("b", choices=(1, "x", [2, 3])),
+        Parameter("c", low=0.1, high=1, log=True),
+    ]
+
+
+def test_a_space_in_recboles_own_words(tmp_path):
+    (tmp_path / "hyper.test").write_text(
+        "# a comment\nlearning_rate loguniform -8,0\nhidden_size choice [64, 128]\ndropout_prob uniform 0.0,0.5\n"
+        "d_state quniform 8,64,8\nstreams choice [\"['semantic']\",\"['semantic', 'collaborative']\"]\n\n"
+    )
+    rate, size, dropout, state, streams = read_space(tmp_path / "hyper.test")
+    assert (rate.low, rate.high, rate.log) == (pytest.approx(math.exp(-8)), 1, True)
+    assert size.choices == (64, 128) and (dropout.low, dropout.high) == (0, 0.5)
+    assert (state.low, state.high, state.step, state.whole) == (8, 64, 8, True)
+    assert streams.choices == (["semantic"], ["semantic", "collaborative"])
+
+
+@pytest.mark.parametrize(
+    "name, text, told",
+    [
+        ("s.yaml", "a: 3\n", "line 1: a is neither a list nor a range"),
+        ("s.yaml", "a: [1]\n", "needs two or more different values"),
+        ("s.yaml", "b: {low: 2, high: 1}\n", "goes from 2 to 1"),
+        ("s.yaml", "b: {low: 0, high: 1, log: True}\n", "begin above 0"),
+        ("s.yaml", "b: {low: 1, high: 2, log: True, step: 1}\n", "none with log"),
+        ("s.yaml", "b: {low: x, high: 2}\n", "must be numbers"),
+        ("s.yaml", "", "names nothing to search for"),
+        ("hyper.test", "a choice __import__('os').getcwd()\n", "is no list"),
+        ("hyper.test", "a normal 0,1\n", "line 1: normal is no kind of range"),
+        ("hyper.test", "a uniform 0\n", "takes 2 numbers"),
+        ("hyper.test", "a quniform 0,nan,1\n", "takes 3 numbers"),
+    ],
+)
+def test_what_cannot_be_tried_is_named(tmp_path, name, text, told):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=told):
+        read_space(tmp_path / name)
+
+
+def test_values_are_checked_before_the_first_trial():
+    with pytest.raises(InputError, match="search space: dropout_prob is 1.5, not float"):
+        check_space([Parameter("dropout_prob", low=0.1, high=1.5)], "ml-100k", "SEAR", [], {})
+    with pytest.raises(InputError, match="unknown key drop_out"):
+        check_space([Parameter("drop_out", choices=(1, 2))], "ml-100k", "SEAR", [], {})
+
+
+@pytest.mark.parametrize("model", sorted(path.stem for path in (PROJECT_ROOT / "config" / "tune").glob("*.yaml")))
+def test_every_space_of_the_project_is_allowed(model):
+    check_space(read_space(space_file(None, gather_settings("ml-100k", model))), "ml-100k", model, [], {})
+
+
+def test_a_variant_has_the_space_of_its_class():
+    assert "SEAR-tuned" in own_files("model")
+    assert space_file(None, gather_settings("ml-100k", "SEAR-tuned")).name == "SEAR.yaml"
+    with pytest.raises(InputError, match="there is no config/tune/Pop.yaml"):
+        space_file(None, gather_settings("ml-100k", "Pop"))
+
+
+def test_the_best_of_the_mean_over_seeds_wins(tmp_path):
+    study = study_in(tmp_path)
+    search(study, lambda values, seed, told: values["x"] + seed, seeds=(1, 3)).work()
+    assert len(study.trials) == 6 and study.best_value == pytest.approx(study.best_params["x"] + 2)
+    search(study_in(tmp_path, seed=2), lambda *_: 1 / 0).work()  # the budget is the study's
+    assert len(study.trials) == 6
+
+
+def test_a_trial_that_lags_behind_is_pruned_and_a_mistake_fails_alone(tmp_path):
+    study = study_in(tmp_path)
+
+    def run(values, seed, told):
+        number = len(study.trials) - 1
+        if number == 5:
+            raise InputError("heads do not divide")
+        for epoch in range(5):
+            told(epoch, 0.0 if number == 6 else 1.0 + number)
+        return 1.0 + number
+
+    search(study, run, trials=8).work()
+    states = [trial.state.name for trial in study.trials]
+    assert states == ["COMPLETE"] * 5 + ["FAIL", "PRUNED", "COMPLETE"]
+    assert study.trials[5].user_attrs["error"] == "heads do not divide"
+
+
+def test_an_interrupted_trial_is_taken_up_by_the_next_worker(tmp_path):
+    study, tried = study_in(tmp_path), []
+
+    def run(values, seed, told):
+        tried.append(values)
+        if len(tried) == 2:
+            raise KeyboardInterrupt
+        return values["x"]
+
+    with pytest.raises(KeyboardInterrupt):
+        search(study, run, trials=3).work()
+    search(study_in(tmp_path), run, trials=3).work()
+    assert tried[1] == tried[2] and len(tried) == 4
+    assert [trial.state.name for trial in study_in(tmp_path).trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+
+
+def test_a_worker_is_gone_when_its_process_is_or_when_it_is_silent(tmp_path):
+    study = study_in(tmp_path)
+    now = time.time()
+
+    def trial(worker, alive):
+        asked = study.ask()
+        asked.set_user_attr("worker", worker)
+        asked.set_user_attr("alive", alive)
+        return study.trials[asked.number]
+
+    host, pid, begun = this_worker().rsplit(":", 2)
+    assert not is_gone(trial(this_worker(), now - 1e6), now)  # stopped for a while, or its clock is
+    assert is_gone(trial(f"{host}:{pid}:0.00", now), now)  # another process has its number now
+    assert not is_gone(trial("elsewhere:1:0.00", now - 60), now)
+    assert is_gone(trial("elsewhere:1:0.00", now - 600), now)
+
+
+def test_two_workers_do_not_both_take_up_a_lost_trial(tmp_path):
+    study = study_in(tmp_path)
+    lost = study.ask()
+    SPACE[0].suggest(lost)
+    lost.set_user_attr("worker", "elsewhere:1:0.00")
+    lost.set_user_attr("alive", 0.0)
+    for worker in (study, study_in(tmp_path)):
+        retry_lost_trials(worker)
+    assert [trial.user_attrs.get(RETRY) for trial in study.trials] == [None, 0]
+
+
+def test_a_storage_that_cannot_be_opened_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="--storage=.* cannot be opened"):
+        open_study("s", str(tmp_path / "file" / "study.log"), None)
+    with pytest.raises(InputError, match="--storage=nonsense://x cannot be opened"):
+        open_study("s", "nonsense://x", None)
+
+
+WORKER = """
+import sys, time
+from pathlib import Path
+from sear.runs.search import Budget, Search, open_study
+from sear.runs.search_space import Parameter
+study = open_study("s", sys.argv[1], None)
+def run(values, seed, told):
+    time.sleep(float(sys.argv[2]))
+    return values["x"]
+Search(study, [Parameter("x", low=0.0, high=1.0)], [1], 1, run, Budget(int(sys.argv[3]))).work()
+"""
+
+
+def start(storage, seconds, trials):
+    command = [sys.executable, "-c", WORKER, storage, str(seconds), str(trials)]
+    return subprocess.Popen(command, cwd=PROJECT_ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
+def share_a_study(storage):
+    """Four workers finish 40 trials among them, while a fifth is killed in the middle of one."""
+    study = open_study("s", storage, None)
+    victim = start(storage, 1000, 40)
+    while not any(f":{victim.pid}:" in trial.user_attrs.get("worker", "") for trial in study.trials):
+        assert victim.poll() is None
+        time.sleep(0.1)
+    workers = [start(storage, 0.01, 40) for _ in range(4)]
+    time.sleep(2)
+    victim.kill()
+    victim.wait()
+    assert [worker.wait(timeout=120) for worker in workers] == [0] * 4
+    assert start(storage, 0.01, 40).wait(timeout=120) == 0  # the same command once more takes up what was left
+    states = [trial.state.name for trial in study.trials]
+    assert states.count("COMPLETE") == 40 and states.count("FAIL") >= 1
+    assert not {"RUNNING", "WAITING"} & set(states)
+    assert [trial.user_attrs[RETRY] for trial in study.trials if RETRY in trial.user_attrs] == [0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+def test_four_processes_share_a_study_and_a_killed_ones_trial_is_not_lost(tmp_path, kind):
+    share_a_study(str(tmp_path / "study.log") if kind == "journal" else f"sqlite:///{tmp_path / 'study.db'}")
+
+
+@pytest.fixture
+def postgresql(tmp_path):
+    """The URL of a PostgreSQL server of the test's own; skips where none can be started."""
+    pytest.importorskip("psycopg", reason="needs psycopg")
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin")) or [Path(shutil.which("pg_ctl") or "/nowhere").parent]
+    if not (found[-1] / "initdb").exists():
+        pytest.skip("needs PostgreSQL's initdb and pg_ctl")
+    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []  # it refuses to run as root
+    folder = Path(tempfile.mkdtemp(prefix="sear-postgresql-"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    try:
+        if as_user:
+            shutil.chown(folder, "postgres")
+        make = [*as_user, found[-1] / "initdb", "-D", folder / "data", "-A", "trust", "-U", "sear"]
+        control = [*as_user, found[-1] / "pg_ctl", "-D", folder / "data", "-w", "-l", folder / "log"]
+        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
+        try:
+            subprocess.run(make, check=True, capture_output=True, cwd=folder)
+            subprocess.run([*control, "-o", options, "start"], check=True, stdout=subprocess.DEVNULL, cwd=folder)
+        except (OSError, LookupError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"PostgreSQL does not start here: {error}")
+        yield f"postgresql+psycopg://sear@127.0.0.1:{port}/postgres"
+        subprocess.run([*control, "-m", "immediate", "stop"], check=True, stdout=subprocess.DEVNULL, cwd=folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.slow
+def test_a_study_in_postgresql_is_shared(postgresql):
+    share_a_study(postgresql)
+
+
+@pytest.mark.slow
+def test_a_search_trains_reports_and_leaves_a_file_that_trains(tmp_path, monkeypatch, capsys, tiny_text):
+    write_atomic_files(tmp_path, "tiny", random_histories())
+    root = tiny_config_root(tmp_path)
+    (root / "data" / "tiny.yaml").write_text(
+        f"data_path: {tmp_path}\nuse_gpu: False\nshow_progress: False\nepochs: 2\n"
+        "load_col: {inter: [user_id, item_id, rating, timestamp], item: [item_id, title, kind]}\n"
+    )
+    monkeypatch.setattr("sear.settings.gather.CONFIG_ROOT", root)
+    (tmp_path / "space.yaml").write_text("dropout_prob: {low: 0.1, high: 0.5}\nn_heads: [1, 2]\n")
+    words = ["--dataset=tiny", "--model=eSASRec", f"--space={tmp_path / 'space.yaml'}", "--sampler_seed=1"]
+    words += [f"--results_path={tmp_path / 'results'}", "--hidden_size=8", "--n_layers=1", "--MAX_ITEM_LIST_LENGTH=8"]
+    assert main([*words, "--trials=5", "--seed=1,2"]) == 0
+    told = capsys.readouterr().out
+    assert "train with the best values: python custom_trainer.py --dataset=tiny --model=eSASRec" in told
+    folder = tmp_path / "results" / "tune" / "tiny-eSASRec"
+    assert {"report.html", "trials.csv", "best.yaml", "history.svg", "slice-n_heads.svg"} <= {
+        path.name for path in folder.iterdir()
+    }
+    runs = list((tmp_path / "results" / "tiny" / "eSASRec").glob("*/config.yaml"))
+    assert 5 <= len(runs) <= 10  # a trial may come twice
+    for run in runs:
+        finished = (run.parent / "metrics.json").exists()
+        assert (run.parent / "best.pth").exists() == finished and not (run.parent / "last.pth").exists()
+    best = folder / "best.yaml"
+    assert main([*words, "--trials=5", "--seed=1,2", "--dropout_prob=0.2"]) == 2
+    assert "--dropout_prob is fixed, and the search space varies it" in capsys.readouterr().err
+    from sear import run_sear
+
+    done = run_sear("tiny", "eSASRec", [best], seed=1)
+    scores = [
+        json.loads((run.parent / "metrics.json").read_text())["valid"]
+        for run in runs
+        if (run.parent / "metrics.json").exists()
+    ]
+    assert done["valid"] in scores
