@@ -7,7 +7,6 @@ directory.
 """
 
 import csv
-import errno
 import io
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 
 import sear
 from sear.errors import InputError, WriteError
+from sear.program import refusal
 
 _PACKAGE = Path(sear.__file__).resolve().parent
 
@@ -32,26 +32,6 @@ PROJECT_ROOT = CHECKOUT or Path.cwd()  # data, results and relative paths count 
 BUNDLED = CHECKOUT or _PACKAGE / "bundled"  # where config/ and ready text embeddings lie
 COMMAND = ("python", "custom_trainer.py") if CHECKOUT else ("sear", "train")
 REPORT_COMMAND = ("python", "-m", "sear.report") if CHECKOUT else ("sear", "report")
-
-
-ELSEWHERE = "or choose another place"
-REMEDIES = {
-    "ENOSPC": "free some space there",
-    "EDQUOT": "free some of your quota",
-    "EROFS": "choose another place",
-    "EACCES": f"give yourself the rights, {ELSEWHERE}",
-    "EPERM": f"give yourself the rights, {ELSEWHERE}",
-    "EEXIST": f"a file stands where a folder should be: move it, {ELSEWHERE}",
-    "ENOTDIR": f"a file stands where a folder should be: move it, {ELSEWHERE}",
-    "EISDIR": f"a folder stands where a file should be: move it, {ELSEWHERE}",
-    "ENAMETOOLONG": "choose a shorter name",
-}
-
-
-def refusal(error: OSError, told: str) -> str:
-    """What the machine refuses, in one line: what is `told`, the reason and the remedy."""
-    name = errno.errorcode.get(error.errno or 0, "")
-    return f"{told} ({error.strerror or error}) - {REMEDIES.get(name, f'mend it, {ELSEWHERE}')}"
 
 
 @contextmanager

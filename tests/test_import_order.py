@@ -9,6 +9,7 @@ import pytest
 SEAR = Path(__file__).parent.parent / "sear"
 ORDER = [  # from the ground up; names on one line may not use each other
     ["errors", "console"],
+    ["program"],
     ["files", "memory", "processes", "recbole_compat", "kernels"],
     ["ops", "settings"],
     ["data"],

@@ -90,7 +90,9 @@ def test_what_torch_makes_of_a_full_disk_is_told_as_one(tmp_path, monkeypatch):
             raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 768 vs 662")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(WriteError, match="best.pth cannot be written .No space left on device. - free some space there"):
+    with pytest.raises(
+        WriteError, match="best.pth cannot be written .No space left on device. - free some space there"
+    ):
         save_checkpoint(tmp_path / "best.pth", {})
     assert list(tmp_path.iterdir()) == []
 
