@@ -8,6 +8,7 @@ directory.
 
 import csv
 import io
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -30,6 +31,7 @@ def find_checkout(package: Path) -> Path | None:
 CHECKOUT = find_checkout(_PACKAGE)
 PROJECT_ROOT = CHECKOUT or Path.cwd()  # data, results and relative paths count from here
 BUNDLED = CHECKOUT or _PACKAGE / "bundled"  # where config/ and ready text embeddings lie
+MOST_NESTED = 50  # lists and mappings of a JSON file in each other
 COMMAND = ("python", "custom_trainer.py") if CHECKOUT else ("sear", "train")
 REPORT_COMMAND = ("python", "-m", "sear.report") if CHECKOUT else ("sear", "report")
 
@@ -87,6 +89,24 @@ def write_text(path: Path, text: str) -> None:
     """Written aside and renamed."""
     with write_aside(path) as aside:
         aside.write_text(text, encoding="utf-8", newline="\n")
+
+
+def read_json(path: Path, remedy: str) -> Any:
+    """What a JSON file holds. Raises InputError with the remedy where it cannot be read or is nested without end."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:  # not JSON, not UTF-8, nested without end, not to be read
+        raise InputError(f"{path} cannot be read ({error}) - {remedy}") from None
+    level = [found]
+    for _ in range(MOST_NESTED):
+        level = [part for value in level if isinstance(value, (dict, list)) for part in _parts(value)]
+    if level:
+        raise InputError(f"{path} cannot be read (nested deeper than {MOST_NESTED} times) - {remedy}")
+    return found
+
+
+def _parts(value: dict | list) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def from_here(path: Path | str) -> str:
