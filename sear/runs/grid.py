@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 from sear.errors import HeldError, InputError, OtherDataError, WriteError
 from sear.runs.find import find_runs
+from sear.runs.lock import claimed
 from sear.settings.keys import Role, with_role
 from sear.settings.rules import dump_value
 
@@ -90,7 +91,8 @@ def run_grid(
     """Bring every run of the grid to its end, whatever an earlier call left behind.
 
     A finished run is not run again (deleting its folder is how to ask for that), an unfinished one is resumed, one
-    that another process works on is left to it, a failed one is reported at the end and does not stop the others.
+    that another process works on, such as another grid of the same moment, is left to it, a failed one is reported at
+    the end and does not stop the others.
     Ctrl-C and a full disk do; the same call goes on from there.
 
     Args:
@@ -119,7 +121,8 @@ def run_grid(
     for number, planned in enumerate(runs, start=1):
         name = f"run {number} of {len(runs)}: {planned}"
         try:
-            outcome.finished[planned] = _finish(planned, wanted[planned], name, run, find, resume, say)
+            with nullcontext() if find(planned)[0] else claimed(wanted[planned]):
+                outcome.finished[planned] = _finish(planned, wanted[planned], name, run, find, resume, say)
             keep_best_checkpoint(outcome.finished[planned])
         except KeyboardInterrupt as stop:
             raise type(stop)(f"stopped in {name} - the same command goes on from here") from stop

@@ -26,7 +26,6 @@ from sear.runs.command import command_of
 from sear.runs.find import deciding_settings
 from sear.runs.folder import (
     discard_run_folder,
-    held,
     new_run_folder,
     write_cases,
     write_config,
@@ -34,6 +33,7 @@ from sear.runs.folder import (
     write_history,
     write_metrics,
 )
+from sear.runs.lock import held
 from sear.runs.log import RunLog
 from sear.runs.machine import PeakMemory, environment
 from sear.runs.model_folder import IN_RUN, TrainedModel, point_at, write_model
