@@ -105,19 +105,15 @@ class Scorer:
             user_BD: as `user_vectors` gives them.
             histories: whole ones, of the same users.
         """
-        allowed = selection.allowed
-        column_V = None
-        table_CD = self.table_VD
+        allowed, column_V = selection.allowed, None
         if allowed is not None:
-            table_CD = self.table_VD[torch.from_numpy(allowed).to(self.device)]
             column_V = np.full(len(self.table_VD), -1)
             column_V[allowed] = np.arange(len(allowed))
         found = []
-        for chunk in self._chunks(len(user_BD), len(table_CD)):
-            score_BC = user_BD[chunk] @ table_CD.T
+        for chunk in self._chunks(len(user_BD), len(self.table_VD) if allowed is None else len(allowed)):
             part = _part(histories, chunk)
             row_P, item_P = _met(part)
-            self._add_what_histories_say(score_BC, part, row_P, item_P, column_V)
+            score_BC = self._scores(user_BD[chunk], part, row_P, item_P, column_V)
             if allowed is None:
                 score_BC[:, 0] = -torch.inf
             if selection.excluded is not None:
@@ -128,23 +124,35 @@ class Scorer:
         score_Bk, column_Bk = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return score_Bk, column_Bk if allowed is None else allowed[column_Bk]
 
+    @torch.no_grad()
+    def scores(self, user_BD: Tensor, histories: UserHistories) -> Tensor:
+        """(B, V): every item's score, the padding's included; arguments as for `best`."""
+        return self._scores(user_BD, histories, *_met(histories), None)
+
     @staticmethod
     def _chunks(users: int, columns: int) -> Iterator[slice]:
         rows = max(1, CHUNK_BYTES // (4 * columns))
         return (slice(first, min(first + rows, users)) for first in range(0, users, rows))
 
-    def _add_what_histories_say(
-        self, score_BC: Tensor, part: UserHistories, row_P: np.ndarray, item_P: np.ndarray, column_V: np.ndarray | None
-    ) -> None:
-        """Repeat bias and transition prior, in place."""
+    def _scores(
+        self,
+        user_BD: Tensor,
+        part: UserHistories,
+        row_P: np.ndarray,
+        item_P: np.ndarray,
+        column_V: np.ndarray | None,
+    ) -> Tensor:
+        """(B, C): product, repeat bias and transition prior; column_V: the column of each item, -1 = none."""
+        there_C = None if column_V is None else torch.from_numpy(np.flatnonzero(column_V >= 0)).to(self.device)
+        score_BC = user_BD @ (self.table_VD if there_C is None else self.table_VD[there_C]).T
         if self.network.repeat_bias is not None:
             self._change(score_BC, row_P, item_P, column_V, self.network.repeat_bias)
         if self.prior is not None:
             item_BL, counted = self.padded(part)[0], self.prior.rules.shape[0]
             share_BV = self.prior.shares(item_BL.masked_fill_(item_BL >= counted, 0))  # of new items nothing is counted
             share_BV = torch.nn.functional.pad(share_BV, (0, len(self.table_VD) - counted))
-            share_BC = share_BV if column_V is None else share_BV[:, torch.from_numpy(np.flatnonzero(column_V >= 0))]
-            score_BC.copy_(self.prior.mixed_with(score_BC, share_BC))
+            score_BC = self.prior.mixed_with(score_BC, share_BV if there_C is None else share_BV[:, there_C])
+        return score_BC
 
     def _change(
         self, score_BC: Tensor, row_P: np.ndarray, item_P: np.ndarray, column_V: np.ndarray | None, by: Tensor | float

@@ -1,5 +1,7 @@
 """Items that were never sold: where they land, that everything works with them, and what is refused."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -142,6 +144,7 @@ def test_texts_are_encoded_as_training_encoded_them(here, monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines()[-1].startswith("newer,i4,")
     assert main(["recommend", *words[:2], "--items=newer", "--users=u1"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("u1,newer,")
+    shutil.rmtree(here / "encoder")
     make_tiny_encoder(here / "encoder", seed=4)
     with pytest.raises(sear.InputError, match="is not the encoder that the model was trained with"):
         sear.load(run).add_items(TABLE)
