@@ -63,6 +63,19 @@ class Recommender:
         """The users whose histories the model folder holds; None where it holds none."""
         return None if self._users is None else self._users.user_ids
 
+    @property
+    def text_fields(self) -> list[str]:
+        """The text columns that an item's sentence is made of."""
+        return list(self.info["texts"]["fields"])
+
+    @property
+    def highest_rating(self) -> float | None:
+        """Of the histories known, 5 where none has any; None for a model that reads no ratings."""
+        if "rating" not in self._model.settings["streams"]:
+            return None
+        ratings = np.zeros(0) if self._users is None else self._users.rating
+        return float(np.nanmax(ratings, initial=0.0)) or 5.0
+
     def recommend(
         self,
         users: Sequence[Any] | None = None,
@@ -206,6 +219,13 @@ class Recommender:
         self._catalogue.add(new.ids, new.titles)
         self._model.text_VE = np.concatenate([self._model.text_VE, text_NE])
         self.__dict__.pop("_similarity", None)
+
+    def vectors_of(self, table: pd.DataFrame) -> np.ndarray:
+        """float32 (rows, E): what `add_items` takes as vectors. All of it that takes long is done here: the encoder is
+        loaded, the texts are encoded and the regression is fitted. May run while another thread recommends."""
+        vectors = self._placement.encoded(self._placement.read(table, self._catalogue, self.info["columns"]["item"]))
+        self._placement.rows(vectors)  # fits
+        return vectors
 
     @cached_property
     def _placement(self) -> Placement:
