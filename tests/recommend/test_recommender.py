@@ -190,7 +190,8 @@ def test_after_warming_up_no_kernel_is_still_to_come(toy_model):
     code = (
         "import sys, sear; recommender = sear.load(sys.argv[1]); recommender.warm_up(); before = set(sys.modules);"
         "recommender.recommend(history=['i3']); recommender.recommend(); recommender.session(['i3']).add('i4');"
-        "late = [name for name in set(sys.modules) - before if name.startswith(('sear', 'numba'))]; assert not late, late"
+        "late = [name for name in set(sys.modules) - before if name.startswith(('sear', 'numba'))];"
+        "assert not late, late"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(toy_model)], cwd=PROJECT_ROOT, capture_output=True, text=True
