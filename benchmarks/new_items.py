@@ -55,13 +55,12 @@ class Cases:
         return len(self.target)
 
 
-class RidgeByCounts(Placement):
-    """The ridge regression with every item weighing as much as it has training events."""
+class AllAlike(Placement):
+    """The ridge regression with every item weighing the same."""
 
     @cached_property
     def _maps(self):
-        weight = self._counts.astype(np.float64)
-        return [None if rows is None else TextMap(self._text_VE[1:], rows[1:], weight) for rows in self._learned]
+        return [None if rows is None else TextMap(self._text_VE[1:], rows[1:]) for rows in self._learned]
 
 
 class Neighbours(Placement):
@@ -77,7 +76,7 @@ class Neighbours(Placement):
         return [None if rows is None else mean_row(rows) for rows in self._learned]
 
 
-WAYS: dict[str, type[Placement]] = {"ridge": Placement, "ridge by counts": RidgeByCounts, "neighbours": Neighbours}
+WAYS: dict[str, type[Placement]] = {"ridge": Placement, "ridge, items alike": AllAlike, "neighbours": Neighbours}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,7 +1,8 @@
 """New items from their texts: where training would have put them, as far as the texts of the others tell.
 
 A ridge regression maps the items' text embeddings to what training learned of them: their rows of the item embedding
-and of a free output table. A tied table has its text part by itself. N new items, V items incl. padding id 0, E text
+and of a free output table. An item counts as much as it has training events, for rows of rare items have hardly left
+their start. A tied table has its text part by itself. N new items, V items incl. padding id 0, E text
 width, D width of a learned row.
 """
 
@@ -63,6 +64,7 @@ class Placement:
         texts: what model.json tells: `fields`, `title`, `encoder` and its `identity`.
         text_VE: the items' text embeddings; None where the model was trained without texts.
         learned: (V, D) each: the item embedding and the free output table; None for what the model has not.
+        counts: (V - 1,), how often each item occurs among the training events.
     """
 
     def __init__(
@@ -128,7 +130,8 @@ class Placement:
 
     @cached_property
     def _maps(self) -> list[TextMap | None]:
-        return [None if table is None else TextMap(self._text_VE[1:], table[1:]) for table in self._learned]
+        weight = self._counts.astype(np.float64)
+        return [None if table is None else TextMap(self._text_VE[1:], table[1:], weight) for table in self._learned]
 
     @cached_property
     def _encoder(self) -> tuple[Encoder, Any]:

@@ -58,7 +58,7 @@ def test_its_rows_are_the_ridge_of_the_others(recommender):
     network, text_VE = recommender._scorer.network, recommender._model.text_VE
     for table in (network.item_decoder.weight, network.collaborative_emb.weight):
         learned = table.numpy()
-        expected = TextMap(text_VE[1:-2], learned[1:-2])(VECTORS)
+        expected = TextMap(text_VE[1:-2], learned[1:-2], recommender.popularity[:-2])(VECTORS)
         np.testing.assert_allclose(learned[-2:], expected, atol=1e-6)
         assert np.abs(expected).max() > 1e-3
     torch.testing.assert_close(network._text_Vd[-2:], network.adapter(torch.from_numpy(VECTORS)))
