@@ -66,7 +66,13 @@ def _tiles(
     runs = [run for row in rows for run in row.runs]
     seeds = len({run.seed for run in runs})
     found.append(("Test cases", f"{len(runs[0].ranks):,}", "one held-out event per user, all items ranked"))
-    found.append(("Runs", str(len(runs)), f"{len(rows)} row{'s' * (len(rows) > 1)}, {'one seed' if seeds == 1 else f'up to {seeds} seeds'}"))
+    found.append(
+        (
+            "Runs",
+            str(len(runs)),
+            f"{len(rows)} row{'s' * (len(rows) > 1)}, {'one seed' if seeds == 1 else f'up to {seeds} seeds'}",
+        )
+    )
     return found
 
 
