@@ -3,6 +3,7 @@
 import csv
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -19,8 +20,8 @@ SMALL = "--hidden_size=8 --num_layers=1 --num_heads=2 --d_state=4 --text_init=Fa
 
 def commands():
     """Every command of the page, in order."""
-    blocks = re.findall(r"^```\n(.*?)^```$", PAGE, re.M | re.S)
-    return [line for block in blocks for line in block.splitlines()]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.M | re.S)
+    return [line for language, text in blocks if not language for line in text.splitlines()]
 
 
 def run(command, folder):
@@ -57,16 +58,17 @@ def test_the_commands_in_use_are_understood():
 @pytest.mark.slow
 def test_the_page_runs_from_the_orders_to_a_newer_model(tmp_path):
     """In a copy of the project, with a toy encoder and a toy model; the service has tests of its own."""
-    for name in ("sear", "config", "custom_trainer.py", "examples"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        subprocess.run(["cp", "-r", str(ROOT / name), str(tmp_path / name)], check=True)
+    for name in ("sear", "config", "examples"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    for name in ("custom_trainer.py", "requirements.txt"):
+        shutil.copy(ROOT / name, tmp_path)
     make_tiny_encoder(tmp_path / "all-mpnet-base-v2")
     pointer, named = tmp_path / "results" / "shop" / "SEAR" / "newest", []
     for command in commands():
         if "sear serve" in command:
             continue
         small = f"{command} {SMALL}" if "custom_trainer" in command else command
-        done = run(small.replace("make_shop.py my_shop", "make_shop.py my_shop --seed=7"), tmp_path)
+        done = run(small, tmp_path)
         assert done.returncode == 0, (command, done.stdout, done.stderr)
         named += [pointer.read_text()] if "custom_trainer" in command else []
     assert len(set(named)) == 2
