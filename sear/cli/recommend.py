@@ -5,11 +5,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sear.errors import InputError
+from sear.console import say, show_what_can_be_shown, stopped_in_order
+from sear.program import Parser, obey
 
 
 def parser(prog: str = "sear recommend") -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog=prog, description="The best items of every user, or of those asked for.")
+    made = Parser(prog=prog, description="The best items of every user, or of those asked for.")
     made.add_argument("model", metavar="MODEL", help="a finished run's folder, or one that `sear export` wrote")
     made.add_argument("--k", type=int, default=10, help="items per user (default: %(default)s)")
     made.add_argument(
@@ -38,17 +39,10 @@ def parser(prog: str = "sear recommend") -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "sear recommend") -> int:
-    """Write recommendations; 0 when done, 2 when the user has something to mend, 130 when stopped by Ctrl-C."""
+    """Write recommendations; 0 when done, 2 when the user has something to mend, 130 or 143 when stopped."""
+    show_what_can_be_shown()
     asked = parser(prog).parse_args(arguments)
-    try:
-        print(_recommend(asked), file=sys.stderr)
-        return 0
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
+    return obey(lambda: say(_recommend(asked), sys.stderr))
 
 
 def _recommend(asked: argparse.Namespace) -> str:
@@ -57,7 +51,7 @@ def _recommend(asked: argparse.Namespace) -> str:
     from sear.recommend.load import load
     from sear.recommend.tables import read_table, table_file
 
-    with table_file(asked.out) as write:
+    with stopped_in_order(), table_file(asked.out) as write:
         recommender = load(asked.model, asked.device)
         if asked.new_items:
             recommender.add_items(read_table(asked.new_items))

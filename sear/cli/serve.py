@@ -2,10 +2,9 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 
-from sear.errors import InputError
+from sear.program import Parser, obey
 
 TOKEN = "SEAR_TOKEN"
 ABOUT = f"""\
@@ -15,7 +14,7 @@ Serve a trained model over HTTP, with a page at / and the interface's descriptio
 
 
 def parser(prog: str = "sear serve") -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog=prog, description=ABOUT)
+    made = Parser(prog=prog, description=ABOUT)
     made.add_argument(
         "folder",
         metavar="FOLDER",
@@ -30,13 +29,10 @@ def parser(prog: str = "sear serve") -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None, prog: str = "sear serve") -> int:
     """Serve until SIGTERM or Ctrl-C; 0 when stopped, 2 when the user has something to mend."""
     asked = parser(prog).parse_args(arguments)
-    try:
-        from sear.serve.server import serve
+    return obey(lambda: _serve(asked))
 
-        serve(asked.folder, asked.host, asked.port, asked.device, os.environ.get(TOKEN))
-        return 0
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+
+def _serve(asked: argparse.Namespace) -> None:
+    from sear.serve.server import serve
+
+    serve(asked.folder, asked.host, asked.port, asked.device, os.environ.get(TOKEN))

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sear.cli.arguments import PLACE, parse
+from sear.console import say, show_what_can_be_shown, stopped_in_order
 from sear.errors import InputError
 from sear.files import BUNDLED, COMMAND, PROJECT_ROOT, from_here, shown, write_text
+from sear.program import Parser, obey
 from sear.settings.checks import check_settings
 from sear.settings.gather import Settings, gather_settings
 from sear.settings.rules import dump_yaml
@@ -22,7 +24,7 @@ Every process that runs the same command joins the same study; a stopped one goe
 
 
 def parser(prog: str) -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
+    found = Parser(
         prog=prog, description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     found.add_argument("--dataset", default="ml-100k", help="one data set (default: ml-100k)")
@@ -60,20 +62,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "sear tune") -> int:
     """Search, then write and print what was found.
 
     Returns:
-        The exit code: 0 done, 2 a user's mistake, 130 stopped by Ctrl-C.
+        The exit code: 0 done, 2 a user's mistake, 130 or 143 stopped.
     """
+    show_what_can_be_shown()
     words = list(sys.argv[1:] if argv is None else argv)
     asked, others = parser(prog).parse_known_args(words)
-    try:
-        return _search(asked, others, shlex.join([*prog.split(), *words]))
-    except (InputError, OSError) as error:
-        if asked.debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped - the same command goes on", file=sys.stderr)
-        return 130
+    return obey(lambda: _search(asked, others, shlex.join([*prog.split(), *words])), asked.debug)
 
 
 def _search(asked: argparse.Namespace, others: list[str], command: str) -> int:
@@ -82,10 +76,13 @@ def _search(asked: argparse.Namespace, others: list[str], command: str) -> int:
         len(request.datasets) != 1
         or len(request.models) != 1
         or request.ablations
+        or request.varied
         or request.resume
         or request.evaluate
     ):
-        raise InputError(f"{PLACE}: a search is for one data set and one model - start one for each")
+        raise InputError(
+            f"{PLACE}: a search is for one data set, one model and one value of each key - start one for each"
+        )
     settings = _settings(request)
     try:
         import optuna  # noqa: F401
@@ -140,12 +137,15 @@ def _work(asked, request, settings: Settings, space, name: str, folder: Path, co
     if "://" not in storage:
         storage = str(from_here(storage))
     study = open_study(name, storage, asked.sampler_seed)
-    print(f"study {name}: {len(study.trials)} trials so far; storage: {storage}", flush=True)
+    say(f"study {name}: {len(study.trials)} trials so far; storage: {storage}")
     budget = Budget(asked.trials, asked.hours)
     search = Search(study, space, request.seeds, settings.get("epochs"), run, budget)
     with Terminal(settings.get("state")):
         try:
-            search.work()
+            with stopped_in_order():
+                search.work()
+        except KeyboardInterrupt as stop:
+            raise type(stop)("stopped - the same command goes on") from stop
         finally:
             score = f"validation {settings.get('valid_metric')}"
             if any(trial.value is not None for trial in study.get_trials(deepcopy=False)):
@@ -158,12 +158,12 @@ def _work(asked, request, settings: Settings, space, name: str, folder: Path, co
         raise InputError("no trial has finished - the messages above say why; mend the search space, or the settings")
     table = trials_table(study, space, score)
     rows = [[entry.text for entry in row] for row in table.entries[:10]]
-    print(f"\n{tabulate(rows, headers=table.columns, disable_numparse=True)}\n")
-    print(f"all trials and figures: {shown(page)}")
+    say(f"\n{tabulate(rows, headers=table.columns, disable_numparse=True)}\n")
+    say(f"all trials and figures: {shown(page)}")
     train = shlex.join(
         [*COMMAND, f"--dataset={dataset}", f"--model={model}", f"--config={shown(folder / 'best.yaml')}"]
     )
-    print(f"train with the best values: {train}")
+    say(f"train with the best values: {train}")
     return 0
 
 

@@ -75,7 +75,7 @@ def folder_identity(folder: Path) -> str:
 def _module_folders(modules: Path) -> list[Path]:
     try:
         return [modules.parent / module["path"] for module in json.loads(modules.read_bytes()) if module["path"]]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise InputError(f"{modules} is not a list of modules with their paths - fill the folder anew") from None
 
 
@@ -111,7 +111,7 @@ def _settings_only(content: bytes) -> bytes:
     """JSON without layout and without notes on who wrote it with which version."""
     try:
         settings = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return content  # loading it will say what is wrong
     if isinstance(settings, dict):
         settings = {key: value for key, value in settings.items() if key not in ABOUT_ITS_MAKING}

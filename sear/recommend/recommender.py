@@ -109,12 +109,18 @@ class Recommender:
         Raises:
             InputError: an id is not known, k is not between 1 and the number of items, or the history is no history.
         """
-        histories, skipped = self._histories(users, history)
-        selection = self._selection(k, filter_seen, items, exclude)
-        parts = list(self._batches(histories, selection, with_titles, batch_size))
-        table = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
-        table.attrs["unknown_items"] = skipped
-        return table
+        _, tables = self.recommend_batches(
+            users,
+            history=history,
+            k=k,
+            filter_seen=filter_seen,
+            items=items,
+            exclude=exclude,
+            with_titles=with_titles,
+            batch_size=batch_size,
+        )
+        parts = list(tables)
+        return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
 
     def recommend_batches(
         self,

@@ -5,16 +5,15 @@ order) and, in its metrics.json, the hash of its cases.
 """
 
 import hashlib
-import json
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sear.errors import InputError
+from sear.files import read_json
 from sear.report.run import Run
 from sear.report.run_checks import FREEZE_AGAIN, refuse_different_cases, refuse_other_metrics
 from sear.report.variants import name_variants
@@ -71,7 +70,7 @@ def read_run(folder: Path) -> Run:
         hash_cases(cases),
         settings=found.config,
         history=found.history,
-        examples=_json(examples) if examples.exists() else [],
+        examples=read_json(examples, "restore it, or run again") if examples.exists() else [],
         masked_ranks=_masked_ranks(table, folder / "cases.csv.gz"),
     )
 
@@ -106,10 +105,3 @@ def _masked_ranks(table: pd.DataFrame, path: Path) -> np.ndarray | None:
 def hash_cases(cases: pd.DataFrame) -> str:
     """Names a set of sorted cases without holding any of their ids."""
     return hashlib.sha256("\n".join(cases["user"] + "\t" + cases["target"]).encode()).hexdigest()
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is broken ({error}) - restore it, or run again") from None

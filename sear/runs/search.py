@@ -19,7 +19,7 @@ import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from sear.errors import HeldError, InputError
+from sear.errors import HeldError, InputError, WriteError
 from sear.runs.search_space import Parameter
 
 logger = logging.getLogger("sear")
@@ -97,7 +97,7 @@ class Search:
         except optuna.TrialPruned:
             self.study.tell(trial, state=TrialState.PRUNED)
             logger.info(f"trial {trial.number}: pruned")
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, WriteError):  # a full disk would end the next trial, too
             self.study.tell(trial, state=TrialState.FAIL)
             retry(self.study, self.study.trials[trial.number])
             raise

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from sear.errors import InputError
 from sear.settings.checks import check_settings
 from sear.settings.gather import gather_settings
@@ -134,7 +136,10 @@ def _recbole_line(key: str, kind: str, values: str, place: str) -> Parameter:
             choices = ast.literal_eval(values)  # a list as Python writes it; nothing is run
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             raise InputError(f"{place}: {values[:80]} is no list - write {key} choice [VALUE,VALUE]") from None
-        texts = [load_yaml(choice) if isinstance(choice, str) else choice for choice in choices]
+        try:
+            texts = [load_yaml(choice) if isinstance(choice, str) else choice for choice in choices]
+        except yaml.YAMLError as error:
+            raise InputError(f"{place}: a choice cannot be read ({' '.join(str(error).split())}) - mend it") from None
         return _parameter(key, texts, place)
     count = {"uniform": 2, "loguniform": 2, "quniform": 3}.get(kind)
     if not count:

@@ -15,17 +15,17 @@ from recbole.data import data_preparation
 from recbole.utils import init_seed
 
 from sear.data.dataset import SEARDataset, data_hashes
-from sear.errors import HeldError, InputError
+from sear.errors import HeldError, InputError, OutOfMemoryError, WriteError
 from sear.evaluation.examples import run_examples
 from sear.evaluation.metrics import GROUPS, case_rows, metric_tables, metrics_of_cases
-from sear.files import COMMAND, PROJECT_ROOT, shown
+from sear.files import COMMAND, PROJECT_ROOT, shown, writing
+from sear.memory import enough_memory_to
 from sear.model.counting import CountingModel
 from sear.model.network import SEARNetwork
 from sear.runs.command import command_of
 from sear.runs.find import deciding_settings
 from sear.runs.folder import (
     discard_run_folder,
-    held,
     new_run_folder,
     write_cases,
     write_config,
@@ -33,6 +33,7 @@ from sear.runs.folder import (
     write_history,
     write_metrics,
 )
+from sear.runs.lock import held
 from sear.runs.log import RunLog
 from sear.runs.machine import PeakMemory, environment
 from sear.runs.model_folder import IN_RUN, TrainedModel, point_at, write_model
@@ -42,6 +43,7 @@ from sear.runs.summary import append_summary, read_summary
 from sear.runs.validated import validated_run
 from sear.runs.warm_start import start_from
 from sear.settings.recbole_config import SEARConfig, effective_settings, model_class, overrides_of
+from sear.settings.sizes import MODEL_KEYS
 from sear.trainer.checkpoint import Checkpoints
 from sear.trainer.counting_trainer import CountingTrainer
 from sear.trainer.trainer import SEARTrainer
@@ -69,9 +71,10 @@ def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
     init_seed(config["seed"], config["reproducibility"])
     started = perf_counter()
     hashes = data_hashes(config)
-    whole = SEARDataset(config)
-    logger.info(describe_dataset(config["dataset"], whole.statistics))
-    loaders = data_preparation(config, whole)
+    with enough_memory_to("read the data", {}):
+        whole = SEARDataset(config)
+        logger.info(describe_dataset(config["dataset"], whole.statistics))
+        loaders = data_preparation(config, whole)
     dataset = loaders[0]._dataset
     read = perf_counter()
     build = model_class(config["model"])
@@ -81,7 +84,8 @@ def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
     _ = dataset.texts.titles  # now, for a fault in them must not end a run that is trained
     seconds = {"data": read - started, "text": perf_counter() - read}
     init_seed(config["seed"], config["reproducibility"])
-    model = build(config, dataset).to(config["device"])
+    with enough_memory_to("hold the model", {key: config[key] for key in MODEL_KEYS}):
+        model = build(config, dataset).to(config["device"])
     trainer = (CountingTrainer if isinstance(model, CountingModel) else SEARTrainer)(config, model)
     checkpoints.events_hash = dataset.events_hash
     trainer.checkpoints = checkpoints
@@ -158,6 +162,15 @@ class TrainingRun:
             if not self.begun:
                 raise
             raise type(stop)(f"stopped; go on with: {self._resume_command}") from stop
+        except WriteError as error:
+            if not self.begun:
+                raise
+            raise WriteError(f"{error}; then go on with: {self._resume_command}") from error
+        except OutOfMemoryError as error:
+            if not self.begun:
+                raise
+            told = f"{error}; or free memory that others use, and go on with: {self._resume_command}"
+            raise OutOfMemoryError(told) from error
 
     @property
     def _resume_command(self) -> str:
@@ -175,7 +188,8 @@ class TrainingRun:
     def _fit(self, prepared: Prepared, validated: RunRecord | None) -> None:
         trainer = prepared.trainer
         for left in self.folder.glob(".*.tmp"):  # half-written when the run was killed
-            left.unlink()
+            with writing(left):
+                left.unlink()
         if self.checkpoints.last.exists():
             trainer.resume_checkpoint(self.checkpoints.last)
             commit = self.environment["commit"]
