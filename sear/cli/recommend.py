@@ -27,6 +27,12 @@ def parser(prog: str = "sear recommend") -> argparse.ArgumentParser:
     made.add_argument("--items", metavar="IDS", help="recommend only these, given as for --users (default: all)")
     made.add_argument("--exclude", metavar="IDS", help="recommend none of these")
     made.add_argument("--keep_seen", action="store_true", help="also recommend what a user's history holds")
+    made.add_argument(
+        "--new_items",
+        type=Path,
+        metavar="FILE",
+        help=".csv, .parquet or .item of item_id and text columns: items that were never sold compete too",
+    )
     made.add_argument("--titles", action="store_true", help="write titles too")
     made.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
     return made
@@ -43,14 +49,16 @@ def _recommend(asked: argparse.Namespace) -> str:
     from tqdm import tqdm
 
     from sear.recommend.load import load
-    from sear.recommend.tables import read_ids, read_table, table_file
+    from sear.recommend.tables import read_table, table_file
 
     with stopped_in_order(), table_file(asked.out) as write:
         recommender = load(asked.model, asked.device)
-        ids = {name: None if (words := getattr(asked, name)) is None else read_ids(words, column)
-               for name, column in (("users", "user_id"), ("items", "item_id"), ("exclude", "item_id"))}  # fmt: skip
+        if asked.new_items:
+            recommender.add_items(read_table(asked.new_items))
         count, tables = recommender.recommend_batches(
-            **ids,
+            _ids(asked.users, "user_id"),
+            items=_ids(asked.items, "item_id"),
+            exclude=_ids(asked.exclude, "item_id"),
             history=None if asked.history is None else read_table(asked.history),
             k=asked.k,
             filter_seen=not asked.keep_seen,
@@ -67,3 +75,9 @@ def _recommend(asked: argparse.Namespace) -> str:
     lines += [f"{skipped:,} events of {asked.history} skipped: the model does not know their items"] * bool(skipped)
     lines += [f"written to {asked.out}"] * (asked.out is not None)
     return "\n".join(lines)
+
+
+def _ids(words: str | None, column: str) -> list[str] | None:
+    from sear.recommend.tables import read_ids
+
+    return None if words is None else read_ids(words, column)

@@ -17,6 +17,12 @@ def parser(prog: str = "sear similar") -> argparse.ArgumentParser:
     made.add_argument(
         "--out", type=Path, metavar="FILE", help=".csv, .parquet or .jsonl (default: CSV on the terminal)"
     )
+    made.add_argument(
+        "--new_items",
+        type=Path,
+        metavar="FILE",
+        help=".csv, .parquet or .item of item_id and text columns: items that were never sold compete too",
+    )
     made.add_argument("--titles", action="store_true", help="write titles too")
     return made
 
@@ -30,10 +36,12 @@ def main(arguments: Sequence[str] | None = None, prog: str = "sear similar") -> 
 
 def _similar(asked: argparse.Namespace) -> None:
     from sear.recommend.load import load
-    from sear.recommend.tables import read_ids, table_file
+    from sear.recommend.tables import read_ids, read_table, table_file
 
     with stopped_in_order(), table_file(asked.out) as write:
         recommender = load(asked.model)
+        if asked.new_items:
+            recommender.add_items(read_table(asked.new_items))
         items = recommender.item_ids if asked.items is None else read_ids(asked.items, "item_id")
         for first in range(0, len(items), 1024):
             part = items[first : first + 1024]
