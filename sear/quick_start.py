@@ -1,6 +1,7 @@
 """run_sear: from a data set's name to a run folder; resume and evaluate: from a run folder on."""
 
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def resume(
     Raises:
         InputError: the folder is no run's, or its checkpoint cannot be read.
     """
-    folder = Path(run_folder)
+    folder = Path(os.path.abspath(run_folder))
     config = _config_of(folder, changes, places)
     with Terminal(config["state"]), RunLog() as log:
         if (folder / "metrics.json").exists():
