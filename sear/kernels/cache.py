@@ -20,16 +20,15 @@ logger = logging.getLogger("sear")
 
 
 def _cache_folder() -> Path | None:
-    """Where to keep compiled kernels, named by numba's version and the sources of all files that kernels are made from.
+    """Where to keep compiled kernels, named by numba's version and the sources of all modules here but Triton's.
 
-    numba itself looks only at the file a kernel stands in: it would miss a change to a helper in another file. None
-    where no place can be written to.
+    numba itself looks only at the file a kernel stands in: it would miss a change to a helper in another file, such as
+    threads.py. None where no place can be written to.
     """
     package = Path(__file__).parent
-    sources = [path.read_bytes() for path in sorted(package.glob("*.py"))]
-    kernels = [source for source in sources if b"sear.kernels.compiler" in source]
-    kernels += [(package / "compiler.py").read_bytes(), numba.__version__.encode()]
-    name = f"kernels-{hashlib.sha256(b''.join(kernels)).hexdigest()[:16]}"
+    paths = [path for path in sorted(package.glob("*.py")) if not path.name.startswith("triton_")]
+    sources = [numba.__version__.encode(), *(path.read_bytes() for path in paths)]
+    name = f"kernels-{hashlib.sha256(b''.join(sources)).hexdigest()[:16]}"
     for place in (os.environ.get("NUMBA_CACHE_DIR"), package / "__pycache__", Path.home() / ".cache" / "sear"):
         with suppress(OSError):
             if place:

@@ -3,6 +3,8 @@
 import errno
 import logging
 import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,6 +104,18 @@ def test_kernels_are_kept_in_a_folder_named_by_their_sources():
     compiled(exp_of_one)(np.ones(1))
     assert cache.CACHE_FOLDER.name.startswith("kernels-")
     assert list(cache.CACHE_FOLDER.rglob("*.nbi"))
+
+
+@pytest.mark.parametrize(
+    "module, other", [("threads.py", True), ("compiler.py", True), ("scan.py", True), ("triton_scan.py", False)]
+)
+def test_a_change_to_a_module_that_numba_compiles_names_another_folder(tmp_path, monkeypatch, module, other):
+    copy = shutil.copytree(Path(cache.__file__).parent, tmp_path / "kernels", ignore=shutil.ignore_patterns("__py*"))
+    monkeypatch.setattr(cache, "__file__", str(copy / "cache.py"))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    before = cache._cache_folder()
+    (copy / module).write_text((copy / module).read_text() + "# changed\n")
+    assert (cache._cache_folder() != before) == other
 
 
 def exp_of_one(values):
