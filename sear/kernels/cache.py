@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.sigutils import normalize_signature
 
 logger = logging.getLogger("sear")
 
@@ -71,7 +72,11 @@ class _KernelCache(FunctionCache):
 
     def load_overload(self, sig, target_context):
         try:
-            return super().load_overload(sig, target_context)
+            found = super().load_overload(sig, target_context)
+            if found is not None and found.signature.args != normalize_signature(sig)[0]:
+                # two processes that compile for two types into an empty cache may take the same name for their files
+                raise pickle.UnpicklingError("the index names the code for other types")
+            return found
         except Exception:  # what unpickling damaged files raises is not limited to a few types
             _say_once(f"compiled kernels in {self.cache_path} are damaged: compiling them once more")
             with suppress(OSError):

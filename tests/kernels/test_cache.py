@@ -68,6 +68,17 @@ def test_a_damaged_file_is_told_in_one_line_and_written_anew(folder, caplog, suf
     assert run(caplog) == (True, [])
 
 
+def test_the_code_for_another_type_is_not_run(folder, caplog):
+    """As two processes leave it that compiled for float64 and float32 at the same time and both took the name 1."""
+    run(caplog)
+    compiled(_double)(np.arange(3, dtype=np.float32))
+    first, second = sorted(folder.rglob("*.nbc"))
+    shutil.copy(second, first)
+    from_cache, (line,) = run(caplog)
+    assert not from_cache and line.endswith("are damaged: compiling them once more")
+    assert run(caplog) == (True, [])
+
+
 def test_a_folder_that_can_no_longer_be_written_to_is_told_in_one_line(folder, caplog, monkeypatch):
     def refuse(source, target):
         raise OSError(errno.EROFS, "Read-only file system")
