@@ -30,10 +30,10 @@ def _cache_folder() -> Path | None:
     paths = [path for path in sorted(package.glob("*.py")) if not path.name.startswith("triton_")]
     sources = [numba.__version__.encode(), *(path.read_bytes() for path in paths)]
     name = f"kernels-{hashlib.sha256(b''.join(sources)).hexdigest()[:16]}"
-    for place in (os.environ.get("NUMBA_CACHE_DIR"), package / "__pycache__", Path.home() / ".cache" / "sear"):
-        with suppress(OSError):
+    for place in (os.environ.get("NUMBA_CACHE_DIR"), package / "__pycache__", "~/.cache/sear"):
+        with suppress(OSError, RuntimeError):  # RuntimeError: the user has no home
             if place:
-                (folder := Path(place) / name).mkdir(parents=True, exist_ok=True)
+                (folder := Path(place).expanduser() / name).mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryFile(dir=folder):
                     return folder
     return None

@@ -117,6 +117,18 @@ def test_kernels_are_kept_in_a_folder_named_by_their_sources():
     assert list(cache.CACHE_FOLDER.rglob("*.nbi"))
 
 
+def test_a_user_without_a_home_may_name_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as it is without HOME and an entry of the user
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert cache._cache_folder().parent == tmp_path
+
+    def refuse(dir):
+        raise PermissionError(errno.EACCES, "Permission denied", str(dir))
+
+    monkeypatch.setattr(cache.tempfile, "TemporaryFile", refuse)
+    assert cache._cache_folder() is None
+
+
 @pytest.mark.parametrize(
     "module, other", [("threads.py", True), ("compiler.py", True), ("scan.py", True), ("triton_scan.py", False)]
 )
