@@ -128,7 +128,8 @@ def _work(asked, request, settings: Settings, space, name: str, folder: Path, co
 
     from sear.report.study import trials_table, write_study
     from sear.runs.log import Terminal
-    from sear.runs.search import Budget, Search, open_study
+    from sear.runs.search import Budget, Search
+    from sear.runs.study import open_study
     from sear.runs.trial import best_score
 
     dataset, model, files = request.datasets[0], request.models[0], request.config_files

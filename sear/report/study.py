@@ -11,8 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sear.files import write_text
 from sear.report.figure_style import LIGHT, SERIES, Figure, axes, css_variables, keep, legend_below
 from sear.report.tables import Entry, Table, file_name, write_table
-from sear.runs.search import RETRY
 from sear.runs.search_space import Parameter
+from sear.runs.workers import RETRY
 from sear.settings.rules import dump_value
 
 HERE = Path(__file__).parent

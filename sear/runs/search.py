@@ -5,27 +5,20 @@ the validation decides: a trial's value is the mean over its seeds of the best v
 """
 
 import logging
-import os
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 
 from sear.errors import HeldError, InputError
 from sear.runs.search_space import Parameter
+from sear.runs.workers import RETRY, SIGN, WORKER, retry, retry_lost_trials, signs_of_life, this_worker
 
 logger = logging.getLogger("sear")
-BEAT = 20.0  # seconds between two signs of life of a worker
-SILENCE = 120.0  # seconds without one after which a worker on another machine counts as gone
-WORKER, SIGN, RETRY = "worker", "alive", "retry_of"  # a trial's attributes
 
 
 @dataclass
@@ -120,112 +113,3 @@ class Search:
 
             scores.append(self.run(values, seed, told))
         return sum(scores) / len(scores)
-
-
-def open_study(name: str, storage: str, seed: int | None) -> Study:
-    """The study of that name, new or as it stands.
-
-    Args:
-        storage: a file, which becomes a journal that processes and machines with a common file system share, or the
-            URL of a database: sqlite:///FILE, postgresql://…
-        seed: of the sampler; None: each worker its own.
-
-    Raises:
-        InputError: the storage cannot be opened.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        return optuna.create_study(
-            study_name=name,
-            storage=_storage(storage),
-            sampler=optuna.samplers.TPESampler(seed=seed, constant_liar=True),
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
-            direction="maximize",
-            load_if_exists=True,
-        )
-    except (OSError, ValueError, KeyError, ImportError, optuna.exceptions.StorageInternalError) as error:
-        raise _no_storage(storage, error) from None
-    except Exception as error:  # SQLAlchemy's own, which only a database needs
-        if type(error).__module__.partition(".")[0] != "sqlalchemy":
-            raise
-        raise _no_storage(storage, error) from None
-
-
-def _no_storage(storage: str, error: Exception) -> InputError:
-    why = " ".join(str(error).split())[:200] or type(error).__name__
-    return InputError(
-        f"--storage={storage} cannot be opened ({why}) - name a file you may write, sqlite:///FILE or postgresql://…"
-    )
-
-
-def _storage(storage: str):
-    if "://" in storage:
-        return optuna.storages.RDBStorage(storage, engine_kwargs={"pool_pre_ping": True})
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-
-    path = Path(storage)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = JournalFileOpenLock(str(path)) if os.name == "nt" else None  # symbolic links need rights on Windows
-    return optuna.storages.JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
-
-
-def this_worker() -> str:
-    """HOST:PROCESS:ITS START, which no other process has."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
-
-
-def _started(pid: int) -> str:
-    """When a process began; "" where there is none."""
-    import psutil
-
-    try:
-        return f"{psutil.Process(pid).create_time():.2f}"
-    except psutil.Error:
-        return ""
-
-
-def is_gone(trial: FrozenTrial, now: float) -> bool:
-    """Whether the worker of a running trial is there no more: dead on this machine, or silent on another one."""
-    host, _, rest = trial.user_attrs.get(WORKER, "").rpartition(":")[0].rpartition(":")
-    begun = trial.datetime_start.timestamp() if trial.datetime_start else now
-    if host == socket.gethostname() and rest.isdigit():
-        return _started(int(rest)) != trial.user_attrs[WORKER].rpartition(":")[2]
-    return now - trial.user_attrs.get(SIGN, begun) > SILENCE
-
-
-def retry_lost_trials(study: Study) -> None:
-    """Put the values of trials whose workers are gone into the queue again; each by one worker alone."""
-    now = time.time()
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if is_gone(trial, now):
-            try:
-                study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-            except (RuntimeError, KeyError):  # another worker was faster
-                continue
-            logger.info(f"trial {trial.number}: its worker is gone; it goes on")
-            retry(study, trial)
-
-
-def retry(study: Study, trial: FrozenTrial) -> None:
-    """Queue a trial's values; its run folders are found by their settings, so it goes on after its last epoch."""
-    if trial.params:
-        first = trial.user_attrs.get(RETRY, trial.number)
-        study.enqueue_trial(trial.params, user_attrs={RETRY: trial.number, "first": first})
-
-
-@contextmanager
-def signs_of_life(study: Study, trial_id: int) -> Iterator[None]:
-    """Tell the storage every BEAT seconds that the trial's worker is there."""
-    over = threading.Event()
-
-    def beat() -> None:
-        while not over.wait(BEAT):
-            study._storage.set_trial_user_attr(trial_id, SIGN, time.time())
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()

@@ -18,8 +18,10 @@ optuna = pytest.importorskip("optuna", reason="needs optuna")
 from sear.cli.tune import main, space_file  # noqa: E402
 from sear.errors import InputError  # noqa: E402
 from sear.files import PROJECT_ROOT  # noqa: E402
-from sear.runs.search import RETRY, Budget, Search, is_gone, open_study, retry_lost_trials, this_worker  # noqa: E402
+from sear.runs.search import Budget, Search  # noqa: E402
 from sear.runs.search_space import Parameter, check_space, read_space  # noqa: E402
+from sear.runs.study import open_study  # noqa: E402
+from sear.runs.workers import RETRY, is_gone, retry_lost_trials, this_worker  # noqa: E402
 from sear.settings.gather import gather_settings, own_files  # noqa: E402
 from tests.conftest import random_histories, tiny_config_root, write_atomic_files  # noqa: E402
 
@@ -178,8 +180,9 @@ def test_a_storage_that_cannot_be_opened_is_named(tmp_path):
 WORKER = """
 import sys, time
 from pathlib import Path
-from sear.runs.search import Budget, Search, open_study
+from sear.runs.search import Budget, Search
 from sear.runs.search_space import Parameter
+from sear.runs.study import open_study
 study = open_study("s", sys.argv[1], None)
 def run(values, seed, told):
     time.sleep(float(sys.argv[2]))
