@@ -14,9 +14,9 @@ import optuna
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
-from sear.errors import HeldError, InputError
+from sear.errors import InputError
 from sear.runs.search_space import Parameter
-from sear.runs.workers import RETRY, SIGN, WORKER, retry, retry_lost_trials, signs_of_life, this_worker
+from sear.runs.workers import ERROR, LOST, RETRY, SIGN, WORKER, retry, retry_lost_trials, signs_of_life, this_worker
 
 logger = logging.getLogger("sear")
 
@@ -68,9 +68,7 @@ class Search:
         """Trials that use up the budget: all but those that were lost, and taken up by another."""
         trials = self.study.get_trials(deepcopy=False)
         lost = {trial.user_attrs[RETRY] for trial in trials if RETRY in trial.user_attrs}
-        failed = {
-            trial.number for trial in trials if trial.state == TrialState.FAIL and "error" not in trial.user_attrs
-        }
+        failed = {trial.number for trial in trials if trial.state == TrialState.FAIL and ERROR not in trial.user_attrs}
         return sum(trial.number not in lost | failed and (below is None or trial.number < below) for trial in trials)
 
     def _beyond_budget(self, trial: Trial) -> bool:
@@ -92,15 +90,21 @@ class Search:
             logger.info(f"trial {trial.number}: pruned")
         except KeyboardInterrupt:
             self.study.tell(trial, state=TrialState.FAIL)
-            retry(self.study, self.study.trials[trial.number])
+            retry(self.study, self.study.trials[trial.number], trial.user_attrs.get(LOST, 0))
             raise
-        except (InputError, HeldError) as error:  # such as a width that the heads do not divide
-            trial.set_user_attr("error", str(error))
-            self.study.tell(trial, state=TrialState.FAIL)
-            logger.warning(f"trial {trial.number} failed: {error}")
+        except Exception as error:  # the other trials are worth having, whatever went wrong in this one
+            self._fail(trial, error)
         else:
             self.study.tell(trial, score)
             logger.info(f"trial {trial.number}: {score:.5f} (best so far: {self.study.best_value:.5f})")
+
+    def _fail(self, trial: Trial, error: Exception) -> None:
+        """Of a user's mistake, such as a width that the heads do not divide, one line; of all else where it arose."""
+        mistake = isinstance(error, InputError)
+        why = str(error) if mistake else f"{type(error).__name__}: {error}"
+        trial.set_user_attr(ERROR, why)
+        self.study.tell(trial, state=TrialState.FAIL)
+        logger.warning(f"trial {trial.number} failed: {why}", exc_info=None if mistake else error)
 
     def _value(self, trial: Trial, values: Mapping[str, Any]) -> float:
         scores: list[float] = []

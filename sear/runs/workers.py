@@ -14,7 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 logger = logging.getLogger("sear")
 BEAT = 20.0  # seconds between two signs of life of a worker
 SILENCE = 120.0  # seconds without one after which a worker on another machine counts as gone
-WORKER, SIGN, RETRY = "worker", "alive", "retry_of"  # a trial's attributes
+TRIES = 3  # a trial that took so many workers with it, as one that needs too much memory does, is not tried again
+WORKER, SIGN, RETRY, LOST, ERROR = "worker", "alive", "retry_of", "lost", "error"  # a trial's attributes
 
 
 def this_worker() -> str:
@@ -46,19 +47,29 @@ def retry_lost_trials(study: Study) -> None:
     now = time.time()
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if is_gone(trial, now):
+            lost = trial.user_attrs.get(LOST, 0) + 1
             try:
+                if lost == TRIES:
+                    why = f"its worker was killed {TRIES} times, perhaps for want of memory"
+                    study._storage.set_trial_user_attr(trial._trial_id, ERROR, why)
                 study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
             except (RuntimeError, KeyError):  # another worker was faster
                 continue
-            logger.info(f"trial {trial.number}: its worker is gone; it goes on")
-            retry(study, trial)
+            if lost == TRIES:
+                logger.warning(f"trial {trial.number} failed: {why}")
+            else:
+                logger.info(f"trial {trial.number}: its worker is gone; it goes on")
+                retry(study, trial, lost)
 
 
-def retry(study: Study, trial: FrozenTrial) -> None:
-    """Queue a trial's values; its run folders are found by their settings, so it goes on after its last epoch."""
+def retry(study: Study, trial: FrozenTrial, lost: int) -> None:
+    """Queue a trial's values; its run folders are found by their settings, so it goes on after its last epoch.
+
+    Args:
+        lost: how many workers have gone while they ran it.
+    """
     if trial.params:
-        first = trial.user_attrs.get(RETRY, trial.number)
-        study.enqueue_trial(trial.params, user_attrs={RETRY: trial.number, "first": first})
+        study.enqueue_trial(trial.params, user_attrs={RETRY: trial.number, LOST: lost})
 
 
 @contextmanager

@@ -115,14 +115,17 @@ def test_a_trial_that_lags_behind_is_pruned_and_a_mistake_fails_alone(tmp_path):
         number = len(study.trials) - 1
         if number == 5:
             raise InputError("heads do not divide")
+        if number == 7:
+            raise RuntimeError("out of memory")
         for epoch in range(5):
             told(epoch, 0.0 if number == 6 else 1.0 + number)
         return 1.0 + number
 
-    search(study, run, trials=8).work()
+    search(study, run, trials=9).work()
     states = [trial.state.name for trial in study.trials]
-    assert states == ["COMPLETE"] * 5 + ["FAIL", "PRUNED", "COMPLETE"]
+    assert states == ["COMPLETE"] * 5 + ["FAIL", "PRUNED", "FAIL", "COMPLETE"]
     assert study.trials[5].user_attrs["error"] == "heads do not divide"
+    assert study.trials[7].user_attrs["error"] == "RuntimeError: out of memory"
 
 
 def test_an_interrupted_trial_is_taken_up_by_the_next_worker(tmp_path):
@@ -167,6 +170,18 @@ def test_two_workers_do_not_both_take_up_a_lost_trial(tmp_path):
     for worker in (study, study_in(tmp_path)):
         retry_lost_trials(worker)
     assert [trial.user_attrs.get(RETRY) for trial in study.trials] == [None, 0]
+
+
+def test_a_trial_that_kills_its_workers_is_given_up(tmp_path):
+    study = study_in(tmp_path)
+    for _ in range(4):
+        trial = study.ask()
+        SPACE[0].suggest(trial)
+        trial.set_user_attr("worker", "elsewhere:1:0.00")
+        trial.set_user_attr("alive", 0.0)
+        retry_lost_trials(study)
+    assert [trial.user_attrs.get(RETRY) for trial in study.trials] == [None, 0, 1, None, 3]
+    assert "killed 3 times" in study.trials[2].user_attrs["error"]
 
 
 def test_a_storage_that_cannot_be_opened_is_named(tmp_path):
