@@ -86,25 +86,37 @@ class Search:
             with signs_of_life(self.study, trial._trial_id):
                 score = self._value(trial, values)
         except optuna.TrialPruned:
-            self.study.tell(trial, state=TrialState.PRUNED)
-            logger.info(f"trial {trial.number}: pruned")
+            if self._end(trial, state=TrialState.PRUNED):
+                logger.info(f"trial {trial.number}: pruned")
         except KeyboardInterrupt:
-            self.study.tell(trial, state=TrialState.FAIL)
-            retry(self.study, self.study.trials[trial.number], trial.user_attrs.get(LOST, 0))
+            if self._end(trial, state=TrialState.FAIL):
+                retry(self.study, self.study.trials[trial.number], trial.user_attrs.get(LOST, 0))
             raise
         except Exception as error:  # the other trials are worth having, whatever went wrong in this one
             self._fail(trial, error)
         else:
-            self.study.tell(trial, score)
-            logger.info(f"trial {trial.number}: {score:.5f} (best so far: {self.study.best_value:.5f})")
+            if self._end(trial, values=score):
+                logger.info(f"trial {trial.number}: {score:.5f} (best so far: {self.study.best_value:.5f})")
+
+    def _end(self, trial: Trial, error: str = "", **told: Any) -> bool:
+        """Whether the trial could be ended; not so one that another worker took up, this one being silent too long."""
+        try:
+            if error:
+                trial.set_user_attr(ERROR, error)
+            self.study.tell(trial, **told)
+        except (RuntimeError, ValueError):
+            if not self.study._storage.get_trial(trial._trial_id).state.is_finished():
+                raise
+            logger.warning(f"trial {trial.number}: another worker has taken it up")
+            return False
+        return True
 
     def _fail(self, trial: Trial, error: Exception) -> None:
         """Of a user's mistake, such as a width that the heads do not divide, one line; of all else where it arose."""
         mistake = isinstance(error, InputError)
         why = str(error) if mistake else f"{type(error).__name__}: {error}"
-        trial.set_user_attr(ERROR, why)
-        self.study.tell(trial, state=TrialState.FAIL)
-        logger.warning(f"trial {trial.number} failed: {why}", exc_info=None if mistake else error)
+        if self._end(trial, why, state=TrialState.FAIL):
+            logger.warning(f"trial {trial.number} failed: {why}", exc_info=None if mistake else error)
 
     def _value(self, trial: Trial, values: Mapping[str, Any]) -> float:
         scores: list[float] = []

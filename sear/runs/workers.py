@@ -5,8 +5,12 @@ import os
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -14,32 +18,49 @@ from optuna.trial import FrozenTrial, TrialState
 logger = logging.getLogger("sear")
 BEAT = 20.0  # seconds between two signs of life of a worker
 SILENCE = 120.0  # seconds without one after which a worker on another machine counts as gone
+CLOCK = 5.0  # seconds that a process's start may seem to move by: it is counted from the boot, and that by the clock
 TRIES = 3  # a trial that took so many workers with it, as one that needs too much memory does, is not tried again
 WORKER, SIGN, RETRY, LOST, ERROR = "worker", "alive", "retry_of", "lost", "error"  # a trial's attributes
 
 
-def this_worker() -> str:
-    """HOST:PROCESS:ITS START, which no other process has."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
+def this_worker() -> dict[str, Any]:
+    """What tells this process from all others: machine, number and start, in seconds since 1970."""
+    import psutil
+
+    return {"machine": _machine(), "pid": os.getpid(), "started": psutil.Process().create_time()}
 
 
-def _started(pid: int) -> str:
-    """When a process began; "" where there is none."""
+@cache
+def _machine() -> str:
+    """Those who say the same see each other's processes; host names alone do not tell that, nor do containers'."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{socket.gethostname()} {boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:  # no Linux
+        return f"{socket.gethostname()} {uuid.getnode()}"
+
+
+def _is_alive(pid: int, started: float) -> bool | None:
+    """Whether a process of this machine is there; None where another one may have its number, or the clock was set."""
     import psutil
 
     try:
-        return f"{psutil.Process(pid).create_time():.2f}"
-    except psutil.Error:
-        return ""
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return True if abs(process.create_time() - started) < CLOCK else None
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:  # it may not be looked at
+        return None
 
 
 def is_gone(trial: FrozenTrial, now: float) -> bool:
     """Whether the worker of a running trial is there no more: dead on this machine, or silent on another one."""
-    host, _, rest = trial.user_attrs.get(WORKER, "").rpartition(":")[0].rpartition(":")
+    worker = trial.user_attrs.get(WORKER, {"machine": "unknown"})
     begun = trial.datetime_start.timestamp() if trial.datetime_start else now
-    if host == socket.gethostname() and rest.isdigit():
-        return _started(int(rest)) != trial.user_attrs[WORKER].rpartition(":")[2]
-    return now - trial.user_attrs.get(SIGN, begun) > SILENCE
+    alive = _is_alive(worker["pid"], worker["started"]) if worker["machine"] == _machine() else None
+    return not alive if alive is not None else now - trial.user_attrs.get(SIGN, begun) > SILENCE
 
 
 def retry_lost_trials(study: Study) -> None:
@@ -79,7 +100,10 @@ def signs_of_life(study: Study, trial_id: int) -> Iterator[None]:
 
     def beat() -> None:
         while not over.wait(BEAT):
-            study._storage.set_trial_user_attr(trial_id, SIGN, time.time())
+            try:
+                study._storage.set_trial_user_attr(trial_id, SIGN, time.time())
+            except Exception as error:  # a storage that cannot be reached now may be there again for the next one
+                logger.warning(f"no sign of life could be left in the storage: {error}")
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()

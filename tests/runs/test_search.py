@@ -21,11 +21,14 @@ from sear.files import PROJECT_ROOT  # noqa: E402
 from sear.runs.search import Budget, Search  # noqa: E402
 from sear.runs.search_space import Parameter, check_space, read_space  # noqa: E402
 from sear.runs.study import open_study  # noqa: E402
-from sear.runs.workers import RETRY, is_gone, retry_lost_trials, this_worker  # noqa: E402
+from sear.runs.workers import RETRY, is_gone, retry_lost_trials, signs_of_life, this_worker  # noqa: E402
 from sear.settings.gather import gather_settings, own_files  # noqa: E402
 from tests.conftest import random_histories, tiny_config_root, write_atomic_files  # noqa: E402
 
 SPACE = [Parameter("x", low=0.0, high=1.0), Parameter("kind", choices=("a", ["b", "c"], None))]
+
+
+ELSEWHERE = {"machine": "elsewhere", "pid": 1, "started": 0.0}
 
 
 def study_in(folder, **changes):
@@ -154,18 +157,56 @@ def test_a_worker_is_gone_when_its_process_is_or_when_it_is_silent(tmp_path):
         asked.set_user_attr("alive", alive)
         return study.trials[asked.number]
 
-    host, pid, begun = this_worker().rsplit(":", 2)
-    assert not is_gone(trial(this_worker(), now - 1e6), now)  # stopped for a while, or its clock is
-    assert is_gone(trial(f"{host}:{pid}:0.00", now), now)  # another process has its number now
-    assert not is_gone(trial("elsewhere:1:0.00", now - 60), now)
-    assert is_gone(trial("elsewhere:1:0.00", now - 600), now)
+    me = this_worker()
+    assert not is_gone(trial(me, now - 1e6), now)  # stopped for a while, or its clock is
+    assert not is_gone(trial(me | {"started": me["started"] + 2}, now - 1e6), now)  # the clock was set right
+    other = me | {"started": 0.0}
+    assert is_gone(trial(other, now - 600), now) and not is_gone(trial(other, now), now)  # another has its number
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    assert is_gone(trial(me | {"pid": dead.pid}, now), now)
+    assert not is_gone(trial(ELSEWHERE | {"pid": dead.pid}, now - 60), now)  # a container may have our host's name
+    assert is_gone(trial(ELSEWHERE, now - 600), now)
+
+
+def test_signs_of_life_outlast_an_error_of_the_storage(tmp_path, monkeypatch):
+    monkeypatch.setattr("sear.runs.workers.BEAT", 0.01)
+    study = study_in(tmp_path)
+    trial, set_attribute, calls = study.ask(), study._storage.set_trial_user_attr, []
+
+    def fail_once(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise OSError("the server restarts")
+        set_attribute(*arguments)
+
+    monkeypatch.setattr(study._storage, "set_trial_user_attr", fail_once)
+    with signs_of_life(study, trial._trial_id):
+        while len(calls) < 3:
+            time.sleep(0.01)
+    assert "alive" in study.trials[0].user_attrs
+
+
+def test_a_worker_whose_trial_was_taken_up_drops_it_and_goes_on(tmp_path):
+    study, tried = study_in(tmp_path), []
+
+    def run(values, seed, told):
+        tried.append(values)
+        if len(tried) in (1, 2):
+            study._storage.set_trial_state_values(study.trials[-1]._trial_id, optuna.trial.TrialState.FAIL)
+        if len(tried) == 1:
+            told(0, 1.0)
+        return values["x"]
+
+    search(study, run, trials=2).work()
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "FAIL", "COMPLETE", "COMPLETE"]
 
 
 def test_two_workers_do_not_both_take_up_a_lost_trial(tmp_path):
     study = study_in(tmp_path)
     lost = study.ask()
     SPACE[0].suggest(lost)
-    lost.set_user_attr("worker", "elsewhere:1:0.00")
+    lost.set_user_attr("worker", ELSEWHERE)
     lost.set_user_attr("alive", 0.0)
     for worker in (study, study_in(tmp_path)):
         retry_lost_trials(worker)
@@ -177,7 +218,7 @@ def test_a_trial_that_kills_its_workers_is_given_up(tmp_path):
     for _ in range(4):
         trial = study.ask()
         SPACE[0].suggest(trial)
-        trial.set_user_attr("worker", "elsewhere:1:0.00")
+        trial.set_user_attr("worker", ELSEWHERE)
         trial.set_user_attr("alive", 0.0)
         retry_lost_trials(study)
     assert [trial.user_attrs.get(RETRY) for trial in study.trials] == [None, 0, 1, None, 3]
@@ -215,7 +256,7 @@ def share_a_study(storage):
     """Four workers finish 40 trials among them, while a fifth is killed in the middle of one."""
     study = open_study("s", storage, None)
     victim = start(storage, 1000, 40)
-    while not any(f":{victim.pid}:" in trial.user_attrs.get("worker", "") for trial in study.trials):
+    while not any(trial.user_attrs.get("worker", {}).get("pid") == victim.pid for trial in study.trials):
         assert victim.poll() is None
         time.sleep(0.1)
     workers = [start(storage, 0.01, 40) for _ in range(4)]
