@@ -10,7 +10,7 @@ from typing import Any
 from sear.cli.arguments import PLACE, parse
 from sear.errors import InputError
 from sear.files import BUNDLED, COMMAND, PROJECT_ROOT, from_here, shown, write_text
-from sear.settings.checks import check_settings
+from sear.settings.checks import check_settings, require_data_files
 from sear.settings.gather import Settings, gather_settings
 from sear.settings.rules import dump_yaml
 
@@ -126,10 +126,11 @@ def space_file(asked: str | None, settings: Settings) -> Path:
 def _work(asked, request, settings: Settings, space, name: str, folder: Path, command: str) -> int:
     from tabulate import tabulate
 
+    from sear.data.dataset import data_hashes
     from sear.report.study import trials_table, write_study
     from sear.runs.log import Terminal
     from sear.runs.search import Budget, Search
-    from sear.runs.study import open_study
+    from sear.runs.study import open_study, what_scores_depend_on
     from sear.runs.trial import best_score
 
     dataset, model, files = request.datasets[0], request.models[0], request.config_files
@@ -140,7 +141,11 @@ def _work(asked, request, settings: Settings, space, name: str, folder: Path, co
     storage = asked.storage or str(folder / "study.log")
     if "://" not in storage:
         storage = str(from_here(storage))
-    study = open_study(name, storage, asked.sampler_seed)
+    data_path = PROJECT_ROOT / settings.get("data_path") / settings.dataset
+    require_data_files(settings, data_path)
+    data = data_hashes({"data_path": data_path, "dataset": settings.dataset})
+    scores = what_scores_depend_on(settings.in_force(), request.seeds, space, data)
+    study = open_study(name, storage, asked.sampler_seed, scores)
     print(f"study {name}: {len(study.trials)} trials so far; storage: {storage}", flush=True)
     budget = Budget(asked.trials, asked.hours)
     search = Search(study, space, request.seeds, settings.get("epochs"), run, budget)

@@ -54,6 +54,13 @@ class Parameter:
         """The value behind what the storage keeps of it."""
         return load_yaml(kept) if self.choices else kept
 
+    def text(self) -> str:
+        """What it may take, on one line."""
+        if self.choices:
+            return dump_value(list(self.choices))
+        step = {} if self.step is None else {"step": self.step}
+        return dump_value({"low": self.low, "high": self.high, **step, **({"log": True} if self.log else {})})
+
     def ends(self) -> tuple:
         """The values that must be allowed for all of them to be."""
         return self.choices or (self.low, self.high)

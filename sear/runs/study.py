@@ -1,25 +1,57 @@
-"""A study in its storage, a journal or a database: opened by any number of processes."""
+"""A study in its storage, a journal or a database: opened by any number of processes, and for one question alone."""
 
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.study import Study
 
 from sear.errors import InputError
+from sear.runs.find import deciding_settings
+from sear.runs.search_space import Parameter
+from sear.settings.rules import dump_value
+
+SCORES = "scores"  # a study's attribute: all that its scores depend on besides what the search varies
 
 
-def open_study(name: str, storage: str, seed: int | None) -> Study:
+def open_study(name: str, storage: str, seed: int | None, scores: Mapping[str, str] | None = None) -> Study:
     """The study of that name, new or as it stands.
 
     Args:
         storage: a file, which becomes a journal that processes and machines with a common file system share, or the
             URL of a database: sqlite:///FILE, postgresql://…
         seed: of the sampler; None: each worker its own.
+        scores: what all scores of one study have in common, as `what_scores_depend_on` gives it.
 
     Raises:
-        InputError: the storage cannot be opened.
+        InputError: the storage cannot be opened, or the study's scores are others than those asked for.
     """
+    study = _open(name, storage, seed)
+    if SCORES not in study.user_attrs and not study.trials:
+        study.set_user_attr(SCORES, dict(scores or {}))
+    known, asked = study.user_attrs.get(SCORES, {}), dict(scores or {})
+    for what in sorted(known.keys() | asked.keys()):
+        if known.get(what) != asked.get(what):
+            was, is_now = known.get(what, "not set"), asked.get(what, "not set")
+            raise InputError(f"study {name} was begun with another {what} ({was}, now {is_now}) - take another --study")
+    return study
+
+
+def what_scores_depend_on(
+    settings: Mapping[str, Any], seeds: Sequence[int], space: Iterable[Parameter], data: Mapping[str, str]
+) -> dict[str, str]:
+    """Of a search: the settings that decide a run's result, the seeds, what is varied, and hashes of the data."""
+    space = list(space)
+    without = {"seed", "data_path", *(parameter.key for parameter in space)}
+    found = {key: dump_value(value) for key, value in deciding_settings(settings).items() if key not in without}
+    found["seed"] = ",".join(map(str, seeds))
+    found |= {f"search space of {parameter.key}": parameter.text() for parameter in space}
+    return found | {f".{suffix} file": digest[:16] for suffix, digest in data.items()}
+
+
+def _open(name: str, storage: str, seed: int | None) -> Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         return optuna.create_study(

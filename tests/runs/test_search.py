@@ -20,7 +20,7 @@ from sear.errors import InputError  # noqa: E402
 from sear.files import PROJECT_ROOT  # noqa: E402
 from sear.runs.search import Budget, Search  # noqa: E402
 from sear.runs.search_space import Parameter, check_space, read_space  # noqa: E402
-from sear.runs.study import open_study  # noqa: E402
+from sear.runs.study import open_study, what_scores_depend_on  # noqa: E402
 from sear.runs.workers import RETRY, is_gone, retry_lost_trials, signs_of_life, this_worker  # noqa: E402
 from sear.settings.gather import gather_settings, own_files  # noqa: E402
 from tests.conftest import random_histories, tiny_config_root, write_atomic_files  # noqa: E402
@@ -225,6 +225,31 @@ def test_a_trial_that_kills_its_workers_is_given_up(tmp_path):
     assert "killed 3 times" in study.trials[2].user_attrs["error"]
 
 
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        ({"valid_metric": "NDCG@10"}, r"another valid_metric \(MRR@10, now NDCG@10\) - take another --study"),
+        ({"use_gpu": True, "results_path": "elsewhere"}, None),
+        ({"seeds": [1, 2]}, r"another seed \(1, now 1,2\)"),
+        ({"space": SPACE[:1]}, "another search space of kind .*now not set"),
+        ({"space": [SPACE[0], Parameter("kind", choices=("a", None))]}, "another search space of kind"),
+        ({"data": {"inter": "f00"}}, "another .inter file"),
+    ],
+)
+def test_a_study_takes_no_scores_of_other_settings(tmp_path, change, told):
+    asked = {"valid_metric": "MRR@10", "x": 1, "seeds": [1], "space": SPACE, "data": {"inter": "abc"}}
+
+    def scores(seeds, space, data, **settings):
+        return what_scores_depend_on(settings, seeds, space, data)
+
+    study_in(tmp_path, scores=scores(**asked)).ask()
+    if told is None:
+        assert len(study_in(tmp_path, scores=scores(**asked | change)).trials) == 1
+        return
+    with pytest.raises(InputError, match=told):
+        study_in(tmp_path, scores=scores(**asked | change))
+
+
 def test_a_storage_that_cannot_be_opened_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="--storage=.* cannot be opened"):
@@ -338,6 +363,8 @@ def test_a_search_trains_reports_and_leaves_a_file_that_trains(tmp_path, monkeyp
     best = folder / "best.yaml"
     assert main([*words, "--trials=5", "--seed=1,2", "--dropout_prob=0.2"]) == 2
     assert "--dropout_prob is fixed, and the search space varies it" in capsys.readouterr().err
+    assert main([*words, "--trials=5", "--seed=1,2", "--valid_metric=NDCG@10"]) == 2
+    assert "was begun with another valid_metric (MRR@10, now NDCG@10)" in capsys.readouterr().err
     from sear import run_sear
 
     done = run_sear("tiny", "eSASRec", [best], seed=1)
