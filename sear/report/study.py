@@ -30,6 +30,11 @@ def told_trials(study: Study) -> list[FrozenTrial]:
     return [trial for trial in trials if trial.number not in taken_up and (trial.params or trial.values)]
 
 
+def finished_trials(study: Study) -> list[FrozenTrial]:
+    """The trials that have a score."""
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
 def trials_table(study: Study, space: Sequence[Parameter], score: str) -> Table:
     """A row per trial, the best first, then those without a value."""
     rows = []
@@ -67,7 +72,7 @@ def write_study(study: Study, space: Sequence[Parameter], score: str, folder: Pa
 
     table = trials_table(study, space, score)
     write_table(table, folder)
-    finished = [trial for trial in told_trials(study) if trial.state == TrialState.COMPLETE]
+    finished = finished_trials(study)
     figures = []
     if finished:
         figures += [_history(finished, score, folder), *_importances(study, folder, len(finished))]

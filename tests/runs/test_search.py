@@ -23,6 +23,7 @@ from sear.runs.search_space import Parameter, check_space, read_space  # noqa: E
 from sear.runs.study import open_study, what_scores_depend_on  # noqa: E402
 from sear.runs.workers import RETRY, is_gone, retry_lost_trials, signs_of_life, this_worker  # noqa: E402
 from sear.settings.gather import gather_settings, own_files  # noqa: E402
+from sear.settings.rules import read_settings  # noqa: E402
 from tests.conftest import random_histories, tiny_config_root, write_atomic_files  # noqa: E402
 
 SPACE = [Parameter("x", low=0.0, high=1.0), Parameter("kind", choices=("a", ["b", "c"], None))]
@@ -347,11 +348,15 @@ def test_a_search_trains_reports_and_leaves_a_file_that_trains(tmp_path, monkeyp
     monkeypatch.setattr("sear.settings.gather.CONFIG_ROOT", root)
     (tmp_path / "space.yaml").write_text("dropout_prob: {low: 0.1, high: 0.5}\nn_heads: [1, 2]\n")
     words = ["--dataset=tiny", "--model=eSASRec", f"--space={tmp_path / 'space.yaml'}", "--sampler_seed=1"]
-    words += [f"--results_path={tmp_path / 'results'}", "--hidden_size=8", "--n_layers=1", "--MAX_ITEM_LIST_LENGTH=8"]
+    words += [f"--results_path={tmp_path / 'results'}", "--hidden_size=8", "--n_layers=1", f"--config={tmp_path / 'c'}"]
+    (tmp_path / "c").write_text("model: eSASRec\nMAX_ITEM_LIST_LENGTH: 8\nhidden_size: 16\nseed: 7\n")
     assert main([*words, "--trials=5", "--seed=1,2"]) == 0
     told = capsys.readouterr().out
-    assert "train with the best values: python custom_trainer.py --dataset=tiny --model=eSASRec" in told
     folder = tmp_path / "results" / "tune" / "tiny-eSASRec"
+    command = "python custom_trainer.py --dataset=tiny --model=eSASRec --seed=1,2"
+    assert f"train with the best values: {command} --config={folder / 'best.yaml'}" in told
+    best = read_settings(folder / "best.yaml")[0]
+    assert (best["MAX_ITEM_LIST_LENGTH"], best["hidden_size"]) == (8, 8) and not {"seed", "model"} & set(best)
     assert {"report.html", "trials.csv", "best.yaml", "history.svg", "slice-n_heads.svg"} <= {
         path.name for path in folder.iterdir()
     }
