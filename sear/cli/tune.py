@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
 
     from sear.report.tables import Table
+    from sear.runs.search_space import Parameter
 
 ABOUT = """Search for hyper-parameters by validation, with Optuna's TPE and median pruning.
 
@@ -129,7 +130,13 @@ def space_file(asked: str | None, settings: Settings) -> Path:
 
 
 def _work(
-    asked: argparse.Namespace, request: Request, settings: Settings, space, name: str, folder: Path, command: str
+    asked: argparse.Namespace,
+    request: Request,
+    settings: Settings,
+    space: list["Parameter"],
+    name: str,
+    folder: Path,
+    command: str,
 ) -> int:
     from sear.report.study import finished_trials, trials_table, write_study
     from sear.runs.log import Terminal
@@ -154,7 +161,9 @@ def _work(
     return 0
 
 
-def _study(asked: argparse.Namespace, request: Request, settings: Settings, space, name: str, folder: Path) -> "Study":
+def _study(
+    asked: argparse.Namespace, request: Request, settings: Settings, space: list["Parameter"], name: str, folder: Path
+) -> "Study":
     from sear.data.dataset import data_hashes
     from sear.runs.study import open_study, what_scores_depend_on
 

@@ -1,6 +1,9 @@
 """A study in its storage, a journal or a database: opened by any number of processes, and for one question alone."""
 
 import os
+import random
+import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,9 @@ from sear.runs.find import deciding_settings
 from sear.runs.search_space import Parameter
 from sear.settings.rules import dump_value
 
+STARTS = 20  # attempts to open a study
+# what a database says of tables that another process is just making
+STARTED_MEANWHILE = re.compile(r"already exists|duplicate key|UNIQUE constraint|locked|no such table", re.IGNORECASE)
 SCORES = "scores"  # a study's attribute: all that its scores depend on besides what the search varies
 
 
@@ -28,7 +34,14 @@ def open_study(name: str, storage: str, seed: int | None, scores: Mapping[str, s
     Raises:
         InputError: the storage cannot be opened, or the study's scores are others than those asked for.
     """
-    study = _open(name, storage, seed)
+    for attempt in range(STARTS):
+        try:
+            study = _open(name, storage, seed)
+            break
+        except InputError as error:
+            if attempt == STARTS - 1 or not STARTED_MEANWHILE.search(str(error.__cause__)):
+                raise error from None
+            time.sleep(random.uniform(0.1, 0.5))
     if SCORES not in study.user_attrs and not study.trials:
         study.set_user_attr(SCORES, dict(scores or {}))
     known, asked = study.user_attrs.get(SCORES, {}), dict(scores or {})
@@ -63,11 +76,11 @@ def _open(name: str, storage: str, seed: int | None) -> Study:
             load_if_exists=True,
         )
     except (OSError, ValueError, KeyError, ImportError, optuna.exceptions.StorageInternalError) as error:
-        raise _no_storage(storage, error) from None
+        raise _no_storage(storage, error) from error
     except Exception as error:  # SQLAlchemy's own, which only a database needs
         if type(error).__module__.partition(".")[0] != "sqlalchemy":
             raise
-        raise _no_storage(storage, error) from None
+        raise _no_storage(storage, error) from error
 
 
 def _no_storage(storage: str, error: Exception) -> InputError:
