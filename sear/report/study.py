@@ -41,7 +41,8 @@ def trials_table(study: Study, space: Sequence[Parameter], score: str) -> Table:
     for trial in told_trials(study):
         values = {p.key: p.told(trial.params[p.key]) for p in space if p.key in trial.params}
         epochs = len(trial.intermediate_values)
-        row = {"trial": trial.number, "state": STATES[trial.state], score: trial.value, "validations": epochs}
+        value = trial.value if trial.state == TrialState.COMPLETE else None  # Optuna gives a pruned one its last score
+        row = {"trial": trial.number, "state": STATES[trial.state], score: value, "validations": epochs}
         rows.append(row | values)
     keys = [parameter.key for parameter in space]
     frame = pd.DataFrame(rows, columns=["trial", "state", score, "validations", *keys])

@@ -18,6 +18,7 @@ optuna = pytest.importorskip("optuna", reason="needs optuna")
 from sear.cli.tune import main, space_file  # noqa: E402
 from sear.errors import InputError  # noqa: E402
 from sear.files import PROJECT_ROOT  # noqa: E402
+from sear.report.study import trials_table  # noqa: E402
 from sear.runs.search import Budget, Search  # noqa: E402
 from sear.runs.search_space import Parameter, check_space, read_space  # noqa: E402
 from sear.runs.study import open_study, what_scores_depend_on  # noqa: E402
@@ -130,6 +131,9 @@ def test_a_trial_that_lags_behind_is_pruned_and_a_mistake_fails_alone(tmp_path):
     assert states == ["COMPLETE"] * 5 + ["FAIL", "PRUNED", "FAIL", "COMPLETE"]
     assert study.trials[5].user_attrs["error"] == "heads do not divide"
     assert study.trials[7].user_attrs["error"] == "RuntimeError: out of memory"
+    table = trials_table(study, SPACE, "score").frame
+    assert table["state"].tolist() == ["finished"] * 6 + ["failed", "pruned", "failed"]
+    assert table["score"].isna().tolist() == [False] * 6 + [True] * 3
 
 
 def test_an_interrupted_trial_is_taken_up_by_the_next_worker(tmp_path):
