@@ -22,10 +22,11 @@ from sear.report.study import trials_table  # noqa: E402
 from sear.runs.search import Budget, Search  # noqa: E402
 from sear.runs.search_space import Parameter, check_space, read_space  # noqa: E402
 from sear.runs.study import open_study, what_scores_depend_on  # noqa: E402
+from sear.runs.trial import best_score  # noqa: E402
 from sear.runs.workers import RETRY, is_gone, retry_lost_trials, signs_of_life, this_worker  # noqa: E402
 from sear.settings.gather import gather_settings, own_files  # noqa: E402
 from sear.settings.rules import read_settings  # noqa: E402
-from tests.conftest import random_histories, tiny_config_root, write_atomic_files  # noqa: E402
+from tests.conftest import TOY, random_histories, tiny_config_root, write_atomic_files  # noqa: E402
 
 SPACE = [Parameter("x", low=0.0, high=1.0), Parameter("kind", choices=("a", ["b", "c"], None))]
 
@@ -131,7 +132,7 @@ def test_a_trial_that_lags_behind_is_pruned_and_a_mistake_fails_alone(tmp_path):
     assert states == ["COMPLETE"] * 5 + ["FAIL", "PRUNED", "FAIL", "COMPLETE"]
     assert study.trials[5].user_attrs["error"] == "heads do not divide"
     assert study.trials[7].user_attrs["error"] == "RuntimeError: out of memory"
-    table = trials_table(study, SPACE, "score").frame
+    table = trials_table(study, SPACE, "score").numbers
     assert table["state"].tolist() == ["finished"] * 6 + ["failed", "pruned", "failed"]
     assert table["score"].isna().tolist() == [False] * 6 + [True] * 3
 
@@ -342,6 +343,16 @@ def postgresql(tmp_path):
 @pytest.mark.slow
 def test_a_study_in_postgresql_is_shared(postgresql, tmp_path):
     share_a_study(postgresql, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_found_finished_tells_its_validations_too(here):
+    settings = {key: TOY[key] for key in ("MAX_ITEM_LIST_LENGTH", "use_gpu", "show_progress", "load_col")}
+    settings |= {"results_path": str(here / "results"), "seed": 1}
+    first, again = [], []
+    score = best_score("tiny", "Pop", [], settings, lambda *row: first.append(row))
+    assert score == best_score("tiny", "Pop", [], settings, lambda *row: again.append(row))
+    assert first == again == [(0, score)]
 
 
 @pytest.mark.slow
