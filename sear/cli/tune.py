@@ -141,6 +141,7 @@ def _work(
     from sear.report.study import finished_trials, trials_table, write_study
     from sear.runs.log import Terminal
     from sear.runs.search import Budget, Search
+    from sear.runs.study import without_password
 
     study = _study(asked, request, settings, space, name, folder)
     budget = Budget(asked.trials, asked.hours)
@@ -154,7 +155,7 @@ def _work(
                 best = {parameter.key: parameter.told(study.best_params[parameter.key]) for parameter in space}
                 head = f"# Best values of the search {name}: {score} {study.best_value:.4f}.\n"
                 write_text(folder / "best.yaml", head + dump_yaml(_given(request, settings) | best))
-                page = write_study(study, space, score, folder, command)
+                page = write_study(study, space, score, folder, without_password(command))
     if not finished_trials(study):
         raise InputError("no trial has finished - the messages above say why; mend the search space, or the settings")
     _show(trials_table(study, space, score), page, _train_command(request, folder / "best.yaml"))
@@ -165,7 +166,7 @@ def _study(
     asked: argparse.Namespace, request: Request, settings: Settings, space: list["Parameter"], name: str, folder: Path
 ) -> "Study":
     from sear.data.dataset import data_hashes
-    from sear.runs.study import open_study, what_scores_depend_on
+    from sear.runs.study import open_study, what_scores_depend_on, without_password
 
     storage = asked.storage or str(folder / "study.log")
     if "://" not in storage:
@@ -175,7 +176,7 @@ def _study(
     data = data_hashes({"data_path": data_path, "dataset": settings.dataset})
     scores = what_scores_depend_on(settings.in_force(), request.seeds, space, data)
     study = open_study(name, storage, asked.sampler_seed, scores)
-    print(f"study {name}: {len(study.trials)} trials so far; storage: {storage}", flush=True)
+    print(f"study {name}: {len(study.trials)} trials so far; storage: {without_password(storage)}", flush=True)
     return study
 
 

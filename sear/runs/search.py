@@ -14,11 +14,12 @@ import optuna
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
-from sear.errors import InputError
+from sear.errors import HeldError, InputError
 from sear.runs.search_space import Parameter
 from sear.runs.workers import ERROR, LOST, RETRY, SIGN, WORKER, retry, retry_lost_trials, signs_of_life, this_worker
 
 logger = logging.getLogger("sear")
+PAUSE = 5.0  # seconds between two looks at a run that another worker holds
 
 
 @dataclass
@@ -127,5 +128,17 @@ class Search:
                 if trial.should_prune():
                     raise optuna.TrialPruned
 
-            scores.append(self.run(values, seed, told))
+            scores.append(self._score(values, seed, told))
         return sum(scores) / len(scores)
+
+    def _score(self, values: Mapping[str, Any], seed: int, told: Callable[[int, float], None]) -> float:
+        """Of one run; where another worker tries the same values, after waiting for it, for then its run is found."""
+        waiting = False
+        while True:
+            try:
+                return self.run(values, seed, told)
+            except HeldError as error:
+                if not waiting:
+                    logger.info(f"waiting: {str(error).partition(' - ')[0]}")
+                waiting = True
+                time.sleep(PAUSE)

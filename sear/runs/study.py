@@ -85,9 +85,14 @@ def _open(name: str, storage: str, seed: int | None) -> Study:
 
 def _no_storage(storage: str, error: Exception) -> InputError:
     why = " ".join(str(error).split())[:200] or type(error).__name__
-    return InputError(
-        f"--storage={storage} cannot be opened ({why}) - name a file you may write, sqlite:///FILE or postgresql://…"
-    )
+    place = without_password(f"--storage={storage} cannot be opened ({why})")
+    return InputError(f"{place} - name a file you may write, sqlite:///FILE or postgresql://…")
+
+
+def without_password(text: str) -> str:
+    """The text with *** in place of the passwords of URLs."""
+    text = re.sub(r"(://[^\s:@/?]*):[^\s]*@", r"\1:***@", text)
+    return re.sub(r"([?&]\w*password=)[^\s&'\"]*", r"\1***", text)
 
 
 def _storage(storage: str):

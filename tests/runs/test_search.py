@@ -16,12 +16,12 @@ import pytest
 optuna = pytest.importorskip("optuna", reason="needs optuna")
 
 from sear.cli.tune import main, space_file  # noqa: E402
-from sear.errors import InputError  # noqa: E402
+from sear.errors import HeldError, InputError  # noqa: E402
 from sear.files import PROJECT_ROOT  # noqa: E402
 from sear.report.study import trials_table  # noqa: E402
 from sear.runs.search import Budget, Search  # noqa: E402
 from sear.runs.search_space import Parameter, check_space, read_space  # noqa: E402
-from sear.runs.study import open_study, what_scores_depend_on  # noqa: E402
+from sear.runs.study import open_study, what_scores_depend_on, without_password  # noqa: E402
 from sear.runs.trial import best_score  # noqa: E402
 from sear.runs.workers import RETRY, is_gone, retry_lost_trials, signs_of_life, this_worker  # noqa: E402
 from sear.settings.gather import gather_settings, own_files  # noqa: E402
@@ -153,6 +153,20 @@ def test_an_interrupted_trial_is_taken_up_by_the_next_worker(tmp_path):
     assert [trial.state.name for trial in study_in(tmp_path).trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
 
 
+def test_a_run_that_another_worker_holds_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("sear.runs.search.PAUSE", 0.0)
+    study, tried = study_in(tmp_path), []
+
+    def run(values, seed, told):
+        tried.append(values)
+        if len(tried) < 3:
+            raise HeldError("the run is being worked on by another process - wait")
+        return values["x"]
+
+    search(study, run, trials=1).work()
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] and tried[0] == tried[2]
+
+
 def test_a_worker_is_gone_when_its_process_is_or_when_it_is_silent(tmp_path):
     study = study_in(tmp_path)
     now = time.time()
@@ -262,6 +276,20 @@ def test_a_storage_that_cannot_be_opened_is_named(tmp_path):
         open_study("s", str(tmp_path / "file" / "study.log"), None)
     with pytest.raises(InputError, match="--storage=nonsense://x cannot be opened"):
         open_study("s", "nonsense://x", None)
+
+
+def test_no_password_is_shown():
+    url = "postgresql+psycopg://me:p@ss/w:d@host:5432/db"
+    assert without_password(f"sear tune --storage={url} --seed=1") == (
+        "sear tune --storage=postgresql+psycopg://me:***@host:5432/db --seed=1"
+    )
+    assert without_password("'postgresql://host/db?user=me&password=secret&sslmode=require'") == (
+        "'postgresql://host/db?user=me&password=***&sslmode=require'"
+    )
+    assert without_password("sqlite:////a/b@c.db") == "sqlite:////a/b@c.db"
+    with pytest.raises(InputError, match=r"--storage=nonsense://me:\*\*\*@x cannot be opened") as told:
+        open_study("s", "nonsense://me:secret@x", None)
+    assert "secret" not in str(told.value)
 
 
 WORKER = """
