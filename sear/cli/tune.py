@@ -101,7 +101,7 @@ def _search(asked: argparse.Namespace, others: list[str], command: str) -> int:
 
     space = read_space(space_file(asked.space, settings))
     model = request.models[0]
-    check_space(space, request.datasets[0], model, request.config_files, request.overrides)
+    space = check_space(space, request.datasets[0], model, request.config_files, request.overrides)
     if fixed := [parameter.key for parameter in space if parameter.key in request.overrides]:
         raise InputError(f"{PLACE}: --{fixed[0]} is fixed, and the search space varies it - remove it from one of them")
     name = asked.study or f"{request.datasets[0]}-{model}".replace(":", ".")

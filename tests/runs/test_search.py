@@ -76,6 +76,9 @@ def test_a_space_in_recboles_own_words(tmp_path):
         ("s.yaml", "b: {low: x, high: 2}\n", "must be numbers"),
         ("s.yaml", "", "names nothing to search for"),
         ("hyper.test", "a choice __import__('os').getcwd()\n", "is no list"),
+        ("hyper.test", "a choice 5\n", "5 is no list"),
+        ("hyper.test", "a choice 'abc'\n", "'abc' is no list"),
+        ("hyper.test", "a uniform 0,1\n\na choice [1,2]\n", "line 3: a stands on line 1 too"),
         ("hyper.test", "a normal 0,1\n", "line 1: normal is no kind of range"),
         ("hyper.test", "a uniform 0\n", "takes 2 numbers"),
         ("hyper.test", "a quniform 0,nan,1\n", "takes 3 numbers"),
@@ -92,6 +95,19 @@ def test_values_are_checked_before_the_first_trial():
         check_space([Parameter("dropout_prob", low=0.1, high=1.5)], "ml-100k", "SEAR", [], {})
     with pytest.raises(InputError, match="unknown key drop_out"):
         check_space([Parameter("drop_out", choices=(1, 2))], "ml-100k", "SEAR", [], {})
+
+
+@pytest.mark.parametrize("key", ["seed", "valid_metric", "use_gpu", "data_path", "user_inter_num_interval", "topk"])
+def test_only_hyper_parameters_are_tried(key):
+    with pytest.raises(InputError, match=f"search space: {key} is no hyper-parameter"):
+        check_space([Parameter(key, choices=(1, 2))], "ml-100k", "SEAR", [], {})
+
+
+def test_whole_ends_of_a_key_that_holds_a_float_mean_all_between():
+    space = [Parameter("weight_decay", low=0, high=1), Parameter("num_layers", low=1, high=3)]
+    assert [parameter.whole for parameter in space] == [True, True]
+    decay, layers = check_space(space, "ml-100k", "SEAR", [], {})
+    assert not decay.whole and layers.whole
 
 
 @pytest.mark.parametrize("model", sorted(path.stem for path in (PROJECT_ROOT / "config" / "tune").glob("*.yaml")))
