@@ -31,7 +31,7 @@ def rows(request: Request) -> Iterator[Row]:
     sentences = make_sentences(texts)
     chosen = sentences[:: texts // sample][:sample]
     say("encoding: the encoder")
-    model = text_encoder._load(encoder, "cpu")
+    model = text_encoder.load_encoder(encoder, "cpu")
 
     def ours() -> np.ndarray:
         with patch.object(text_encoder, "_load", lambda *_: model):

@@ -29,6 +29,7 @@ BENCHMARKS = {
     "full-ranking": ("full_ranking",),
     "loss": ("loss",),
     "encoding": ("encoding",),
+    "recommend": ("recommend",),
 }
 HEADERS = "row|baseline|ours, s|baseline, s|times as fast|lowest - highest|ours, MB|baseline, MB|rounds|goal".split("|")
 

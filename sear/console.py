@@ -1,6 +1,6 @@
-"""What every program prints and how it ends: a line that any terminal takes, one line for a mistake, stops in order.
+"""How programs print and stop: lines that any terminal takes, one line for a mistake, stops in order.
 
-Nothing heavy is imported here, so that a program can be stopped from its first moment.
+As little as possible is imported here, so that a program can be stopped from its first moment.
 """
 
 import os

@@ -9,5 +9,13 @@ class OtherDataError(InputError):
     """A checkpoint was trained on other data than those that are there now."""
 
 
+class WriteError(InputError):
+    """The machine does not let a file be written: no space, no rights. What was written before is whole."""
+
+
+class OutOfMemoryError(InputError):
+    """The machine has not the memory that some settings ask for."""
+
+
 class HeldError(InputError):
     """A run folder that another process works in, or has just finished or taken back."""

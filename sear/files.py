@@ -8,13 +8,16 @@ directory.
 
 import csv
 import io
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import sear
+from sear.errors import InputError, WriteError
+from sear.program import refusal
 
 _PACKAGE = Path(sear.__file__).resolve().parent
 
@@ -28,23 +31,49 @@ def find_checkout(package: Path) -> Path | None:
 CHECKOUT = find_checkout(_PACKAGE)
 PROJECT_ROOT = CHECKOUT or Path.cwd()  # data, results and relative paths count from here
 BUNDLED = CHECKOUT or _PACKAGE / "bundled"  # where config/ and ready text embeddings lie
+MOST_NESTED = 50  # lists and mappings of a JSON file in each other
 COMMAND = ("python", "custom_trainer.py") if CHECKOUT else ("sear", "train")
 REPORT_COMMAND = ("python", "-m", "sear.report") if CHECKOUT else ("sear", "report")
 
 
 @contextmanager
-def write_aside(path: Path | str) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it when the block succeeds and deleted when it fails."""
+def writing(path: Path | str) -> Iterator[None]:
+    """Raises WriteError where the machine does not let the block write `path`, or what is beside it.
+
+    A FileNotFoundError is left to whoever knows why the folder is gone.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield aside
-        with open(aside, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+        yield
+    except Exception as error:
+        cause: BaseException | None = error  # torch turns an OSError into a RuntimeError that knows no reason
+        while cause is not None and not isinstance(cause, OSError):
+            cause = cause.__cause__ or cause.__context__
+        ours = cause is not None and (not cause.filename or Path(os.fsdecode(cause.filename)).parent in path.parents)
+        if isinstance(error, (InputError, FileNotFoundError)) or cause is None or not ours:
+            raise
+        raise WriteError(refusal(cause, f"{shown(path)} cannot be written")) from error
+
+
+@contextmanager
+def write_aside(path: Path | str) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed to it when the block succeeds and deleted when it fails.
+
+    Raises:
+        WriteError: the machine does not let it be written.
+    """
+    path = Path(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            yield aside
+            with open(aside, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(aside, path)
+        finally:
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
@@ -60,6 +89,24 @@ def write_text(path: Path, text: str) -> None:
     """Written aside and renamed."""
     with write_aside(path) as aside:
         aside.write_text(text, encoding="utf-8", newline="\n")
+
+
+def read_json(path: Path, remedy: str) -> Any:
+    """What a JSON file holds. Raises InputError with the remedy where it cannot be read or is nested without end."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:  # not JSON, not UTF-8, nested without end, not to be read
+        raise InputError(f"{path} cannot be read ({error}) - {remedy}") from None
+    level = [found]
+    for _ in range(MOST_NESTED):
+        level = [part for value in level if isinstance(value, (dict, list)) for part in _parts(value)]
+    if level:
+        raise InputError(f"{path} cannot be read (nested deeper than {MOST_NESTED} times) - {remedy}")
+    return found
+
+
+def _parts(value: dict | list) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def from_here(path: Path | str) -> str:

@@ -6,7 +6,6 @@ from sear.console import end_when_stopped
 if __name__ == "__main__":  # before the imports, of which some turn Ctrl-C into errors of their own
     end_when_stopped()
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -14,10 +13,10 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
-from sear.console import refuse, say, show_what_can_be_shown
+from sear.console import say, show_what_can_be_shown
 from sear.data.events import day, rating_column, read_event_table
-from sear.errors import InputError
 from sear.files import PROJECT_ROOT
+from sear.program import Parser, obey
 from sear.settings.checks import require_data_files
 from sear.settings.gather import Settings, gather_settings
 from sear.settings.published import published
@@ -149,28 +148,20 @@ def _missing_text(tokens: np.ndarray, texts: pd.DataFrame | None, why_none: str)
 
 def main(arguments: list[str] | None = None, prog: str = "python -m sear.statistics") -> int:
     """Print the table; 0 when done, 2 when the user has something to mend."""
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    show_what_can_be_shown()
+    parser = Parser(prog=prog, description=__doc__)
     parser.add_argument("name", metavar="NAME", help="a data set of config/data")
     parser.add_argument(
         "--data_path",
         help="the folder above the data set's own, counted from the project's root (default: as configured)",
     )
-    show_what_can_be_shown()
     asked = parser.parse_args(arguments)
-    try:
-        table = statistics_table(asked.name, asked.data_path)
-    except InputError as error:
-        return refuse(error)
-    say(
-        tabulate(
-            table,
-            headers="keys",
-            tablefmt="github",
-            disable_numparse=True,
-            colalign=("left", *("right",) * table.shape[1]),
-        )
-    )
-    return 0
+    return obey(lambda: say(_printed(statistics_table(asked.name, asked.data_path))))
+
+
+def _printed(table: pd.DataFrame) -> str:
+    columns = "left", *("right",) * table.shape[1]
+    return tabulate(table, headers="keys", tablefmt="github", disable_numparse=True, colalign=columns)
 
 
 if __name__ == "__main__":

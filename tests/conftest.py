@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a network
@@ -18,6 +19,12 @@ import torch
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when triton is imported first: its kernels then run on the CPU
+
+with suppress(ImportError):  # tests on a GPU need none of it
+    import hypothesis
+
+    hypothesis.settings.register_profile("sear", deadline=None)  # how long an example takes says nothing here
+    hypothesis.settings.load_profile("sear")
 
 TITLES = ("Salt", "Pepper", "Thyme", "Rosemary", "Saffron", "Basil", "Cumin", "Dill")
 

@@ -1,5 +1,6 @@
 """Every command that README and docs/ show is understood: programs, options, names, values."""
 
+import importlib
 import re
 import shlex
 import sys
@@ -11,6 +12,7 @@ import yaml
 
 from sear.atomic_files.__main__ import parser as converter_parser
 from sear.cli.arguments import FLAGS, LISTS, PLACE, RUNS, is_sear, parse
+from sear.cli.serve import parser as serve_parser
 from sear.cli.tune import parser as search_parser
 from sear.errors import InputError
 from sear.report import __main__ as report
@@ -21,8 +23,16 @@ from tests.helpers.config_folder import copy_config
 from tests.helpers.doc_pages import PAGES, ROOT, blocks, inline_code, page_text, shell_commands
 
 README = page_text(ROOT / "README.md")
+BENCHMARKS = "run|profile|gpu|tied_events|warm_start|new_items|recommend|serve_load"
 SETUP = r"python3 -m venv \.venv"
-PACKAGES = {"recbole==1.2.1", "wandb", "pyarrow", "optuna", "psycopg"}  # that a page may install by name
+SERVE_PACKAGES = {"fastapi", "uvicorn", "prometheus-client"}
+PACKAGES = SERVE_PACKAGES | {
+    "recbole==1.2.1",
+    "wandb",
+    "pyarrow",
+    "optuna",
+    "psycopg",
+}  # that a page may install by name
 
 
 @pytest.fixture
@@ -89,6 +99,11 @@ def check_report(words, monkeypatch):
         assert path.startswith(("--", "results/")) or path == "RESULTS" or (ROOT / path).is_dir(), path
 
 
+def check_use(name, words):
+    module = importlib.import_module(f"sear.cli.{name}")
+    module.parser().parse_args(shlex.split(words))
+
+
 def check_benchmark(name, words):
     source = page_text(ROOT / "benchmarks" / f"{name}.py")
     for option in re.findall(r"--\w+", words):
@@ -101,9 +116,11 @@ def check(command, readers_files, monkeypatch):
         r"(?:python|\.venv/bin/python) custom_trainer\.py ?(.*)": lambda words: check_trainer(words, readers_files),
         r"python -m sear\.atomic_files (.*)": lambda words: converter_parser().parse_args(shlex.split(words)),
         r"python -m sear\.statistics (\S+)": find_data,
+        r"python -m sear (export|recommend|similar) (.*)": check_use,
+        r"python -m sear serve (.*)": lambda words: serve_parser().parse_args(shlex.split(words)),
         r"python -m sear tune (.*)": lambda words: check_search(words, readers_files),
         r"python -m sear\.report (.*)": lambda words: check_report(words, monkeypatch),
-        r"python -m benchmarks\.(run|profile|gpu|tied_events) ?(.*)": check_benchmark,
+        rf"python -m benchmarks\.({BENCHMARKS}) ?(.*)": check_benchmark,
         r"(?:\.venv/bin/)?pip install (.*)": check_pip,
         r"\.venv/bin/python -m pytest ?(.*)": check_pytest,
         r"\.venv/bin/ruff (?:check|format) \.": lambda: None,
@@ -173,6 +190,10 @@ def test_every_option_in_prose_exists(readers_files):
         "sear/report/__main__.py",
         "sear/atomic_files/command_line.py",
         "sear/cli/tune.py",
+        "sear/cli/export.py",
+        "sear/cli/recommend.py",
+        "sear/cli/similar.py",
+        "sear/cli/serve.py",
         "benchmarks/run.py",
     ):
         known |= options_of(page_text(ROOT / path))

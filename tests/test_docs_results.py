@@ -32,7 +32,8 @@ def test_tables_of_results_are_made_of_the_kept_runs(reports):
         shown = re.findall(r"^<!-- (\S+/\S+) -->\n((?:\|.*\n)+)", text, re.M)
         assert len(shown) == len(re.findall(r"^\| model ", text, re.M)), path  # none without its name
         for name, table in shown:
-            made = re.findall(r"^\|.*\n", page_text(reports / f"{name}.md"), re.M)
+            report, _, table_name = name.partition("/")
+            made = re.findall(r"^\|.*\n", page_text(reports / report / "tables" / f"{table_name}.md"), re.M)
             if name.endswith("significance"):  # the tests on the main metric stand for all
                 made = [line for place, line in enumerate(made) if place < 2 or "NDCG@10" in line]
             assert table == "".join(made), f"{page_name(path)}: {name}"
@@ -46,12 +47,12 @@ def test_the_readme_has_one_table_of_results():
 
 def test_the_figure_of_results_is_made_of_the_kept_runs(reports):
     name = "ml-100k-effects.svg"
-    shown, made = (page_text(folder / name) for folder in (RESULTS, reports / "models"))
+    shown, made = (page_text(folder / name) for folder in (RESULTS, reports / "models" / "figures"))
     words, marks = r"<text[^>]*>([^<]*)", r'<use [^>]*x="([\d.]+)" y="([\d.]+)"'
     assert re.findall(words, shown) == re.findall(words, made)
     assert len(re.findall(marks, shown)) > 10
     assert re.findall(r"<use [^>]*(--c\d)", shown) == re.findall(r"<use [^>]*(--c\d)", made)
-    assert np.array(re.findall(marks, shown), float) == pytest.approx(np.array(re.findall(marks, made), float), abs=0.2)
+    assert np.array(re.findall(marks, shown), float) == pytest.approx(np.array(re.findall(marks, made), float), abs=1.0)
 
 
 def commits_of(run):

@@ -9,7 +9,8 @@ import pytest
 SEAR = Path(__file__).parent.parent / "sear"
 ORDER = [  # from the ground up; names on one line may not use each other
     ["errors", "console"],
-    ["files", "processes", "recbole_compat", "kernels"],
+    ["program"],
+    ["files", "memory", "processes", "recbole_compat", "kernels"],
     ["ops", "settings"],
     ["data"],
     ["dataset", "model", "evaluation", "atomic_files", "statistics"],

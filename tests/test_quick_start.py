@@ -9,7 +9,7 @@ import torch
 
 from sear.errors import HeldError, InputError
 from sear.quick_start import evaluate, resume
-from sear.runs.folder import held
+from sear.runs.lock import held
 from sear.trainer.trainer import SEARTrainer
 from tests.conftest import fake_sentence_vectors, random_histories, write_atomic_files
 from tests.helpers.killed_run import run

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sear.console import refuse, say, show_what_can_be_shown, stopped, stopped_in_order
 from sear.errors import InputError
+from sear.program import Parser
 
 PROGRAM = "python -m sear.atomic_files"
 
@@ -20,7 +21,7 @@ def parser(prog: str = PROGRAM) -> argparse.ArgumentParser:
     from sear.settings.published import DATA_SETS
 
     names = ", ".join(data_set.name for data_set in DATA_SETS)
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog=prog,
         description="Convert a raw dump to RecBole's atomic files (.inter, .item) and compare it with the published "
         "statistics. Every event is written; 5-core is applied when training.",

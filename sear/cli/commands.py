@@ -16,6 +16,7 @@ COMMANDS = {  # name -> (the module whose `main` does it, what it does)
     "export": ("sear.cli.export", "write a finished run's model to a folder that needs nothing else"),
     "recommend": ("sear.cli.recommend", "write the best items of every user to a file"),
     "similar": ("sear.cli.similar", "write the items most like others"),
+    "serve": ("sear.cli.serve", "answer requests for recommendations over HTTP, with a page to try them"),
     "report": ("sear.report.__main__", "make tables and figures of finished runs"),
 }
 USAGE = "\n".join(

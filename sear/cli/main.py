@@ -6,15 +6,15 @@ Everything that can be wrong is found before anything heavy is imported.
 import os
 import shlex
 import sys
-import traceback
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from sear.cli.arguments import PLACE, Request, is_sear, parse
-from sear.console import refuse, say, show_what_can_be_shown, stopped, stopped_in_order
+from sear.console import refuse, say, stopped_in_order
 from sear.errors import InputError
 from sear.files import COMMAND, REPORT_COMMAND, shown
+from sear.program import obey
 from sear.runs.grid import GridOutcome, PlannedRun, plan_runs, run_grid
 from sear.settings.checks import check_settings
 from sear.settings.gather import Settings, gather_settings
@@ -27,16 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 a run of a grid is not finished, 2 a user's mistake, 130 stopped by Ctrl-C, 143 by
         SIGTERM.
     """
-    show_what_can_be_shown()
-    argv = sys.argv[1:] if argv is None else list(argv)
-    try:
-        return _obey(parse(argv))
-    except (InputError, OSError) as error:
-        if "--debug" in argv:
-            traceback.print_exc()
-        return refuse(error)
-    except KeyboardInterrupt as stop:
-        return stopped(stop)
+    words = sys.argv[1:] if argv is None else list(argv)
+    return obey(lambda: _obey(parse(words)), "--debug" in words)
 
 
 def _obey(request: Request) -> int:
@@ -132,6 +124,6 @@ def _report(request: Request, outcome: GridOutcome) -> int:
     try:
         say(f"report: {shown(make_report(outcome.finished.values(), command=command))}")
     except InputError as error:
-        say(f"no report: {error}")
+        refuse(f"no report: {error}")
         return 1
     return 0

@@ -5,11 +5,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sear.errors import InputError
+from sear.console import say, show_what_can_be_shown, stopped_in_order
+from sear.program import Parser, obey
 
 
 def parser(prog: str = "sear recommend") -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog=prog, description="The best items of every user, or of those asked for.")
+    made = Parser(prog=prog, description="The best items of every user, or of those asked for.")
     made.add_argument("model", metavar="MODEL", help="a finished run's folder, or one that `sear export` wrote")
     made.add_argument("--k", type=int, default=10, help="items per user (default: %(default)s)")
     made.add_argument(
@@ -26,37 +27,38 @@ def parser(prog: str = "sear recommend") -> argparse.ArgumentParser:
     made.add_argument("--items", metavar="IDS", help="recommend only these, given as for --users (default: all)")
     made.add_argument("--exclude", metavar="IDS", help="recommend none of these")
     made.add_argument("--keep_seen", action="store_true", help="also recommend what a user's history holds")
+    made.add_argument(
+        "--new_items",
+        type=Path,
+        metavar="FILE",
+        help=".csv, .parquet or .item of item_id and text columns: items that were never sold compete too",
+    )
     made.add_argument("--titles", action="store_true", help="write titles too")
     made.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
     return made
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "sear recommend") -> int:
-    """Write recommendations; 0 when done, 2 when the user has something to mend, 130 when stopped by Ctrl-C."""
+    """Write recommendations; 0 when done, 2 when the user has something to mend, 130 or 143 when stopped."""
+    show_what_can_be_shown()
     asked = parser(prog).parse_args(arguments)
-    try:
-        print(_recommend(asked), file=sys.stderr)
-        return 0
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
+    return obey(lambda: say(_recommend(asked), sys.stderr))
 
 
 def _recommend(asked: argparse.Namespace) -> str:
     from tqdm import tqdm
 
     from sear.recommend.load import load
-    from sear.recommend.tables import read_ids, read_table, table_file
+    from sear.recommend.tables import read_table, table_file
 
-    with table_file(asked.out) as write:
+    with stopped_in_order(), table_file(asked.out) as write:
         recommender = load(asked.model, asked.device)
-        ids = {name: None if (words := getattr(asked, name)) is None else read_ids(words, column)
-               for name, column in (("users", "user_id"), ("items", "item_id"), ("exclude", "item_id"))}  # fmt: skip
+        if asked.new_items:
+            recommender.add_items(read_table(asked.new_items))
         count, tables = recommender.recommend_batches(
-            **ids,
+            _ids(asked.users, "user_id"),
+            items=_ids(asked.items, "item_id"),
+            exclude=_ids(asked.exclude, "item_id"),
             history=None if asked.history is None else read_table(asked.history),
             k=asked.k,
             filter_seen=not asked.keep_seen,
@@ -73,3 +75,9 @@ def _recommend(asked: argparse.Namespace) -> str:
     lines += [f"{skipped:,} events of {asked.history} skipped: the model does not know their items"] * bool(skipped)
     lines += [f"written to {asked.out}"] * (asked.out is not None)
     return "\n".join(lines)
+
+
+def _ids(words: str | None, column: str) -> list[str] | None:
+    from sear.recommend.tables import read_ids
+
+    return None if words is None else read_ids(words, column)

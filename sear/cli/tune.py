@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sear.cli.arguments import PLACE, Request, parse
+from sear.console import say, show_what_can_be_shown, stopped_in_order
 from sear.errors import InputError
 from sear.files import BUNDLED, COMMAND, PROJECT_ROOT, from_here, shown, write_text
+from sear.program import Parser, obey
 from sear.settings.checks import check_settings, require_data_files
 from sear.settings.gather import Settings, gather_settings
 from sear.settings.rules import dump_yaml, read_settings
@@ -28,7 +30,7 @@ Every process that runs the same command joins the same study; a stopped one goe
 
 
 def parser(prog: str) -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(
+    found = Parser(
         prog=prog, description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     found.add_argument("--dataset", default="ml-100k", help="one data set (default: ml-100k)")
@@ -66,20 +68,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "sear tune") -> int:
     """Search, then write and print what was found.
 
     Returns:
-        The exit code: 0 done, 2 a user's mistake, 130 stopped by Ctrl-C.
+        The exit code: 0 done, 2 a user's mistake, 130 or 143 stopped.
     """
+    show_what_can_be_shown()
     words = list(sys.argv[1:] if argv is None else argv)
     asked, others = parser(prog).parse_known_args(words)
-    try:
-        return _search(asked, others, shlex.join([*prog.split(), *words]))
-    except (InputError, OSError) as error:
-        if asked.debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped - the same command goes on", file=sys.stderr)
-        return 130
+    return obey(lambda: _search(asked, others, shlex.join([*prog.split(), *words])), asked.debug)
 
 
 def _search(asked: argparse.Namespace, others: list[str], command: str) -> int:
@@ -88,10 +82,13 @@ def _search(asked: argparse.Namespace, others: list[str], command: str) -> int:
         len(request.datasets) != 1
         or len(request.models) != 1
         or request.ablations
+        or request.varied
         or request.resume
         or request.evaluate
     ):
-        raise InputError(f"{PLACE}: a search is for one data set and one model - start one for each")
+        raise InputError(
+            f"{PLACE}: a search is for one data set, one model and one value of each key - start one for each"
+        )
     settings = _settings(request)
     try:
         import optuna  # noqa: F401
@@ -149,7 +146,10 @@ def _work(
     score = f"validation {settings.get('valid_metric')}"
     with Terminal(settings.get("state")):
         try:
-            search.work()
+            with stopped_in_order():
+                search.work()
+        except KeyboardInterrupt as stop:
+            raise type(stop)("stopped - the same command goes on") from stop
         finally:
             if finished_trials(study):
                 best = {parameter.key: parameter.told(study.best_params[parameter.key]) for parameter in space}
@@ -176,7 +176,7 @@ def _study(
     data = data_hashes({"data_path": data_path, "dataset": settings.dataset})
     scores = what_scores_depend_on(settings.in_force(), request.seeds, space, data)
     study = open_study(name, storage, asked.sampler_seed, scores)
-    print(f"study {name}: {len(study.trials)} trials so far; storage: {without_password(storage)}", flush=True)
+    say(f"study {name}: {len(study.trials)} trials so far; storage: {without_password(storage)}")
     return study
 
 
@@ -207,6 +207,6 @@ def _show(table: "Table", page: Path, train: str) -> None:
     from tabulate import tabulate
 
     rows = [[entry.text for entry in row] for row in table.entries[:10]]
-    print(f"\n{tabulate(rows, headers=table.columns, disable_numparse=True)}\n")
-    print(f"all trials and figures: {shown(page)}")
-    print(f"train with the best values: {train}")
+    say(f"\n{tabulate(rows, headers=table.columns, disable_numparse=True)}\n")
+    say(f"all trials and figures: {shown(page)}")
+    say(f"train with the best values: {train}")

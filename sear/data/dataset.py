@@ -77,6 +77,7 @@ class SEARDataset(SequentialDataset):
                 f"{path}: no event is left after filtering - lower user_inter_num_interval and item_inter_num_interval"
             )
         events = sort_events(table, *names)
+        events.hold_out = self.config["train_on"] != "all"
         if self.config["item_inter_num_interval"] is None:  # then, as in RecBole, items that nobody has met count too
             known = set(events.item_tokens)
             unmet = [token for token in self.texts.listed_items if token not in known]
@@ -164,16 +165,21 @@ class SEARDataset(SequentialDataset):
         """Nothing to change: the events are an Interaction from the start, and no row is stored."""
 
     def build(self) -> list["SEARDataset"]:
-        """Training, validation and test parts: leave-one-out by exact time (the method's Protocol)."""
+        """Training, validation and test parts: leave-one-out by exact time (the method's Protocol).
+
+        With `train_on: all` every event trains, and the two other parts are empty.
+        """
         if not is_leave_one_out(self.config["eval_args"]):
             raise InputError(f"eval_args is {self.config['eval_args']}, {HELD_OUT} - {WRITE_EVAL_ARGS}")
-        length, offsets = self.max_item_list_len, self.events.offsets
+        length, offsets, hold_out = self.max_item_list_len, self.events.offsets, self.events.hold_out
         if train_rows(self.config) == "prefixes":
-            train = history.prefix_rows(offsets, length)
+            train = history.prefix_rows(offsets, length, hold_out)
         else:
-            train = history.window_rows(offsets, length, self.config["window_stride"] or max(1, length // 2))
-        parts = [train, history.held_out_rows(offsets, length, 2), history.held_out_rows(offsets, length, 1)]
-        if not len(train) or not len(parts[1]):
+            stride = self.config["window_stride"] or max(1, length // 2)
+            train = history.window_rows(offsets, length, stride, hold_out)
+        held_out = [history.held_out_rows(offsets, length, back) if hold_out else history.no_rows() for back in (2, 1)]
+        parts = [train, *held_out]
+        if not len(train) or (hold_out and not len(parts[1])):
             least = history.MIN_EVENTS_TO_HOLD_OUT
             raise InputError(f"{self.dataset_name}: no user has {least} events - nothing to test; add events")
         return [self._part(rows) for rows in parts]

@@ -26,7 +26,8 @@ class Events:
     """Events sorted by user and time; users and items are numbered from 1 in the order the file first names them.
 
     user, item: int64 (events,); rating: float32 (events,), NaN = missing; time: float64 (events,);
-    user_tokens, item_tokens: str, [0] = "[PAD]"; has_rating: whether a rating column was read.
+    user_tokens, item_tokens: str, [0] = "[PAD]"; has_rating: whether a rating column was read; hold_out: whether the
+    last two events of a user validate and test, or train like all others.
     """
 
     user: np.ndarray
@@ -36,6 +37,7 @@ class Events:
     user_tokens: np.ndarray
     item_tokens: np.ndarray
     has_rating: bool
+    hold_out: bool = True
 
     def __len__(self) -> int:
         return len(self.user)
@@ -48,7 +50,7 @@ class Events:
     @cached_property
     def training(self) -> np.ndarray:
         """bool (events,): which of them train."""
-        return is_training(self.offsets)
+        return is_training(self.offsets, self.hold_out)
 
 
 def rating_column(load_col: dict | None, rating: str) -> str | None:

@@ -32,25 +32,30 @@ class Rows:
         return len(self.user)
 
 
-def training_counts(offsets: np.ndarray) -> np.ndarray:
-    """m of each user: how many of the first events train; the last two of users with four or more are held out."""
+def training_counts(offsets: np.ndarray, hold_out: bool = True) -> np.ndarray:
+    """m of each user: how many of the first events train; the last two of users with four or more are held out.
+
+    Args:
+        hold_out: False: every event trains.
+    """
     counts = np.diff(offsets)
-    return np.where(counts >= MIN_EVENTS_TO_HOLD_OUT, counts - 2, counts)
+    return np.where(counts >= MIN_EVENTS_TO_HOLD_OUT, counts - 2, counts) if hold_out else counts
 
 
-def is_training(offsets: np.ndarray) -> np.ndarray:
+def is_training(offsets: np.ndarray, hold_out: bool = True) -> np.ndarray:
     """bool (events,): which events train."""
     counts = np.diff(offsets)
-    return np.arange(offsets[-1]) < np.repeat(offsets[:-1] + training_counts(offsets), counts)
+    return np.arange(offsets[-1]) < np.repeat(offsets[:-1] + training_counts(offsets, hold_out), counts)
 
 
-def window_rows(offsets: np.ndarray, max_length: int, stride: int) -> Rows:
+def window_rows(offsets: np.ndarray, max_length: int, stride: int, hold_out: bool = True) -> Rows:
     """Windows that carry every position 1..m-1 of every user exactly once.
 
     Window 0 is the first max_length inputs; each later one ends `stride` further on, or at the last input.
     """
     assert 1 <= stride <= max_length, "a longer stride would leave positions out"
-    inputs = np.maximum(training_counts(offsets) - 1, 0)  # the last training event is never an input
+    counts = training_counts(offsets, hold_out)
+    inputs = np.maximum(counts - 1, 0)  # the last training event is never an input
     later = -(-np.maximum(inputs - max_length, 0) // stride)
     windows = np.where(inputs > 0, 1 + later, 0)
     user = np.repeat(np.arange(len(inputs)), windows)
@@ -58,16 +63,17 @@ def window_rows(offsets: np.ndarray, max_length: int, stride: int) -> Rows:
     end = np.minimum(max_length + number * stride, inputs[user])
     covered = np.where(number == 0, 0, np.minimum(max_length + (number - 1) * stride, inputs[user]))
     start = np.maximum(end - max_length, 0)
-    return _rows(offsets, user, start, end - start, end - covered)
+    return _rows(offsets, counts, user, start, end - start, end - covered)
 
 
-def prefix_rows(offsets: np.ndarray, max_length: int) -> Rows:
+def prefix_rows(offsets: np.ndarray, max_length: int, hold_out: bool = True) -> Rows:
     """Every position 1..m-1 as a row of its own, loss at its end: the published layout."""
-    inputs = np.maximum(training_counts(offsets) - 1, 0)
+    counts = training_counts(offsets, hold_out)
+    inputs = np.maximum(counts - 1, 0)
     user = np.repeat(np.arange(len(inputs)), inputs)
     end = np.arange(len(user)) - np.repeat(np.cumsum(inputs) - inputs, inputs) + 1
     start = np.maximum(end - max_length, 0)
-    return _rows(offsets, user, start, end - start, np.ones_like(end))
+    return _rows(offsets, counts, user, start, end - start, np.ones_like(end))
 
 
 def held_out_rows(offsets: np.ndarray, max_length: int, back: int) -> Rows:
@@ -79,12 +85,18 @@ def held_out_rows(offsets: np.ndarray, max_length: int, back: int) -> Rows:
     user = np.flatnonzero(counts >= MIN_EVENTS_TO_HOLD_OUT)
     end = counts[user] - back
     start = np.maximum(end - max_length, 0)
-    return _rows(offsets, user, start, end - start, np.zeros_like(end))
+    return _rows(offsets, training_counts(offsets), user, start, end - start, np.zeros_like(end))
 
 
-def _rows(offsets: np.ndarray, user: np.ndarray, start: np.ndarray, length: np.ndarray, loss_count: np.ndarray) -> Rows:
+def no_rows() -> Rows:
+    """Where every event trains, nothing is held out."""
+    return Rows(*(np.zeros(0, dtype=np.int64) for _ in range(5)))
+
+
+def _rows(offsets, training, user, start, length, loss_count) -> Rows:
+    """Rows by places inside each user's events; `training`: m of each user. All int64 arrays."""
     base = offsets[user]
-    return Rows(user, base + start, length, loss_count, base + training_counts(offsets)[user])
+    return Rows(user, base + start, length, loss_count, base + training[user])
 
 
 def positions(rows: Rows, index: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:

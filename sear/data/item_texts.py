@@ -158,14 +158,21 @@ class ItemTexts:
             )
         return sentences
 
+    @property
+    def title_field(self) -> str | None:
+        """The column that titles come from; None where there is none."""
+        texts = [name for name in self.fields if self.types.get(name, "").startswith("token")]
+        if not texts or self.item_field not in self.types or (self.load_col and not self.load_col.get("item")):
+            return None
+        return texts[0]
+
     @cached_property
     def titles(self) -> list[str]:
         """(V,) by item id: the first text field of `load_col.item`, or the item's own id where there is none."""
-        texts = [name for name in self.fields if self.types.get(name, "").startswith("token")]
-        if not texts or self.item_field not in self.types or (self.load_col and not self.load_col.get("item")):
+        if self.title_field is None:
             return list(self.item_tokens)
         rows = self.table.drop_duplicates(self.item_field)  # the first counts, as in the sentences
-        title = dict(zip(rows[self.item_field], rows[texts[0]], strict=True))
+        title = dict(zip(rows[self.item_field], rows[self.title_field], strict=True))
         return [title.get(token) or token for token in self.item_tokens]
 
     @cached_property

@@ -75,7 +75,7 @@ def folder_identity(folder: Path) -> str:
 def _module_folders(modules: Path) -> list[Path]:
     try:
         return [modules.parent / module["path"] for module in json.loads(modules.read_bytes()) if module["path"]]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise InputError(f"{modules} is not a list of modules with their paths - fill the folder anew") from None
 
 
@@ -111,7 +111,7 @@ def _settings_only(content: bytes) -> bytes:
     """JSON without layout and without notes on who wrote it with which version."""
     try:
         settings = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return content  # loading it will say what is wrong
     if isinstance(settings, dict):
         settings = {key: value for key, value in settings.items() if key not in ABOUT_ITS_MAKING}
@@ -143,13 +143,17 @@ def download(encoder: Encoder) -> Encoder:
     return Encoder(encoder.path, (identity,), Path(folder), filled=True)
 
 
-def encode(encoder: Encoder, sentences: list[str], batch_tokens: int | None, device: str | None = None) -> np.ndarray:
+def encode(
+    encoder: Encoder, sentences: list[str], batch_tokens: int | None, device: str | None = None, model=None
+) -> np.ndarray:
     """float32 (sentences, E): what the encoder's own pipeline makes of each, pooling and normalisation included.
+
+    model: the encoder as `load_encoder` gave it, where it is there already.
 
     Sentences with alike numbers of tokens share a batch of about `batch_tokens`, so little of a batch is padding.
     The longest come first: memory that does not suffice shows at once.
     """
-    model = _load(encoder, device)
+    model = model or load_encoder(encoder, device)
     if batch_tokens is None:
         # a CPU's cache holds no more (4096 took a tenth longer on one core); a GPU wants to be filled
         batch_tokens = 512 if model.device.type == "cpu" else 16384
@@ -179,7 +183,8 @@ def token_batches(order: np.ndarray, lengths: np.ndarray, batch_tokens: int) -> 
     return pieces
 
 
-def _load(encoder: Encoder, device: str | None):
+def load_encoder(encoder: Encoder, device: str | None):
+    """The encoder as a SentenceTransformer. Raises InputError where its folder is not whole."""
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 

@@ -91,8 +91,9 @@ def metrics_table(cases: int, metrics: Mapping[str, Mapping[str, float | None] |
 
 
 def groups_table(title: str, groups: Sequence[Mapping]) -> str:
-    """The groups of `grouped` for the terminal, under the name of what they are grouped by."""
-    return _table([{title: group["group"], **{key: group[key] for key in group if key != "group"}} for group in groups])
+    """The groups of `grouped` that hold a case, for the terminal, under the name of what they are grouped by."""
+    found = [{title: group["group"]} | {key: group[key] for key in group if key != "group"} for group in groups]
+    return _table([line for line in found if line["cases"]] or found)
 
 
 def _table(lines: list[dict]) -> str:

@@ -4,8 +4,6 @@ P = (XᵀX + λ1)⁻¹ and weights W = -P / diag(P) by columns with a zero diago
 padding id 0, B histories, L their length.
 """
 
-import os
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -13,18 +11,12 @@ from scipy.linalg import lapack
 from torch import Tensor
 
 from sear.errors import InputError
+from sear.memory import machine_memory
 from sear.model.counting import CountingModel, training_matrix
 from sear.model.transitions import recency_weights
 
 BYTES_PER_WEIGHT = 12  # float64 while it is solved, float32 as it is kept
 MOST_OF_MEMORY = 0.8
-
-
-def machine_memory() -> int:
-    """Bytes of main memory; a very large number where the system does not say."""
-    if not hasattr(os, "sysconf"):
-        return 1 << 60
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def ease_weights(gram_VV: np.ndarray, reg_weight: float) -> np.ndarray:

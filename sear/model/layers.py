@@ -49,14 +49,20 @@ class StreamQuery(nn.Module):
         self.w_concat = nn.Linear(hidden_size, hidden_size)
 
 
+def attention_weights(queries: Sequence[StreamQuery]) -> tuple[Tensor, Tensor]:
+    """weight_SPM and bias_3SM of sear.ops.sublayers.stream_attention."""
+    q, k, v = ([getattr(query, name) for query in queries] for name in ("w_q", "w_k", "w_v"))
+    weight_SPM = torch.stack([torch.cat([own.weight, *(linear.weight for linear in k + v)]) for own in q])
+    bias_3SM = torch.stack([linear.bias for linear in q + k + v]).view(3, len(queries), -1)
+    return weight_SPM, bias_3SM
+
+
 def attend_over_streams(queries: Sequence[StreamQuery], streams: Sequence[Tensor], heads: int) -> Sequence[Tensor]:
     """Multi-head attention of every stream over all streams of its token, less w_concat's bias: S times (T, M).
 
     One matrix product per source stream makes its query and what every stream makes of it as key and value.
     """
-    q, k, v = ([getattr(query, name) for query in queries] for name in ("w_q", "w_k", "w_v"))
-    weight_SPM = torch.stack([torch.cat([own.weight, *(linear.weight for linear in k + v)]) for own in q])
-    bias_3SM = torch.stack([linear.bias for linear in q + k + v]).view(3, len(queries), -1)
+    weight_SPM, bias_3SM = attention_weights(queries)
     token_TM = [stream.reshape(-1, stream.shape[-1]) for stream in streams]
     return stream_attention(token_TM, weight_SPM, bias_3SM, [query.w_concat.weight for query in queries], heads)
 

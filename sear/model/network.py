@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sear.errors import InputError
 from sear.model.layers import MambaLayer, StreamFusion, fuse_streams, mamba_options, residual_norm
-from sear.model.rating_encoding import AffineRating, encoder_of_values
+from sear.model.rating_encoding import AffineRating, Before, encoder_of_values
 from sear.model.scoring import ScoringModule
 from sear.settings.known_models import STREAMS, TIED_STREAMS
 
@@ -53,7 +53,7 @@ class SEARNetwork(ScoringModule):
 
     @classmethod
     def trained(cls, config, items: int, weights: Mapping[str, Tensor], text_Vd: Tensor | None) -> "SEARNetwork":
-        """The network that has these weights, in evaluation mode; nothing is drawn, fitted or copied.
+        """The network that has these weights, in evaluation mode; they are not copied.
 
         Args:
             config, items: as for `build`.
@@ -71,11 +71,32 @@ class SEARNetwork(ScoringModule):
             weights.get("rating_emb.values_R"),
         )
         network = cls()
-        with torch.device("meta"):
-            network._build_parts(config, items, text_width, lambda: encoder_of_values(encoding, hidden, values_R))
+        with torch.random.fork_rng(devices=()):  # the small layers are made with random values
+            network._build_parts(config, 1, text_width, lambda: encoder_of_values(encoding, hidden, values_R))
+        for name in ("item_decoder", "collaborative_emb"):  # large tables are not made only to be replaced
+            if (table_VD := weights.get(f"{name}.weight")) is not None and hasattr(network, name):
+                getattr(network, name).weight = nn.Parameter(table_VD)
+        network.items = items
         network.load_state_dict(dict(weights), assign=True)
         network._text_Vd = text_Vd
         return network.requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def add_items(self, text_NE: Tensor, collaborative_Nd: Tensor | None, table_ND: Tensor | None) -> None:
+        """Give a `trained` network N more items, after those that it has.
+
+        Args:
+            text_NE: their text embeddings, which the semantic stream takes as it takes the others.
+            collaborative_Nd: their rows of the item embedding, where that stream is in use.
+            table_ND: their rows of a free item table.
+        """
+        if self._text_Vd is not None:
+            self._text_Vd = torch.cat([self._text_Vd, self._adapted(text_NE)])
+        for name, rows in (("collaborative_emb", collaborative_Nd), ("item_decoder", table_ND)):
+            if rows is not None:
+                table = getattr(self, name)
+                table.weight = nn.Parameter(torch.cat([table.weight, rows]), requires_grad=False)
+        self.items += len(text_NE)
 
     def _build_parts(self, config, items: int, text_width: int, rating_encoder: Callable[[], nn.Module]) -> None:
         """All layers, with whatever values they are made with."""
@@ -214,16 +235,20 @@ class SEARNetwork(ScoringModule):
 
     def streams(self, item_BL: Tensor, rating_BL: Tensor) -> list[Tensor]:
         """The streams in use, each (B, L, d), after dropout and LayerNorm."""
-        embedders = {
-            "semantic": lambda: self._semantic(item_BL),
-            "collaborative": lambda: self.collaborative_emb(item_BL),
-            "rating": lambda: self._rating(rating_BL),
-        }
-        embedded = [embedders[name]() for name in self.stream_names]
+        embedded = self.embedded(item_BL, rating_BL)
         norms = cast("Iterable[nn.LayerNorm]", self.item_emb_LayerNorms)
         return [
             residual_norm(norm, self.dropout_prob, None, x_BLd) for x_BLd, norm in zip(embedded, norms, strict=True)
         ]
+
+    def embedded(self, item_BL: Tensor, rating_BL: Tensor, before: Before | None = None) -> list[Tensor]:
+        """The same before dropout and LayerNorm; before: of events earlier in the rows."""
+        embedders = {
+            "semantic": lambda: self._semantic(item_BL),
+            "collaborative": lambda: self.collaborative_emb(item_BL),
+            "rating": lambda: self._rating(rating_BL, before),
+        }
+        return [embedders[name]() for name in self.stream_names]
 
     def projected_texts(self) -> Tensor:
         """(V, d): every item's text embedding as the semantic stream takes it."""
@@ -250,8 +275,8 @@ class SEARNetwork(ScoringModule):
             return self._adapted(self.item_text_VE[item_BL])
         return nn.functional.embedding(item_BL, self.projected_texts())  # each item is projected once
 
-    def _rating(self, rating_BL: Tensor) -> Tensor:
-        known_BLd, missing_BL1 = self.rating_emb(rating_BL), torch.isnan(rating_BL)[..., None]
+    def _rating(self, rating_BL: Tensor, before: Before | None) -> Tensor:
+        known_BLd, missing_BL1 = self.rating_emb(rating_BL, before), torch.isnan(rating_BL)[..., None]
         return torch.where(missing_BL1, self.no_rating_emb.to(known_BLd.dtype), known_BLd)
 
     def encode(self, stream_BLd: list[Tensor], wanted_P: Tensor) -> list[Tensor]:
@@ -271,7 +296,11 @@ class SEARNetwork(ScoringModule):
 
     def forward(self, item_BL: Tensor, rating_BL: Tensor, wanted_P: Tensor) -> Tensor:
         """User vectors (P, D) at the positions with the numbers wanted_P, counted over B·L."""
-        user_PD = torch.cat(self.encode(self.streams(item_BL, rating_BL), wanted_P), dim=-1)
+        return self.users_of(self.encode(self.streams(item_BL, rating_BL), wanted_P))
+
+    def users_of(self, stream_Pd: list[Tensor]) -> Tensor:
+        """User vectors (P, D) from the streams after every layer."""
+        user_PD = torch.cat(stream_Pd, dim=-1)
         return self.user_map(user_PD) if hasattr(self, "user_map") else user_PD
 
     def item_vectors(self) -> Tensor:

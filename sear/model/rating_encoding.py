@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from sear.errors import InputError
 
+Before = tuple[Tensor, Tensor]  # (B,) each: the sum and the number of a row's ratings before the first one at hand
+
 MOST_VALUES = 64  # stars by halves or tenths are fewer; of more, each vector would see too little
 
 
@@ -21,10 +23,10 @@ class LinearRating(nn.Linear):
     def __init__(self, hidden_size: int):
         super().__init__(1, hidden_size)
 
-    def forward(self, rating_BL: Tensor) -> Tensor:
-        return super().forward(self.stars(rating_BL)[..., None].to(self.weight.dtype))
+    def forward(self, rating_BL: Tensor, before: Before | None = None) -> Tensor:
+        return super().forward(self.stars(rating_BL, before)[..., None].to(self.weight.dtype))
 
-    def stars(self, rating_BL: Tensor) -> Tensor:
+    def stars(self, rating_BL: Tensor, before: Before | None) -> Tensor:
         return torch.nan_to_num(rating_BL)
 
 
@@ -39,8 +41,8 @@ class CentredRating(AffineRating):
     """`centred`: the stars less the row's mean so far. A first rating is 0 then, which a bias of 0 would leave without
     a direction, and LayerNorm's gradient without a bound."""
 
-    def stars(self, rating_BL: Tensor) -> Tensor:
-        return above_mean_so_far(rating_BL)
+    def stars(self, rating_BL: Tensor, before: Before | None) -> Tensor:
+        return above_mean_so_far(rating_BL, before)
 
 
 class ValueRating(nn.Embedding):
@@ -55,7 +57,7 @@ class ValueRating(nn.Embedding):
         super().__init__(len(values_R), hidden_size)
         self.register_buffer("values_R", values_R)
 
-    def forward(self, rating_BL: Tensor) -> Tensor:
+    def forward(self, rating_BL: Tensor, before: Before | None = None) -> Tensor:
         return super().forward(self.nearest(rating_BL))
 
     def nearest(self, rating_BL: Tensor) -> Tensor:
@@ -74,8 +76,8 @@ class ValueCentredRating(ValueRating):
         super().__init__(hidden_size, values_R)
         self.centred = nn.Linear(1, hidden_size, bias=False)
 
-    def forward(self, rating_BL: Tensor) -> Tensor:
-        above_BL1 = above_mean_so_far(rating_BL)[..., None].to(self.centred.weight.dtype)
+    def forward(self, rating_BL: Tensor, before: Before | None = None) -> Tensor:
+        above_BL1 = above_mean_so_far(rating_BL, before)[..., None].to(self.centred.weight.dtype)
         return super().forward(rating_BL) + self.centred(above_BL1)
 
 
@@ -116,7 +118,10 @@ def training_values(dataset) -> np.ndarray:
     return values if len(values) else np.zeros(1, rating.dtype)  # a table needs a row, even if only tests read it
 
 
-def above_mean_so_far(rating_BL: Tensor) -> Tensor:
+def above_mean_so_far(rating_BL: Tensor, before: Before | None = None) -> Tensor:
     """Each rating less the mean of the row's ratings up to and including it; finite where NaN stands."""
     star_BL, known_BL = torch.nan_to_num(rating_BL), ~torch.isnan(rating_BL)
-    return star_BL - star_BL.cumsum(1) / known_BL.cumsum(1).clamp_(min=1)
+    total_BL, count_BL = star_BL.cumsum(1), known_BL.cumsum(1)
+    if before is not None:
+        total_BL, count_BL = total_BL + before[0][:, None], count_BL + before[1][:, None]
+    return star_BL - total_BL / count_BL.clamp_(min=1)

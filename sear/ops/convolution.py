@@ -3,6 +3,8 @@
 B batch, L length, D channels, K taps.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,6 +19,14 @@ def causal_conv_reference(x_BLD: Tensor, weight_DK: Tensor, bias_D: Tensor) -> T
     length, taps = x_BLD.shape[1], weight_DK.shape[1]
     convolved_BDL = F.conv1d(x_BLD.mT, weight_DK[:, None], bias_D, padding=taps - 1, groups=weight_DK.shape[0])
     return F.silu(convolved_BDL[..., :length].mT)
+
+
+def conv_step(x_KD: Sequence[Tensor], weight_KD: Tensor, bias_D: Tensor) -> Tensor:
+    """(…, D): causal_conv_reference where the K inputs that it meets are at hand, the present one last."""
+    total_D = torch.addcmul(bias_D, x_KD[0], weight_KD[0])
+    for x_D, weight_D in zip(x_KD[1:], weight_KD[1:], strict=True):
+        total_D = total_D.addcmul_(x_D, weight_D)
+    return F.silu(total_D)
 
 
 def causal_conv(x_BLD: Tensor, weight_DK: Tensor, bias_D: Tensor, kernel: str = "auto") -> Tensor:

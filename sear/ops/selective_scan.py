@@ -51,6 +51,31 @@ def selective_scan(
         return scan(*(tensor.to(dtype) for tensor in tensors)).to(u_BLD.dtype)
 
 
+def state_after(u_LD: Tensor, delta_LD: Tensor, A_DN: Tensor, B_LN: Tensor, bias_D: Tensor) -> Tensor:
+    """h (…, D, N) of selective_scan_reference after the last step, without the steps between.
+
+    What step t brings in has decayed by exp(A · the sum of the later deltas). Any dimensions may come before; those of
+    A_DN and bias_D are those of u_LD, or 1.
+    """
+    delta_LD = F.softplus(delta_LD + bias_D[..., None, :])
+    later_LD = delta_LD.flip(-2).cumsum(-2).flip(-2) - delta_LD
+    # exp(-80) is nothing beside what is added last; smaller ones are denormal numbers, which take ten times as long
+    part_LDN = (later_LD[..., None] * A_DN[..., None, :, :]).clamp_(min=-80).exp_()
+    return part_LDN.mul_((delta_LD * u_LD)[..., None]).mul_(B_LN[..., None, :]).sum(-3)
+
+
+def scan_step(
+    state_DN: Tensor, u_D: Tensor, delta_D: Tensor, A_DN: Tensor, B_N: Tensor, C_N: Tensor, D_D: Tensor, z_D: Tensor,
+    bias_D: Tensor,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """One step of selective_scan_reference: y (…, D) and the next h (…, D, N), for any dimensions before."""
+    delta_D = F.softplus(delta_D + bias_D)
+    decayed_DN = torch.exp(delta_D[..., None] * A_DN).mul_(state_DN)
+    state_DN = decayed_DN.addcmul_((delta_D * u_D)[..., None], B_N[..., None, :])
+    y_D = torch.matmul(state_DN, C_N[..., None])[..., 0]
+    return torch.addcmul(y_D, D_D, u_D) * F.silu(z_D), state_DN
+
+
 def flat(tensor: Tensor):
     """The memory under a tensor whose last dimension is contiguous, as a one-dimensional numpy array."""
     assert tensor.stride(-1) == 1 or tensor.shape[-1] == 1

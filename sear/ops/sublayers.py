@@ -83,12 +83,17 @@ def stream_attention(
 
 
 def stream_attention_plain(token_TM, weight_SPM, bias_3SM, w_concat_MM, heads) -> Sequence[Tensor]:
+    mixed_STM = mixed_streams(torch.stack(tuple(token_TM)), weight_SPM, bias_3SM, heads)
+    return [F.linear(mixed_TM, w_MM) for mixed_TM, w_MM in zip(mixed_STM, w_concat_MM, strict=True)]
+
+
+def mixed_streams(token_STM: Tensor, weight_SPM: Tensor, bias_3SM: Tensor, heads: int) -> Tensor:
+    """(S, T, M): every stream's heads, side by side, before w_concat."""
     S, P, M = weight_SPM.shape
-    parts = (torch.stack(tuple(token_TM)) @ weight_SPM.transpose(1, 2)).view(S, -1, 1 + 2 * S, heads, M // heads)
+    parts = (token_STM @ weight_SPM.transpose(1, 2)).view(S, -1, 1 + 2 * S, heads, M // heads)
     q_bias, k_bias, v_bias = bias_3SM.view(3, 1, S, heads, -1)
     q_TSHm = parts[:, :, 0].transpose(0, 1) + q_bias
     k_STSHm = parts[:, :, 1 : 1 + S] + k_bias
     v_STSHm = parts[:, :, 1 + S :] + v_bias
     scores = torch.einsum("tihm,jtihm->tihj", q_TSHm, k_STSHm) / (M // heads) ** 0.5
-    mixed_STM = torch.einsum("tihj,jtihm->ithm", scores.softmax(-1), v_STSHm).flatten(2)
-    return [F.linear(mixed_TM, w_MM) for mixed_TM, w_MM in zip(mixed_STM, w_concat_MM, strict=True)]
+    return torch.einsum("tihj,jtihm->ithm", scores.softmax(-1), v_STSHm).flatten(2)

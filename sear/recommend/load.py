@@ -6,11 +6,13 @@ import torch
 
 from sear.errors import InputError
 from sear.recommend.recommender import Recommender
-from sear.runs.model_folder import IN_RUN, is_model, read_model
+from sear.runs.model_folder import model_folder, read_model
 
 
 def load(path: Path | str, device: str = "cpu") -> Recommender:
     """A trained model in use, read from a folder that `sear export` wrote or from a finished run's.
+
+    `path` may also be a file of one line that names such a folder, as `newest` beside the runs of a model.
 
     Args:
         device: cpu, cuda or cuda:N.
@@ -27,19 +29,3 @@ def load(path: Path | str, device: str = "cpu") -> Recommender:
     except (RuntimeError, KeyError, TypeError) as error:  # the digests fit: it was written so
         fault = " ".join(str(error).split())
         raise InputError(f"{folder} does not hold a whole model ({fault}) - export it again") from error
-
-
-def model_folder(path: Path) -> Path:
-    """The folder with model.json: `path`, or a run folder's own. Raises InputError where there is none."""
-    if is_model(path):
-        return path
-    if is_model(path / IN_RUN):
-        return path / IN_RUN
-    if (path / "config.yaml").is_file():
-        if not (path / "metrics.json").is_file():
-            raise InputError(f"{path} is a run that did not finish - go on with --resume={path}")
-        raise InputError(
-            f"{path} holds no model for use: a run of an earlier SEAR, or of another model than SEAR"
-            f" - make one of a SEAR with: sear export {path} FOLDER"
-        )
-    raise InputError(f"{path} holds no model - name a folder that `sear export` wrote, or a finished run's")

@@ -11,7 +11,9 @@ import torch
 from sear.errors import InputError
 from sear.recommend.catalogue import Catalogue
 from sear.recommend.histories import History, from_list, from_table, joined, selected
+from sear.recommend.new_items import Placement
 from sear.recommend.scorer import Scorer, Selection
+from sear.recommend.session import Session, from_bytes
 from sear.recommend.similar import Similarity
 from sear.runs.model_folder import TrainedModel, UserHistories
 
@@ -61,6 +63,19 @@ class Recommender:
         """The users whose histories the model folder holds; None where it holds none."""
         return None if self._users is None else self._users.user_ids
 
+    @property
+    def text_fields(self) -> list[str]:
+        """The text columns that an item's sentence is made of."""
+        return list(self.info["texts"]["fields"])
+
+    @property
+    def highest_rating(self) -> float | None:
+        """Of the histories known, 5 where none has any; None for a model that reads no ratings."""
+        if "rating" not in self._model.settings["streams"]:
+            return None
+        ratings = np.zeros(0) if self._users is None else self._users.rating
+        return float(np.nanmax(ratings, initial=0.0)) or 5.0
+
     def recommend(
         self,
         users: Sequence[Any] | None = None,
@@ -94,12 +109,18 @@ class Recommender:
         Raises:
             InputError: an id is not known, k is not between 1 and the number of items, or the history is no history.
         """
-        histories, skipped = self._histories(users, history)
-        selection = self._selection(k, filter_seen, items, exclude)
-        parts = list(self._batches(histories, selection, with_titles, batch_size))
-        table = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
-        table.attrs["unknown_items"] = skipped
-        return table
+        _, tables = self.recommend_batches(
+            users,
+            history=history,
+            k=k,
+            filter_seen=filter_seen,
+            items=items,
+            exclude=exclude,
+            with_titles=with_titles,
+            batch_size=batch_size,
+        )
+        parts = list(tables)
+        return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
 
     def recommend_batches(
         self,
@@ -172,6 +193,73 @@ class Recommender:
     def _similarity(self) -> Similarity:
         return Similarity(self._scorer.table_VD, self._model.text_VE)
 
+    def add_items(self, table: pd.DataFrame, vectors: np.ndarray | None = None) -> None:
+        """Make items recommendable that were never sold, from their texts (sear.recommend.new_items).
+
+        They are there for this Recommender, with a popularity of 0; its folder stays as it is. Not to be called while
+        another thread recommends.
+
+        Args:
+            table: item_id and the text columns that the model's own items have; a missing text is None.
+            vectors: (rows, E) text embeddings by the model's encoder, of the sentences that it makes of the texts; None
+                encodes them now, for which the encoder is loaded.
+
+        Raises:
+            InputError: an id is known already or comes twice, no text column is there, the vectors are of another
+                shape, the model was trained without texts, or the encoder is not there.
+        """
+        new = self._placement.read(table, self._catalogue, self.info["columns"]["item"])
+        if not new.ids:
+            return
+        text_NE = self._placement.encoded(new) if vectors is None else self._placement.checked(vectors, len(new.ids))
+        network, device = self._scorer.network, self._scorer.device
+        rows = [None if part is None else torch.from_numpy(part).to(device) for part in self._placement.rows(text_NE)]
+        network.add_items(torch.from_numpy(text_NE).to(device), *rows)
+        self._scorer.renew_table()
+        self._catalogue.add(new.ids, new.titles)
+        self._model.text_VE = np.concatenate([self._model.text_VE, text_NE])
+        self.__dict__.pop("_similarity", None)
+
+    def vectors_of(self, table: pd.DataFrame) -> np.ndarray:
+        """float32 (rows, E): what `add_items` takes as vectors. All of it that takes long is done here: the encoder is
+        loaded, the texts are encoded and the regression is fitted. May run while another thread recommends."""
+        vectors = self._placement.encoded(self._placement.read(table, self._catalogue, self.info["columns"]["item"]))
+        self._placement.rows(vectors)  # fits
+        return vectors
+
+    @cached_property
+    def _placement(self) -> Placement:
+        network, counts = self._scorer.network, self._catalogue.counts
+        learned = [getattr(network, name, None) for name in ("collaborative_emb", "item_decoder")]
+        tables = [None if table is None else table.weight.detach().cpu().numpy() for table in learned]
+        return Placement(self.info["texts"], self._model.text_VE, tables, counts, self._scorer.device)
+
+    def session(self, history: Sequence[Any] = (), ratings: Sequence[float | None] | None = None) -> Session:
+        """One user's history that grows event by event (sear.recommend.session).
+
+        Args:
+            history: item ids, the oldest first, or pairs of an id and a rating; unknown items are skipped.
+            ratings: one for each item of a history of ids; None or NaN = none.
+
+        Raises:
+            InputError: ratings are of another number than items, or are no numbers.
+        """
+        events = list(history)
+        if ratings is not None:
+            if len(ratings) != len(events):
+                told = f"{len(ratings)} ratings for {len(events)} items"
+                raise InputError(f"ratings: {told} - give one for each, None where there is none")
+            events = list(zip(events, ratings, strict=True))
+        return Session(self, *from_list(events, self._catalogue))
+
+    def session_from_bytes(self, data: bytes) -> Session:
+        """The session that `Session.to_bytes` gave, also by an earlier model: then its history is read anew.
+
+        Raises:
+            InputError: the bytes are cut, changed, or no session of this SEAR.
+        """
+        return from_bytes(self, data)
+
     def _histories(self, users: Sequence[Any] | None, history: History | None) -> tuple[UserHistories, int]:
         """The users asked for with their histories, and how many events were skipped."""
         if history is None:
@@ -230,7 +318,14 @@ class Recommender:
             rows = np.arange(first, min(first + batch_size, len(histories.user_ids)))
             yield self._ranked(selected(histories, rows), selection, with_titles)
 
-    def _ranked(self, histories: UserHistories, selection: Selection, with_titles: bool) -> pd.DataFrame:
+    def _ranked(
+        self,
+        histories: UserHistories,
+        selection: Selection,
+        with_titles: bool,
+        vectors_BD: torch.Tensor | None = None,
+    ) -> pd.DataFrame:
+        """The table of some users; vectors_BD: of every one of them, where they are known and all have events."""
         users = len(histories.user_ids)
         by_model = np.diff(histories.offsets) > 0
         popular = self._popular(selection)
@@ -239,7 +334,9 @@ class Recommender:
         item_Bk = np.zeros((users, width), np.int64)
         if by_model.any():
             known = histories if by_model.all() else selected(histories, np.flatnonzero(by_model))
-            score_Bk[by_model], item_Bk[by_model] = self._scorer.best(known, selection)
+            if vectors_BD is None:
+                vectors_BD = self._scorer.user_vectors(known)
+            score_Bk[by_model], item_Bk[by_model] = self._scorer.best(vectors_BD, known, selection)
         if not by_model.all():
             item_Bk[~by_model, : len(popular)] = popular
             score_Bk[~by_model, : len(popular)] = self._catalogue.counts[popular - 1]

@@ -6,6 +6,7 @@ V items incl. padding id 0, C candidates, P pairs of a user and an item.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sear.model.network import SEARNetwork
+from sear.model.stacked_streams import StackedStreams
 from sear.recommend.top_items import best_items
 from sear.runs.model_folder import TrainedModel, UserHistories
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from sear.model.transition_prior import TransitionPrior
 
 ENCODED_EVENTS = 8192  # encoded at once, as in the evaluation
+FEW_EVENTS = 512  # up to so many, padding included, the streams are faster together
 CHUNK_BYTES = 32 << 20  # of scores that exist at a time
 PRIOR = "transition_prior."  # before the names of its weights
 HERE = {"mamba_kernel": "auto", "text_init": False}  # in place of the run's own: the device may be another
@@ -54,6 +57,11 @@ class Scorer:
         self.prior = _prior(prior, items, settings["transition_half_life"]) if prior and prior["mix"][0] else None
         self.renew_table()
 
+    @cached_property
+    def stacked(self) -> StackedStreams:
+        """The network for few events at a time."""
+        return StackedStreams(self.network)
+
     @torch.no_grad()
     def renew_table(self) -> None:
         """Make the table anew, after the network's items have changed."""
@@ -69,8 +77,11 @@ class Scorer:
         for rows in np.split(order, np.flatnonzero(np.diff(groups)) + 1):
             item_BL, rating_BL = self.padded(histories, rows)
             last_B = torch.from_numpy(np.arange(len(rows)) * item_BL.shape[1] + length_B[rows] - 1).to(self.device)
-            parts.append(self.network(item_BL, rating_BL, last_B))
-        vectors = self.network.scored_users(torch.cat(parts))
+            if item_BL.numel() <= FEW_EVENTS:
+                parts.append(self.stacked.users(item_BL, rating_BL, last_B))
+            else:
+                parts.append(self.network.scored_users(self.network(item_BL, rating_BL, last_B)))
+        vectors = torch.cat(parts)
         users_BD = torch.empty_like(vectors)
         users_BD[torch.from_numpy(order).to(self.device)] = vectors
         return users_BD
@@ -86,28 +97,23 @@ class Scorer:
         rating_BL = np.where(real_BL, histories.rating[at_BL], np.float32(0))
         return torch.from_numpy(item_BL).to(self.device), torch.from_numpy(rating_BL).to(self.device)
 
-    def best(self, histories: UserHistories, selection: Selection) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and item numbers (B, k) of the best items, -inf where nothing is left; every history has an event."""
-        return self.best_of_vectors(self.user_vectors(histories), histories, selection)
-
     @torch.no_grad()
-    def best_of_vectors(
-        self, user_BD: Tensor, histories: UserHistories, selection: Selection
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The same from user vectors that are known."""
-        allowed = selection.allowed
-        column_V = None
-        table_CD = self.table_VD
+    def best(self, user_BD: Tensor, histories: UserHistories, selection: Selection) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and item numbers (B, k) of the best items, -inf where nothing is left.
+
+        Args:
+            user_BD: as `user_vectors` gives them.
+            histories: whole ones, of the same users.
+        """
+        allowed, column_V = selection.allowed, None
         if allowed is not None:
-            table_CD = self.table_VD[torch.from_numpy(allowed).to(self.device)]
             column_V = np.full(len(self.table_VD), -1)
             column_V[allowed] = np.arange(len(allowed))
         found = []
-        for chunk in self._chunks(len(user_BD), len(table_CD)):
-            score_BC = user_BD[chunk] @ table_CD.T
+        for chunk in self._chunks(len(user_BD), len(self.table_VD) if allowed is None else len(allowed)):
             part = _part(histories, chunk)
             row_P, item_P = _met(part)
-            self._add_what_histories_say(score_BC, part, row_P, item_P, column_V)
+            score_BC = self._scores(user_BD[chunk], part, row_P, item_P, column_V)
             if allowed is None:
                 score_BC[:, 0] = -torch.inf
             if selection.excluded is not None:
@@ -118,22 +124,35 @@ class Scorer:
         score_Bk, column_Bk = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return score_Bk, column_Bk if allowed is None else allowed[column_Bk]
 
+    @torch.no_grad()
+    def scores(self, user_BD: Tensor, histories: UserHistories) -> Tensor:
+        """(B, V): every item's score, the padding's included; arguments as for `best`."""
+        return self._scores(user_BD, histories, *_met(histories), None)
+
     @staticmethod
     def _chunks(users: int, columns: int) -> Iterator[slice]:
         rows = max(1, CHUNK_BYTES // (4 * columns))
         return (slice(first, min(first + rows, users)) for first in range(0, users, rows))
 
-    def _add_what_histories_say(
-        self, score_BC: Tensor, part: UserHistories, row_P: np.ndarray, item_P: np.ndarray, column_V: np.ndarray | None
-    ) -> None:
-        """Repeat bias and transition prior, in place."""
+    def _scores(
+        self,
+        user_BD: Tensor,
+        part: UserHistories,
+        row_P: np.ndarray,
+        item_P: np.ndarray,
+        column_V: np.ndarray | None,
+    ) -> Tensor:
+        """(B, C): product, repeat bias and transition prior; column_V: the column of each item, -1 = none."""
+        there_C = None if column_V is None else torch.from_numpy(np.flatnonzero(column_V >= 0)).to(self.device)
+        score_BC = user_BD @ (self.table_VD if there_C is None else self.table_VD[there_C]).T
         if self.network.repeat_bias is not None:
             self._change(score_BC, row_P, item_P, column_V, self.network.repeat_bias)
         if self.prior is not None:
-            share_BV = self.prior.shares(self.padded(part)[0])
-            share_BV = torch.nn.functional.pad(share_BV, (0, len(self.table_VD) - share_BV.shape[1]))  # new items
-            share_BC = share_BV if column_V is None else share_BV[:, torch.from_numpy(np.flatnonzero(column_V >= 0))]
-            score_BC.copy_(self.prior.mixed_with(score_BC, share_BC))
+            item_BL, counted = self.padded(part)[0], self.prior.rules.shape[0]
+            share_BV = self.prior.shares(item_BL.masked_fill_(item_BL >= counted, 0))  # of new items nothing is counted
+            share_BV = torch.nn.functional.pad(share_BV, (0, len(self.table_VD) - counted))
+            score_BC = self.prior.mixed_with(score_BC, share_BV if there_C is None else share_BV[:, there_C])
+        return score_BC
 
     def _change(
         self, score_BC: Tensor, row_P: np.ndarray, item_P: np.ndarray, column_V: np.ndarray | None, by: Tensor | float

@@ -1,12 +1,14 @@
 """Tables in and out of files: histories and ids that are read, recommendations that are written while they are made.
 
-The name's ending says what a file is: .csv, .parquet, .jsonl (written only), .inter (a RecBole atomic file, read only).
+The name's ending says what a file is: .csv, .parquet, .jsonl (written only), or .inter and .item (read only: RecBole's
+atomic files).
 """
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pandas as pd
@@ -27,7 +29,7 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise InputError(f"{path} is missing - name a table: .csv, .parquet or .inter")
-    if path.suffix == ".inter":
+    if path.suffix in (".inter", ".item"):
         return read_atomic(path)
     try:
         if path.suffix == ".parquet":
@@ -38,7 +40,7 @@ def read_table(path: Path) -> pd.DataFrame:
             return table.astype(object).where(table != "", None)
     except (ValueError, OSError) as error:  # not UTF-8, not a table, an empty file
         raise InputError(f"{path} cannot be read ({' '.join(str(error).split())}) - mend the file") from None
-    raise InputError(f"{path} is no .csv, .parquet or .inter - write the table as one of them")
+    raise InputError(f"{path} is no .csv, .parquet, .inter or .item - write the table as one of them")
 
 
 def read_ids(words: str, column: str) -> list[str]:
@@ -50,7 +52,7 @@ def read_ids(words: str, column: str) -> list[str]:
             raise InputError(f"{words!r} holds an empty id - write ids between commas, or name a file")
         return ids
     if path.suffix in (".csv", ".parquet", ".inter", ".item"):
-        table = read_atomic(path) if path.suffix == ".item" else read_table(path)
+        table = read_table(path)
         if column not in table:
             raise InputError(f"{path} has no column {column} (it has: {', '.join(map(str, table))}) - add it")
         return [str(value) for value in table[column].dropna()]
@@ -110,7 +112,7 @@ def _parquet(path: Path) -> Iterator[Write]:
     import pyarrow.parquet
 
     kinds = {"score": pyarrow.float32(), "rank": pyarrow.int32()}  # the same in every part, also where one is all None
-    writers = []
+    writers: list[Any] = []
 
     def write(table: pd.DataFrame) -> None:
         schema = pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in table.columns])

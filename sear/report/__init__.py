@@ -15,7 +15,7 @@ def make_report(
     reference: str | None = None,
     command: str = "sear.report.make_report",
 ) -> Path:
-    """Write report.html, figures (PNG, SVG) and tables (CSV, Markdown, LaTeX); returns the path of report.html.
+    """Write report.html, and below it figures/ (PNG, SVG) and tables/ (CSV, Markdown, LaTeX).
 
     Args:
         paths: run folders, results folders or folders of frozen runs.
@@ -23,6 +23,9 @@ def make_report(
         reference: label of the row that the others are tested against; default, and where a data set lacks it: SEAR,
             else the best one.
         command: what the page names as its own origin.
+
+    Returns:
+        The path of report.html.
 
     Raises:
         InputError: no finished run, a broken one, runs that were tested on different cases, or no such reference.
@@ -43,11 +46,12 @@ def make_report(
         raise InputError(f"--reference={reference}: no such row - choose from {', '.join(labels)}")
     out = Path(out) if out else default_folder(folders)
     datasets = dataset_table(rows)
-    write_table(datasets, out)
+    write_table(datasets, out / "tables")
     by_dataset: dict[str, list] = {}
     for row in rows:
         by_dataset.setdefault(row.dataset, []).append(row)
-    sections = [make_section(name, own, metrics, reference, out) for name, own in by_dataset.items()]
+    models = list(dict.fromkeys(row.model for row in rows))
+    sections = [make_section(name, own, metrics, reference, out, models) for name, own in by_dataset.items()]
     write_text(out / "report.html", render(sections, datasets, runs, command))
     return out / "report.html"
 

@@ -2,7 +2,8 @@
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +29,23 @@ PALETTE = {
 }
 LIGHT = {name: light for name, (light, _) in PALETTE.items()}
 SERIES = [LIGHT[f"c{number}"] for number in range(1, 9)]
-MARKERS = "osD^vPX"  # one fewer than colours: a pair comes again after 56 models
-Looks = Mapping[str, tuple[str, str]]  # label -> (colour, marker)
+MARKERS = "osD^vPX"
+HATCHES = ("", "///", "...", "\\\\\\", "xxx", "|||", "---")  # of bars, as a marker is of lines
+# the place of a model is its colour on every page; those that are compared most often have colours without a hatch
+PLACES = ("SEAR", "SASRec", "GRU4Rec", "Mamba4Rec", "BERT4Rec", "SEAR-tuned", "ItemKNN", "Pop")
+PLACES += ("eSASRec", "BSARec", "EASE", "SequentialRules", "ItemKNN-recency", "EASE-recency")
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a row is drawn in every figure."""
+
+    colour: str
+    marker: str
+    hatch: str
+
+
+Looks = Mapping[str, Look]  # by the row's label
 SIZE = (4.6, 3.4)  # inches: two fit beside each other on a desktop, one fills a phone with its letters still legible
 FONT = 10.5  # points
 LEGEND_WIDTH = 40  # characters of a name in one line of a legend
@@ -129,6 +145,18 @@ def themed(svg: str, name: str) -> str:
     return f"{head}>{body}"
 
 
-def looks_of(labels: Sequence[str]) -> Looks:
-    """Each label's colour and marker, for every figure of one data set."""
-    return {label: (SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]) for i, label in enumerate(labels)}
+def looks_of(rows: Iterable[tuple[str, str]]) -> Looks:
+    """Each row's look, for (label, model) of rows. A model has one colour on every page, by its name; what else has
+    that colour differs in mark and hatch.
+    """
+    looks: dict[str, Look] = {}
+    taken: set[tuple[int, int]] = set()
+    for label, model in sorted(rows, key=lambda row: (row[1] not in PLACES, row[0] != row[1])):
+        place = PLACES.index(model) if model in PLACES else zlib.crc32(model.encode())
+        colour, kind = place % len(SERIES), place // len(SERIES) if model in PLACES else 2
+        while (colour, kind) in taken:
+            kind += 1
+        taken.add((colour, kind))
+        hatch = HATCHES[(kind + kind // len(MARKERS)) % len(HATCHES)]
+        looks[label] = Look(SERIES[colour], MARKERS[(colour + kind) % len(MARKERS)], hatch)
+    return looks

@@ -5,16 +5,15 @@ order) and, in its metrics.json, the hash of its cases.
 """
 
 import hashlib
-import json
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sear.errors import InputError
+from sear.files import read_json
 from sear.report.run import Run
 from sear.report.run_checks import FREEZE_AGAIN, refuse_different_cases, refuse_other_metrics
 from sear.report.variants import name_variants
@@ -22,6 +21,7 @@ from sear.runs.folder import read_run_folder
 from sear.runs.record import read_metrics
 
 MASKED = "rank_history_masked"
+FROZEN_RANKS = "ranks.csv.gz"
 
 
 def read_runs(paths: Iterable[Path | str]) -> list[Run]:
@@ -37,7 +37,9 @@ def read_runs(paths: Iterable[Path | str]) -> list[Run]:
         if not found:
             raise InputError(f"{path}: no finished run there (no metrics.json) - name a run folder or a results folder")
         folders.update(dict.fromkeys(file.parent for file in found))
-    runs = [read_run(folder) for folder in folders]
+    runs = [read_run(folder) for folder in folders if _was_tested(folder)]
+    if not runs:
+        raise InputError(f"{', '.join(map(str, paths))}: every event trained, so nothing was tested - name other runs")
     for run in runs:
         refuse_other_metrics(run)
     name_variants(runs)
@@ -48,9 +50,14 @@ def read_runs(paths: Iterable[Path | str]) -> list[Run]:
     return runs
 
 
+def _was_tested(folder: Path) -> bool:
+    """Whether anything was left to test: a run with `train_on: all` has no ranks."""
+    return (folder / FROZEN_RANKS).exists() or bool(read_metrics(folder).test)
+
+
 def read_run(folder: Path) -> Run:
     """The run in one folder, frozen or not. Raises InputError naming the file that is missing or broken."""
-    if (folder / "ranks.csv.gz").exists():
+    if (folder / FROZEN_RANKS).exists():
         return read_frozen(folder)
     found, examples = read_run_folder(folder), folder / "examples.json"
     table = found.cases.sort_values(["user", "target"], ignore_index=True)
@@ -63,7 +70,7 @@ def read_run(folder: Path) -> Run:
         hash_cases(cases),
         settings=found.config,
         history=found.history,
-        examples=_json(examples) if examples.exists() else [],
+        examples=read_json(examples, "restore it, or run again") if examples.exists() else [],
         masked_ranks=_masked_ranks(table, folder / "cases.csv.gz"),
     )
 
@@ -98,10 +105,3 @@ def _masked_ranks(table: pd.DataFrame, path: Path) -> np.ndarray | None:
 def hash_cases(cases: pd.DataFrame) -> str:
     """Names a set of sorted cases without holding any of their ids."""
     return hashlib.sha256("\n".join(cases["user"] + "\t" + cases["target"]).encode()).hexdigest()
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is broken ({error}) - restore it, or run again") from None

@@ -12,9 +12,14 @@ from sear.report.run import Run
 
 @dataclass
 class Row:
-    """The runs of one model (or ablation, or variant) on one data set, one per seed."""
+    """The runs of one model (or ablation, or variant) on one data set, one per seed.
+
+    Attributes:
+        alone: whether its model has no row with the settings of the YAML files for it to be a variant of.
+    """
 
     runs: list[Run]
+    alone: bool = False
 
     def __post_init__(self):
         first = self.runs[0]
@@ -23,8 +28,8 @@ class Row:
 
     @property
     def whole(self) -> bool:
-        """Neither an ablation nor a variant."""
-        return not self.ablate and not self.variant
+        """Neither an ablation nor a variant of a row beside it."""
+        return not self.ablate and (self.alone or not self.variant)
 
     @property
     def baseline(self) -> bool:
@@ -51,7 +56,7 @@ class Row:
             for run in self.runs
             if run.masked_ranks is not None
         ]
-        return Row(runs) if runs else None
+        return Row(runs, self.alone) if runs else None
 
     def by_case(self, metric: str) -> np.ndarray:
         """float (cases,): each test case's metric, averaged over the seeds."""
@@ -72,7 +77,8 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         groups.setdefault((run.dataset, run.label), []).append(run)
-    rows = [Row(group) for group in groups.values()]
+    plain = {(run.dataset, run.model) for run in runs if not run.ablate and not run.variant}
+    rows = [Row(group, (group[0].dataset, group[0].model) not in plain) for group in groups.values()]
     main = main_metric(metrics_of(runs))
     return sorted(rows, key=lambda row: (row.dataset, -mean(row.values("test", main))))
 
@@ -95,9 +101,9 @@ def find_reference(rows: Sequence[Row], wanted: str | None = None) -> Row:
 
     The one asked for need not be there: a report may have data sets that it was not run on.
     """
-    by_label = {row.label: row for row in rows}
-    best = next((row for row in rows if row.whole), rows[0])
-    return by_label.get(wanted) or by_label.get("SEAR", best)
+    asked = next((row for row in rows if row.label == wanted), None)
+    whole = [row for row in rows if row.whole] or list(rows)
+    return asked or next((row for row in whole if row.model == "SEAR"), whole[0])
 
 
 @dataclass(frozen=True)

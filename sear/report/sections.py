@@ -24,20 +24,26 @@ class Section:
     examples: list[dict] = field(default_factory=list)
 
 
-def make_section(dataset: str, rows: Sequence[Row], metrics: Sequence[str], wanted: str | None, out: Path) -> Section:
-    """The section of one data set's rows; its tables and figures are written to `out`.
+def make_section(
+    dataset: str, rows: Sequence[Row], metrics: Sequence[str], wanted: str | None, out: Path, everywhere: Sequence[str]
+) -> Section:
+    """The section of one data set's rows; its tables go to `tables` in the folder `out`, its figures to `figures`.
 
     Args:
         wanted: label of the reference row, see `find_reference`.
+        everywhere: the models on all data sets; one that is missing here is told.
     """
     main, reference = main_metric(metrics), find_reference(rows, wanted)
     tests = compare_rows(rows, reference, metrics)
     whole = [row for row in rows if row.whole] or list(rows)
     section = Section(dataset, _tiles(rows, whole, reference, tests, main))
     section.tables = _tables(dataset, rows, whole, metrics, reference, tests)
+    there = {row.model for row in rows}
+    absent = summary.without_note("run on this data set", [model for model in everywhere if model not in there])
+    section.tables["models"].note = (section.tables["models"].note + absent).strip()
     for table in section.tables.values():
-        write_table(table, out)
-    section.figures = _figures(dataset, rows, whole, main, reference, tests, out)
+        write_table(table, out / "tables")
+    section.figures = _figures(dataset, rows, whole, main, reference, tests, out / "figures")
     section.examples = shared_examples(whole)
     return section
 
@@ -52,13 +58,21 @@ def _tiles(
     if rivals and tests:
         c = tests[rivals[0].label, metric].comparison
         base = mean(rivals[0].values("test", metric))
-        change = percent(-c.difference / base) if base else signed(-c.difference, ".4f")
-        bounds = f"{signed(-c.high, '.4f')} to {signed(-c.low, '.4f')}"
-        found.append((f"{reference.label} against {rivals[0].label}", change, f"{name}, 95 % interval {bounds}"))
+        change, low, high = (  # all three in one unit: relative where there is something to relate to
+            percent(-value / base) if base else signed(-value, ".4f") for value in (c.difference, c.high, c.low)
+        )
+        small = f"{name}, 95 % interval {low} to {high}"
+        found.append((f"{reference.label} against {rivals[0].label}", change, small))
     runs = [run for row in rows for run in row.runs]
     seeds = len({run.seed for run in runs})
     found.append(("Test cases", f"{len(runs[0].ranks):,}", "one held-out event per user, all items ranked"))
-    found.append(("Runs", str(len(runs)), f"{len(rows)} rows, {'one seed' if seeds == 1 else f'up to {seeds} seeds'}"))
+    found.append(
+        (
+            "Runs",
+            str(len(runs)),
+            f"{len(rows)} row{'s' * (len(rows) > 1)}, {'one seed' if seeds == 1 else f'up to {seeds} seeds'}",
+        )
+    )
     return found
 
 
@@ -69,7 +83,7 @@ def _tables(
     note, title = summary.marks_note(whole, reference, tests), f"Models on {dataset}"
     tables = {"models": summary.quality_table(f"{stem}-models", title, whole, metrics, tests, note)}
     for kind, title in (("ablate", "Ablations"), ("variant", "Variants")):
-        for model in dict.fromkeys(row.model for row in rows if getattr(row, kind)):
+        for model in dict.fromkeys(row.model for row in rows if getattr(row, kind) and not row.whole):
             family = [row for row in rows if row.model == model and (row.whole or getattr(row, kind))]
             against = next((row for row in family if row.whole), family[0])
             name, heading = f"{stem}-{title.lower()}-{file_name(model)}", f"{title} of {model} on {dataset}"
@@ -97,6 +111,8 @@ def _masked_tables(dataset: str, rows: Sequence[Row], metrics: Sequence[str], re
     against = find_reference(masked, reference.label)
     tests = compare_rows(masked, against, metrics)
     note = f"Ranks among the items that the user had not seen. {summary.marks_note(masked, against, tests)}"
+    there = {row.label for row in masked}
+    note = note.strip() + summary.without_note("such ranks", [row.label for row in rows if row.label not in there])
     name, title = f"{file_name(dataset)}-seen-filtered", f"Seen items filtered on {dataset}"
     tables = {"masked": summary.quality_table(name, title, masked, metrics, tests, note, validated=False)}
     if tests:
@@ -110,7 +126,7 @@ def _figures(
 ) -> dict[str, Figure]:
     drawn: dict[str, Figure | None] = {}
     stem = file_name(dataset)
-    looks = looks_of([row.label for row in whole])
+    looks = looks_of((row.label, row.model) for row in rows)
     most = draw.MOST_MODELS - any(row is reference for row in whole[draw.MOST_MODELS :])
     barred = [row for place, row in enumerate(whole) if place < most or row is reference]
     some = f", {len(barred)} of {len(whole)} models" if len(barred) < len(whole) else ""
@@ -125,7 +141,7 @@ def _figures(
     )
     if tests:
         title = f"{metric_name(main)}, difference to {reference.label}"
-        drawn["effects"] = draw.effects(f"{stem}-effects", title, rows, reference, tests, main, out)
+        drawn["effects"] = draw.effects(f"{stem}-effects", title, rows, looks, reference, tests, main, out)
     return {key: figure for key, figure in drawn.items() if figure}
 
 

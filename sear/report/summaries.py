@@ -20,6 +20,11 @@ def metric_name(metric: str) -> str:
     return f"{NAMES.get(name, name)}{at}{k}"
 
 
+def without_note(what: str, labels: Sequence[str]) -> str:
+    """What a table or figure says of the rows that are not in it: "" where all are."""
+    return f" No {what}: {', '.join(labels)}." if labels else ""
+
+
 def quality_table(
     name: str,
     title: str,
@@ -121,6 +126,8 @@ def cost_table(name: str, title: str, rows: Sequence[Row], metric: str) -> Table
 def group_numbers(rows: Sequence[Row], key: str, metric: str) -> pd.DataFrame:
     """Long table `model, group, cases, mean, sd` of a metric in the groups of `test_by_history_length` or the like.
 
+    Groups without a case are left out.
+
     Raises:
         InputError: runs of one row that have other groups than each other.
     """
@@ -136,6 +143,8 @@ def group_numbers(rows: Sequence[Row], key: str, metric: str) -> pd.DataFrame:
                 )
         for groups in zip(*(getattr(run.record, key) for run in runs), strict=True):
             values = np.array([np.nan if group[metric] is None else group[metric] for group in groups], dtype=float)
+            if not groups[0]["cases"]:  # by the data set: in no run
+                continue
             first = {"model": row.label, "group": groups[0]["group"], "cases": groups[0]["cases"]}
             found.append({**first, "mean": mean(values), "sd": deviation(values)})
     return pd.DataFrame(found, columns=["model", "group", "cases", "mean", "sd"])
@@ -150,7 +159,9 @@ def group_table(name: str, title: str, rows: Sequence[Row], key: str, metric: st
         own = numbers[numbers["model"] == row.label].set_index("group").reindex(heads["group"])
         entries.append([Entry(row.label), *map(Entry, map(with_deviation, own["mean"], own["sd"]))])
     columns = ["model", *(f"{head.group} · {head.cases:,}" for head in heads.itertuples())]
-    return Table(name, title, columns, entries, numbers, "Heads: group and its number of test cases.")
+    without = [row.label for row in rows if row.label not in set(numbers["model"])]
+    note = f"Heads: group and its number of test cases.{without_note('groups', without)}"
+    return Table(name, title, columns, entries, numbers, note)
 
 
 def dataset_table(rows: Sequence[Row]) -> Table:

@@ -6,12 +6,11 @@ Every file is written aside and renamed, so a file that is there is whole.
 import gzip
 import io
 import json
-import os
 import re
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -23,8 +22,8 @@ import numpy as np
 import pandas as pd
 
 from sear.data.atomic_table import EXACT_FLOATS
-from sear.errors import HeldError, InputError
-from sear.files import csv_text, write_aside, write_text
+from sear.errors import InputError
+from sear.files import csv_text, write_aside, write_text, writing
 from sear.runs.record import RunRecord, read_metrics
 from sear.settings.rules import dump_yaml, read_settings
 
@@ -140,7 +139,6 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
-LOCK = ".lock"
 LONGEST_VARIANT = 120  # characters of it in a folder's name
 
 
@@ -157,10 +155,11 @@ def new_run_folder(
     run_id = f"{datetime.now():%Y%m%d-%H%M%S}-seed{seed}{told}"
     for number in count(1):
         folder = parent / (run_id if number == 1 else f"{run_id}-{number}")
-        parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError, FileNotFoundError):  # another run began in this second, or was taken back
-            folder.mkdir()
-            return folder
+        with writing(folder):
+            parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError, FileNotFoundError):  # another run began in this second, or was taken back
+                folder.mkdir()
+                return folder
     raise AssertionError("the numbers have no end")
 
 
@@ -170,35 +169,3 @@ def discard_run_folder(run_folder: Path, there: Path) -> None:
     with suppress(OSError):  # not empty
         for folder in run_folder.parents[: run_folder.parents.index(there)]:
             folder.rmdir()
-
-
-@contextmanager
-def held(run_folder: Path) -> Iterator[None]:
-    """No other process of this machine works in the folder while the block runs; a killed one holds nothing.
-
-    Raises:
-        HeldError: another process holds it, or has just given it up or taken it back.
-    """
-    path = run_folder / LOCK
-    try:
-        file = open(path, "w")
-    except FileNotFoundError:
-        raise HeldError(f"{run_folder} was taken back by the process that made it - start again") from None
-    with file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.fstat(file.fileno()).st_nlink:
-                raise BlockingIOError  # removed by the one who held it; another may hold a new one
-        except BlockingIOError:
-            place = f"{run_folder} is being worked on by another process"
-            raise HeldError(f"{place} - wait for that one, or start again if it has just stopped") from None
-        except (ImportError, OSError):  # Windows; some network drives
-            pass
-        try:
-            yield
-        finally:
-            with suppress(OSError):  # Windows removes no open file
-                if os.fstat(file.fileno()).st_nlink:  # else it is gone with its folder, and path may be another's
-                    path.unlink()

@@ -2,13 +2,15 @@
 
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from sear.errors import HeldError, InputError, OtherDataError
+from sear.errors import HeldError, InputError, OtherDataError, WriteError
 from sear.runs.find import find_runs
+from sear.runs.lock import claimed
 from sear.settings.keys import Role, with_role
 from sear.settings.rules import dump_value
 
@@ -73,7 +75,8 @@ def plan_runs(
 def keep_best_checkpoint(run_folder: Path) -> None:
     """Delete the checkpoint that only an unfinished run needs."""
     for path in run_folder.glob("*last*.pth"):
-        path.unlink(missing_ok=True)  # another process may have found the run finished, too
+        with suppress(OSError):  # another process may have found the run finished, too; it does no harm there
+            path.unlink(missing_ok=True)
 
 
 def run_grid(
@@ -88,8 +91,9 @@ def run_grid(
     """Bring every run of the grid to its end, whatever an earlier call left behind.
 
     A finished run is not run again (deleting its folder is how to ask for that), an unfinished one is resumed, one
-    that another process works on is left to it, a failed one is reported at the end and does not stop the others.
-    Ctrl-C does; the same call goes on from there.
+    that another process works on, such as another grid of the same moment, is left to it, a failed one is reported at
+    the end and does not stop the others.
+    Ctrl-C and a full disk do; the same call goes on from there.
 
     Args:
         run: trains and tests one run, leaving a run folder where its settings say.
@@ -101,6 +105,7 @@ def run_grid(
 
     Raises:
         InputError: where `settings` does.
+        WriteError: the machine does not let a run be written.
     """
     wanted = {planned: settings(planned) for planned in runs}
     outcome, told = GridOutcome(), set()
@@ -116,10 +121,14 @@ def run_grid(
     for number, planned in enumerate(runs, start=1):
         name = f"run {number} of {len(runs)}: {planned}"
         try:
-            outcome.finished[planned] = _finish(planned, wanted[planned], name, run, find, resume, say)
+            with nullcontext() if find(planned)[0] else claimed(wanted[planned]):
+                outcome.finished[planned] = _finish(planned, wanted[planned], name, run, find, resume, say)
             keep_best_checkpoint(outcome.finished[planned])
         except KeyboardInterrupt as stop:
             raise type(stop)(f"stopped in {name} - the same command goes on from here") from stop
+        except WriteError as error:  # the other runs would fare no better
+            fault = str(error).partition("; then go on with:")[0]
+            raise WriteError(f"{name}: {fault}; then the same command goes on from here") from error
         except HeldError as error:
             outcome.held[planned] = str(error)
             say(f"{name}: {error}")

@@ -7,11 +7,13 @@ folder one happens to be.
 import logging
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from tqdm import tqdm
 
 from sear.console import nobody_reads
+from sear.files import writing
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -47,16 +49,20 @@ class RunLog(_RootHandler):
     def write_to(self, path: Path | str) -> None:
         """From now on, and with what came before: appended, for a resumed run goes on in the same file."""
         assert self._file is None, "a run has one log"
-        self._file = open(path, "a", encoding="utf-8", errors="backslashreplace")
-        self._file.write("".join(self._held))
-        self._file.flush()
+        with writing(path):
+            self._file = open(path, "a", encoding="utf-8", errors="backslashreplace")
+        self._write("".join(self._held))
 
     def emit(self, record: logging.LogRecord) -> None:
         line = COLOURS.sub("", self.format(record)) + "\n"
         if self._file is None:
             self._held.append(line)
         else:
-            self._file.write(line)
+            self._write(line)
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError):  # no space: it stays in the file's buffer, and what the run needs will tell
+            self._file.write(text)
             self._file.flush()  # a killed run keeps its last line
 
     def __enter__(self):
@@ -70,7 +76,8 @@ class RunLog(_RootHandler):
         super().__exit__(kind, error, trace)
         logging.captureWarnings(False)
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):
+                self._file.close()
 
 
 class Terminal(_RootHandler):
@@ -101,5 +108,5 @@ class Terminal(_RootHandler):
         try:
             tqdm.write(line.encode(encoding, "replace").decode(encoding), file=sys.stdout)
             sys.stdout.flush()
-        except BrokenPipeError:  # as of `| head`: the run goes on, its log has every line
+        except OSError:  # nobody reads any more, as of `| head`, or no space: the run goes on, its log has every line
             nobody_reads(sys.stdout)

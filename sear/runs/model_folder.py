@@ -26,12 +26,13 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from sear.errors import InputError
-from sear.files import write_aside
+from sear.files import write_aside, write_text
 
 FORMAT = "sear-model-1"
 MANIFEST = "model.json"
 IN_RUN = "model"  # the folder's name inside a run folder
 PROJECTED = "projected_text"  # beside the weights: (V, d)
+LONGEST_POINTER = 4096  # bytes of a file that names a folder
 REMEDY = "restore it, or export the model again"
 REQUIRED = ("model", "dataset", "settings", "texts", "columns", "files", "digest")
 
@@ -106,6 +107,41 @@ def write_model(folder: Path, model: TrainedModel) -> None:
 
 def is_model(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
+
+
+def model_folder(path: Path) -> Path:
+    """The folder with model.json: `path`, a run folder's own, or what a file of one line names, counted from it.
+
+    Raises:
+        InputError: there is no model.
+    """
+    if path.is_file():
+        path = path.parent / _named_in(path)
+    for folder in (path, path / IN_RUN):
+        if is_model(folder):
+            return folder
+    if (path / "config.yaml").is_file():
+        if not (path / "metrics.json").is_file():
+            raise InputError(f"{path} is a run that did not finish - go on with --resume={path}")
+        raise InputError(
+            f"{path} holds no model for use: a run of an earlier SEAR, or of another model than SEAR"
+            f" - make one of a SEAR with: sear export {path} FOLDER"
+        )
+    raise InputError(f"{path} holds no model - name a folder that `sear export` wrote, or a finished run's")
+
+
+def _named_in(path: Path) -> str:
+    with open(path, "rb") as file:
+        lines = file.read(LONGEST_POINTER).decode("utf-8", errors="replace").split("\n")
+    if not lines[0].strip() or "\0" in lines[0] or any(map(str.strip, lines[1:])):
+        raise InputError(f"{path} is not one line that names a model's folder - name the folder itself")
+    return lines[0].strip()
+
+
+def point_at(pointer: Path, folder: Path) -> None:
+    """Make `pointer` the file that names a model's folder beside it; those who follow it see the old or the new one."""
+    read_model(model_folder(folder))  # a model that cannot be read never takes the place of one that can
+    write_text(pointer, f"{folder.relative_to(pointer.parent).as_posix()}\n")
 
 
 def _write_files(folder: Path, model: TrainedModel) -> None:

@@ -1,6 +1,5 @@
 """metrics.json of a run: one schema, for those who write it and for those who read it."""
 
-import json
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from sear.errors import InputError
+from sear.files import read_json
 
 CLASS_KEY = "class"  # in the file; no field can be called so
 
@@ -22,6 +22,7 @@ class RunRecord:
         model, class_name: as asked for, and the class behind that name.
         statistics: of the data set after filtering, see SEARDataset.statistics.
         best_epoch, valid: the epoch that was tested, from 0, and its validation metrics; None without validation.
+        test: empty where every event trained.
         test_history_masked: with seen items filtered; None where not asked for.
         test_by_history_length, test_by_item_popularity: {group, cases, metrics} of each group.
         seconds: {data, text, train, test}.
@@ -95,11 +96,7 @@ class RunRecord:
 def read_metrics(run_folder: Path, remedy: str = "restore it, or run again") -> RunRecord:
     """metrics.json of a run. Raises InputError where it is broken, or not one of a run."""
     path = run_folder / "metrics.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:  # not JSON, not UTF-8, nested without end, not to be read
-        raise InputError(f"{path} cannot be read ({error}) - {remedy}") from None
-    return RunRecord.from_dict(content, path, remedy)
+    return RunRecord.from_dict(read_json(path, remedy), path, remedy)
 
 
 _REQUIRED = [field.name for field in fields(RunRecord)].index("class_name")

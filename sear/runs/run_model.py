@@ -57,7 +57,7 @@ def trained_model(model: SEAR, dataset: SEARDataset, record: RunRecord) -> Train
 def _about(dataset: SEARDataset, record: RunRecord) -> dict[str, Any]:
     environment = record.environment or {}
     config, events = dataset.config, dataset.events
-    fields = dataset.texts.fields
+    texts = {"fields": dataset.texts.fields, "title": dataset.texts.title_field}
     return {
         "model": record.model,
         "dataset": record.dataset,
@@ -67,7 +67,7 @@ def _about(dataset: SEARDataset, record: RunRecord) -> dict[str, Any]:
         | {name: value for name, value in environment.items() if name not in NOT_VERSIONS},
         "metrics": {"test": record.test, "test_seen_filtered": record.test_history_masked, "valid": record.valid},
         "counts": {"users": dataset.user_num - 1, "items": dataset.item_num - 1, "events": len(events)},
-        "texts": {"fields": fields, **_encoder(config["item_sem_embedding_model_path"])},
+        "texts": texts | _encoder(config["item_sem_embedding_model_path"]),
         "columns": {
             "user": dataset.uid_field,
             "item": dataset.iid_field,

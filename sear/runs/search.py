@@ -14,7 +14,7 @@ import optuna
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
-from sear.errors import HeldError, InputError
+from sear.errors import HeldError, InputError, WriteError
 from sear.runs.search_space import Parameter
 from sear.runs.workers import ERROR, LOST, RETRY, SIGN, WORKER, retry, retry_lost_trials, signs_of_life, this_worker
 
@@ -89,7 +89,7 @@ class Search:
         except optuna.TrialPruned:
             if self._end(trial, state=TrialState.PRUNED):
                 logger.info(f"trial {trial.number}: pruned")
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, WriteError):  # a full disk would end the next trial, too
             if self._end(trial, state=TrialState.FAIL):
                 retry(self.study, self.study.trials[trial.number], trial.user_attrs.get(LOST, 0))
             raise

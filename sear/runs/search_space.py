@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from sear.errors import InputError
 from sear.settings.checks import check_settings
 from sear.settings.gather import gather_settings
@@ -169,7 +171,10 @@ def _recbole_line(key: str, kind: str, values: str, place: str) -> Parameter:
             choices = None
         if not isinstance(choices, (list, tuple)):
             raise InputError(f"{place}: {values[:80]} is no list - write {key} choice [VALUE,VALUE]")
-        texts = [load_yaml(choice) if isinstance(choice, str) else choice for choice in choices]
+        try:
+            texts = [load_yaml(choice) if isinstance(choice, str) else choice for choice in choices]
+        except yaml.YAMLError as error:
+            raise InputError(f"{place}: a choice cannot be read ({' '.join(str(error).split())}) - mend it") from None
         return _parameter(key, texts, place)
     count = {"uniform": 2, "loguniform": 2, "quniform": 3}.get(kind)
     if not count:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sear.errors import InputError
-from sear.files import csv_text, write_text
+from sear.files import csv_text, write_text, writing
 from sear.runs.record import RunRecord
 
 KEY = ("dataset", "model", "run_id")  # one row each
@@ -65,7 +65,9 @@ def _summary_row(run_id: str, record: RunRecord) -> dict[str, Any]:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Alone among this machine's processes while the block runs; where the system has no such lock, without."""
-    with open(path, "w") as file:
+    with writing(path):
+        file = open(path, "w")
+    with file:
         with suppress(ImportError, OSError):  # Windows; some network drives
             import fcntl
 

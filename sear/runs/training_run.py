@@ -15,17 +15,17 @@ from recbole.data import data_preparation
 from recbole.utils import init_seed
 
 from sear.data.dataset import SEARDataset, data_hashes
-from sear.errors import HeldError
+from sear.errors import HeldError, InputError, OutOfMemoryError, WriteError
 from sear.evaluation.examples import run_examples
-from sear.evaluation.metrics import case_rows, metric_tables, metrics_of_cases
-from sear.files import COMMAND, PROJECT_ROOT, shown
+from sear.evaluation.metrics import GROUPS, case_rows, metric_tables, metrics_of_cases
+from sear.files import COMMAND, PROJECT_ROOT, shown, writing
+from sear.memory import enough_memory_to
 from sear.model.counting import CountingModel
 from sear.model.network import SEARNetwork
 from sear.runs.command import command_of
 from sear.runs.find import deciding_settings
 from sear.runs.folder import (
     discard_run_folder,
-    held,
     new_run_folder,
     write_cases,
     write_config,
@@ -33,18 +33,23 @@ from sear.runs.folder import (
     write_history,
     write_metrics,
 )
+from sear.runs.lock import held
 from sear.runs.log import RunLog
 from sear.runs.machine import PeakMemory, environment
-from sear.runs.model_folder import IN_RUN, TrainedModel, write_model
+from sear.runs.model_folder import IN_RUN, TrainedModel, point_at, write_model
 from sear.runs.record import RunRecord, read_metrics
 from sear.runs.run_model import can_be_kept, trained_model
 from sear.runs.summary import append_summary, read_summary
+from sear.runs.validated import validated_run
+from sear.runs.warm_start import start_from
 from sear.settings.recbole_config import SEARConfig, effective_settings, model_class, overrides_of
+from sear.settings.sizes import MODEL_KEYS
 from sear.trainer.checkpoint import Checkpoints
 from sear.trainer.counting_trainer import CountingTrainer
 from sear.trainer.trainer import SEARTrainer
 
 logger = logging.getLogger("sear")
+NEWEST = "newest"  # beside a model's run folders: a file that names the newest one that every event trained
 OnEpoch = Callable[[Sequence[Mapping[str, Any]]], None]  # takes the rows of history.csv so far
 ALL_THREADS = torch.get_num_threads()  # as the machine or OMP_NUM_THREADS says, before a run asks for fewer
 
@@ -66,9 +71,10 @@ def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
     init_seed(config["seed"], config["reproducibility"])
     started = perf_counter()
     hashes = data_hashes(config)
-    whole = SEARDataset(config)
-    logger.info(describe_dataset(config["dataset"], whole.statistics))
-    loaders = data_preparation(config, whole)
+    with enough_memory_to("read the data", {}):
+        whole = SEARDataset(config)
+        logger.info(describe_dataset(config["dataset"], whole.statistics))
+        loaders = data_preparation(config, whole)
     dataset = loaders[0]._dataset
     read = perf_counter()
     build = model_class(config["model"])
@@ -78,7 +84,8 @@ def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
     _ = dataset.texts.titles  # now, for a fault in them must not end a run that is trained
     seconds = {"data": read - started, "text": perf_counter() - read}
     init_seed(config["seed"], config["reproducibility"])
-    model = build(config, dataset).to(config["device"])
+    with enough_memory_to("hold the model", {key: config[key] for key in MODEL_KEYS}):
+        model = build(config, dataset).to(config["device"])
     trainer = (CountingTrainer if isinstance(model, CountingModel) else SEARTrainer)(config, model)
     checkpoints.events_hash = dataset.events_hash
     trainer.checkpoints = checkpoints
@@ -138,6 +145,7 @@ class TrainingRun:
         for line in self._places():
             logger.info(line)
         try:
+            validated = validated_run(self.config) if self.config["train_on"] == "all" else None
             with held(self.folder):
                 if (self.folder / "metrics.json").exists():  # since it was looked for
                     raise HeldError(f"{self.folder} was finished by another process just now - nothing is left to do")
@@ -148,12 +156,21 @@ class TrainingRun:
                     self.begun = True
                     log.write_to(self.folder / "run.log")
                     logger.info(f"run folder: {shown(self.folder)}")
-                    self._fit(prepared)
-                    return self._report(prepared)
+                    self._fit(prepared, validated)
+                    return self._report(prepared, validated)
         except KeyboardInterrupt as stop:
             if not self.begun:
                 raise
             raise type(stop)(f"stopped; go on with: {self._resume_command}") from stop
+        except WriteError as error:
+            if not self.begun:
+                raise
+            raise WriteError(f"{error}; then go on with: {self._resume_command}") from error
+        except OutOfMemoryError as error:
+            if not self.begun:
+                raise
+            told = f"{error}; or free memory that others use, and go on with: {self._resume_command}"
+            raise OutOfMemoryError(told) from error
 
     @property
     def _resume_command(self) -> str:
@@ -168,15 +185,19 @@ class TrainingRun:
             f"device: {self.environment['device']}",
         ]
 
-    def _fit(self, prepared: Prepared) -> None:
+    def _fit(self, prepared: Prepared, validated: RunRecord | None) -> None:
         trainer = prepared.trainer
         for left in self.folder.glob(".*.tmp"):  # half-written when the run was killed
-            left.unlink()
+            with writing(left):
+                left.unlink()
         if self.checkpoints.last.exists():
             trainer.resume_checkpoint(self.checkpoints.last)
             commit = self.environment["commit"]
             place = f" at commit {commit}" if commit else ""
             logger.info(f"going on after epoch {trainer.start_epoch - 1}{place}")
+        elif self.config["warm_start"]:
+            start_from(self.config["warm_start"], trainer.model, prepared.dataset)
+            trainer.average_anew()
         self._name_commits()
 
         def on_epoch_end() -> None:
@@ -186,6 +207,8 @@ class TrainingRun:
 
         trainer.on_epoch_end = on_epoch_end
         train_data, valid_data, _ = prepared.loaders
+        if validated and validated.best_epoch is not None:
+            trainer.epochs, valid_data = validated.best_epoch + 1, None
         trainer.fit(train_data, valid_data, show_progress=self.config["show_progress"])
 
     def _name_commits(self) -> None:
@@ -198,6 +221,11 @@ class TrainingRun:
 
     def test_again(self) -> dict[str, Any]:
         """The metrics of the best checkpoint, without training and without changing the run, and `run_folder`."""
+        if self.config["train_on"] == "all":
+            raise InputError(
+                f"{self.folder} was trained on every event, so there is nothing to test - evaluate the run"
+                " that held its last events out"
+            )
         self.checkpoints.read(self.checkpoints.best)  # before anything that takes long
         prepared = prepare(self.config, self.checkpoints)
         metrics, cases = self._test(prepared)
@@ -234,23 +262,43 @@ class TrainingRun:
         prepared.seconds["test"] = perf_counter() - started
         return metrics, cases
 
-    def _report(self, prepared: Prepared) -> dict[str, Any]:
-        metrics, cases = self._test(prepared)
+    def _untested(self, prepared: Prepared, validated: RunRecord) -> dict[str, Any]:
+        """What metrics.json says instead of metrics where every event trained, with the last epoch's weights in use."""
+        model = prepared.trainer.model
+        self.checkpoints.load_best(model)
+        prepared.prior, prepared.seconds["test"] = validated.transition_prior, 0.0
+        if prepared.prior:
+            model.transition_prior.mix.copy_(torch.tensor([prepared.prior["weight"], prepared.prior["floor"]]))
+        return {"test": {}, **dict.fromkeys(("test_history_masked", *(f"test_by_{group}" for group in GROUPS)))}
+
+    def _report(self, prepared: Prepared, validated: RunRecord | None) -> dict[str, Any]:
+        metrics, cases = (self._untested(prepared, validated), {}) if validated else self._test(prepared)
         record = self._record(prepared, metrics)
         trainer = prepared.trainer
         write_history(self.folder, trainer.history)
-        write_cases(self.folder, cases)
-        titles = prepared.dataset.texts.titles
-        write_examples(self.folder, run_examples(trainer.model, prepared.loaders[2], cases["rank"], titles))
+        if cases:
+            write_cases(self.folder, cases)
+            titles = prepared.dataset.texts.titles
+            write_examples(self.folder, run_examples(trainer.model, prepared.loaders[2], cases["rank"], titles))
         append_summary(self.folder, record)
         if can_be_kept(trainer.model):
             write_model(self.folder / IN_RUN, trained_model(trainer.model, prepared.dataset, record))
         write_metrics(self.folder, record)  # last: its presence says that the run is finished
+        if validated:
+            self._finish_untested()
+            return record.to_dict() | {"run_folder": str(self.folder)}
         masked = {f"filtered_{name}": value for name, value in (record.test_history_masked or {}).items()}
         trainer.tracking.log_test(record.test | masked, trainer.tested_epoch)
         self._show(metrics, len(cases["rank"]))
         logger.info(f"written to {shown(self.folder)}")
         return record.to_dict() | {"run_folder": str(self.folder)}
+
+    def _finish_untested(self) -> None:
+        logger.info(f"written to {shown(self.folder)}; every event trained, so there is nothing to test")
+        if (self.folder / IN_RUN).is_dir():
+            pointer = self.folder.parent / NEWEST
+            point_at(pointer, self.folder)
+            logger.info(f"newest model: {shown(pointer)}")
 
     def _record(self, prepared: Prepared, metrics: Mapping[str, Any]) -> RunRecord:
         config, trainer = self.config, prepared.trainer

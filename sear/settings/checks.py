@@ -10,7 +10,9 @@ from sear.settings.gather import Settings, is_leave_one_out, learns_from_windows
 from sear.settings.keys import Role, with_role
 from sear.settings.known_models import COUNTING_MODELS, OWN_MODELS, TIED_STREAMS
 from sear.settings.rules import dump_value
+from sear.settings.sizes import check_memory
 
+MOST_THREADS = 1024  # more, and the threads' own stacks may end the process
 MOST_PADDED = 100_000  # events; a batch of histories padded to more takes gigabytes
 INTERVAL = re.compile(r"[\[(]\s*(\d+|-inf)\s*,\s*(\d+|inf)\s*[\])]")  # of whole counts, as RecBole writes them
 VALUE_INTERVAL = re.compile(r"[\[(]\s*-?[\w.+-]+\s*,\s*-?[\w.+-]+\s*[\])]")  # of any numbers
@@ -29,6 +31,7 @@ def check_settings(settings: Settings) -> None:
                 "but it has no effect here: SEAR reads and batches data itself, and rounds no metric",
                 f"remove {key}",
             )
+    check_memory(settings)
     _check_lists(settings)
     _check_metrics(settings)
     _check_protocol(settings)
@@ -81,6 +84,9 @@ def _check_protocol(settings: Settings) -> None:
         raise settings.fault(
             "window_stride", f"more than MAX_ITEM_LIST_LENGTH {length}", f"choose 1 to {length}, or ~ for the half"
         )
+    threads = settings.get("threads")
+    if threads is not None and threads > MOST_THREADS:
+        raise settings.fault("threads", "more than a machine has", f"choose {MOST_THREADS} at most, or ~ for all cores")
     if not settings.get("trim_padding") and length > MOST_PADDED:
         raise settings.fault("trim_padding", f"but every history would be padded to {length:,} events", "set it True")
 

@@ -120,8 +120,9 @@ def gather_settings(
     for file in config_files:
         settings.put_file(file)
     overrides = dict(overrides or {})
-    if isinstance(overrides.get("results_path"), (str, Path)):
-        overrides["results_path"] = from_here(overrides["results_path"])
+    for key in ("results_path", "warm_start"):
+        if isinstance(overrides.get(key), (str, Path)):
+            overrides[key] = from_here(overrides[key])
     settings.put_asked(overrides, overrides_from)
     part = settings.get("ablate")
     if settings.family == "SEAR" and isinstance(part, str):

@@ -58,6 +58,7 @@ KEYS = {
     "soft_label_decay": Key(Role.SEAR | Role.LOSS),
     "trim_padding": Key(Role.SEAR | Role.LOSS),
     "item_table": Key(Role.SEAR),
+    "warm_start": Key(Role.SEAR),
     "text_whitening": Key(Role.SEAR),
     "cosine_scale": Key(Role.SEAR | Role.LOSS),
     "repeat_bias": Key(Role.SEAR | Role.LOSS),

@@ -23,6 +23,8 @@ ALTERNATIVE = re.compile(
     r"(?P<many>list of )?(?P<kind>int|float|bool|str|dict|list|None|~)"
     r"(?P<bounds>(?:(?: and)? (?:>=|<=|>|<) \S+)*)(?:: (?P<choices>.+))?"
 )
+MOST_NESTED, MOST_VALUES = 50, 100_000  # of settings in a file
+COUNTABLE = 1 << 63  # beyond the numbers that NumPy and torch count with
 COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 FLOAT = re.compile(r"[-+]?(?:\d+\.\d*(?:[eE][-+]?\d+)?|\.?\d+[eE][-+]?\d+|\.\d+|\.inf)$|\.nan$")
 
@@ -65,7 +67,45 @@ class Rule:
 
 
 def load_yaml(text: str) -> Any:
-    return yaml.load(text, Loader=SettingsLoader)
+    """What YAML text says. Raises yaml.YAMLError, also for values that no settings hold: tags, trees without end."""
+    return _load(text)[0]
+
+
+def _load(text: str) -> tuple[Any, yaml.Node | None]:
+    try:
+        loader = SettingsLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None, None
+        _refuse_odd(node)
+        return loader.construct_document(node), node
+    except RecursionError:
+        raise yaml.YAMLError(f"nested deeper than {MOST_NESTED} times") from None
+    except (ValueError, TypeError, AttributeError) as error:  # a number of too many digits
+        raise yaml.YAMLError(str(error).partition(";")[0]) from None
+
+
+def _refuse_odd(root: yaml.Node) -> None:
+    """Raises yaml.YAMLError for a tag of no settings' kind, and for a tree too deep or, by its aliases, too large."""
+    sizes: dict[int, int] = {}  # of the nodes seen, with all below them; aliases are one node in many places
+    kinds = {f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str", "seq", "map", "merge")}
+
+    def size(node: yaml.Node, depth: int) -> int:
+        if node.tag not in kinds:
+            told = f"the tag {node.tag.replace('tag:yaml.org,2002:', '!!')} is of no value that settings hold"
+            raise yaml.MarkedYAMLError(problem=told, problem_mark=node.start_mark)
+        if depth > MOST_NESTED:
+            raise yaml.MarkedYAMLError(problem=f"nested deeper than {MOST_NESTED} times", problem_mark=root.start_mark)
+        if id(node) not in sizes:
+            parts = [] if isinstance(node, yaml.ScalarNode) else node.value
+            below = [part for pair in parts for part in pair] if isinstance(node, yaml.MappingNode) else parts
+            sizes[id(node)] = 1 + sum(size(part, depth + 1) for part in below)
+        if sizes[id(node)] > MOST_VALUES:
+            told = f"aliases that unfold to more than {MOST_VALUES:,} values"
+            raise yaml.MarkedYAMLError(problem=told, problem_mark=node.start_mark)
+        return sizes[id(node)]
+
+    size(root, 0)
 
 
 def dump_yaml(settings: dict) -> str:
@@ -105,10 +145,8 @@ def _read(path: Path, stamp: tuple[int, int, int] | None) -> tuple[dict[str, Any
 
 def _parse(path: Path, text: str) -> tuple[dict[str, Any], dict[str, int]]:
     try:
-        loader = SettingsLoader(text)
-        node = loader.get_single_node()
+        settings, node = _load(text)
         lines = _key_lines(path, node)
-        settings = {} if node is None else loader.construct_document(node)
     except yaml.YAMLError as error:
         open_bracket = str(getattr(error, "context", "")).startswith("while parsing a flow")
         mark = getattr(error, "context_mark" if open_bracket else "problem_mark", None)
@@ -117,7 +155,7 @@ def _parse(path: Path, text: str) -> tuple[dict[str, Any], dict[str, int]]:
         raise InputError(
             f"{path}{line}: not YAML ({problem}) - mend it; text with [ ] {{ }} : # needs quotes"
         ) from None
-    return {str(key): value for key, value in settings.items()}, lines
+    return {str(key): value for key, value in (settings or {}).items()}, lines
 
 
 def _key_lines(path: Path, node: yaml.Node | None) -> dict[str, int]:
@@ -182,7 +220,7 @@ def _fits_one(value: Any, part: re.Match) -> bool:
         kind_fits = type(value) in (int, float) and math.isfinite(value)
     else:
         kind_fits = type(value) is {"int": int, "bool": bool, "str": str, "dict": dict, "list": list}[part["kind"]]
-    if not kind_fits:
+    if not kind_fits or (isinstance(value, int) and abs(value) >= COUNTABLE):
         return False
     bounds = part["bounds"].replace(" and", "").split()
     within = all(COMPARISONS[sign](value, float(bound)) for sign, bound in zip(bounds[::2], bounds[1::2], strict=True))

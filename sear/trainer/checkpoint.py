@@ -51,7 +51,8 @@ MISSING_BEFORE: dict[str, Any] = {"settings": None, "commits": [], "text_sums": 
 def save_checkpoint(path: Path | str, state: State) -> None:
     """Write tensors, numbers, strings, lists and dicts; a reader sees the whole file or the one before it."""
     with write_aside(path) as aside:
-        torch.save({"format": FORMAT, **state}, aside)
+        with open(aside, "wb") as file:  # a full disk is then told as such, which torch's own writer does not
+            torch.save({"format": FORMAT, **state}, file)
         _append_digest(aside)
 
 

@@ -6,6 +6,8 @@ from sear.trainer.trainer import SEARTrainer
 class CountingTrainer(SEARTrainer):
     """One epoch, in which the model counts the training events; no learning rate, no loss, no gradient."""
 
+    sizes = ("k",)
+
     def __init__(self, config, model):
         super().__init__(config, model)
         self.epochs = self.eval_step = 1

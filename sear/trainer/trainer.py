@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from logging import getLogger
 from pathlib import Path
 from time import perf_counter
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from sear.errors import InputError
 from sear.evaluation.metrics import metrics_by_row, summarise
 from sear.evaluation.prior_choice import choose_mix
 from sear.evaluation.ranks import case_ranks
+from sear.memory import enough_memory_to
 from sear.model.loss import loss_targets
 from sear.trainer.averaging import AveragedWeights
 from sear.trainer.checkpoint import LAST, Checkpoints
@@ -44,6 +45,9 @@ class SEARTrainer(Trainer):
     the last one as if nothing had happened. `history` holds one dict per epoch: epoch, lr, loss, seconds and the
     validation metrics.
     """
+
+    # what a step's memory grows with, besides its batch
+    sizes: tuple[str, ...] = ("MAX_ITEM_LIST_LENGTH", "mask_copies", "hidden_size", "soft_label_length")
 
     def __init__(self, config, model):
         AbstractTrainer.__init__(self, config, model)  # Trainer's own opens ./log_tensorboard and two evaluators
@@ -74,6 +78,11 @@ class SEARTrainer(Trainer):
         name = str(Path(config["checkpoint_dir"]) / f"{config['model']}-{get_local_time()}")
         files = Path(f"{name}.pth"), Path(f"{name}{LAST}")
         self.checkpoints = Checkpoints(config["model"], config["dataset"], *files, self.device)
+
+    def average_anew(self) -> None:
+        """Begin the averaged weights with the weights as they are, which somebody has set."""
+        if self.averaged:
+            self.averaged = AveragedWeights(self.model, self.averaged.decay)
 
     @property
     def saved_model_file(self) -> str:
@@ -134,7 +143,8 @@ class SEARTrainer(Trainer):
                 break
             started = perf_counter()
             lr = self.optimizer.param_groups[0]["lr"]
-            loss = self._train_epoch(train_data, epoch, show_progress=show_progress)
+            with enough_memory_to("train", self._sizes("train_batch_size", *self.sizes)):
+                loss = self._train_epoch(train_data, epoch, show_progress=show_progress)
             self.scheduler.step()
             row = {"epoch": epoch, "lr": lr, "loss": loss, "seconds": perf_counter() - started}
             if getattr(self.model, "repeat_bias", None) is not None:
@@ -205,7 +215,8 @@ class SEARTrainer(Trainer):
 
         grid = self.config["transition_prior"], self.config["transition_floor"]
         batch, filters = self.config["eval_batch_size"], self.valid_protocol != "kept"
-        best, scores = choose_mix(self.model, valid_data, self._to_device, batch, grid, score, filters)
+        with enough_memory_to("mix transitions", self._sizes("eval_batch_size")):
+            best, scores = choose_mix(self.model, valid_data, self._to_device, batch, grid, score, filters)
         prior.mix.copy_(torch.tensor(best))
         tried = [{"weight": weight, "floor": floor, "score": value} for (weight, floor), value in scores.items()]
         return {"weight": best[0], "floor": best[1], "score": scores[best], "tried": tried}
@@ -308,7 +319,12 @@ class SEARTrainer(Trainer):
         """The ranks of all cases, see sear.evaluation.ranks.case_ranks; `mask_history` None is as configured."""
         asked = self.config["mask_history"] if mask_history is None else mask_history
         batch = self.config["eval_batch_size"]
-        return case_ranks(self.model, eval_data, self._to_device, batch, asked, show_progress)
+        with enough_memory_to("evaluate", self._sizes("eval_batch_size", *self.sizes)):
+            return case_ranks(self.model, eval_data, self._to_device, batch, asked, show_progress)
+
+    def _sizes(self, *keys: str) -> dict[str, Any]:
+        """Keys that decide how much memory is taken, as far as the model has them, with their values."""
+        return {key: self.config[key] for key in keys if self.config[key] is not None}
 
 
 def step_seed(seed: int, epoch: int, step: int) -> int:

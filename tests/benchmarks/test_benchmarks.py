@@ -133,6 +133,14 @@ def test_the_cheap_rows_run(capsys):
 
 
 @pytest.mark.slow
+def test_a_model_in_use_recommends_what_recbole_finds(capsys):
+    found = printed(capsys, "--only=recommend")["rows"]
+    baselines = [row["baseline"] for row in found]
+    assert baselines == ["RecBole's full_sort_topk", *["full_sort_predict, topk"] * 2, *["the history read again"] * 3]
+    assert "users/s" in found[0]["note"] and "p50" in found[1]["note"] and "KB as bytes" in found[-1]["note"]
+
+
+@pytest.mark.slow
 def test_an_epochs_rows_run_on_synthetic_histories(capsys):
     found = printed(capsys, "--only=epoch-beauty")
     baselines = [row["baseline"] for row in found["rows"]]

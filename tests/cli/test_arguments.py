@@ -50,6 +50,8 @@ def test_no_words_mean_sear_on_ml_100k():
         ("--epochs=__import__('os').getcwd()", "__import__('os').getcwd()"),  # text, which its check refuses
         ("--epochs=010", "010"),
         ("--topk=[5, 10", "[5, 10"),
+        ("--epochs=" + "9" * 5_000, "9" * 5_000),  # text, which its check refuses
+        ("--eval_args=" + "[" * 2_000, "[" * 2_000),
     ],
 )
 def test_values_are_yaml_and_texts_stay_texts(word, expected):

@@ -39,3 +39,12 @@ def test_the_others_call_themselves_by_the_name_they_were_called_by(name, capsys
 def test_a_data_sets_statistics_by_name(capsys):
     assert commands.main(["statistics", "ml100k"]) == 2
     assert "did you mean ml-100k?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [name for name in commands.COMMANDS if name != "train"])
+def test_options_that_cannot_be_understood_are_one_line(name, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        commands.main([name, "--nonsense=1", "--trials=x"])
+    told = capsys.readouterr()
+    assert told.out == "" and told.err.startswith("error: ") and told.err.endswith(f"sear {name} --help explains\n")
+    assert told.err.count("\n") == 1

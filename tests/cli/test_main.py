@@ -156,7 +156,9 @@ def test_a_file_that_cannot_be_written_is_one_line(monkeypatch, capsys):
 
     monkeypatch.setattr("sear.quick_start.run_sear", full)
     assert main([]) == 2
-    assert capsys.readouterr().err == "error: [Errno 28] No space left on device: 'results/x'\n"
+    assert (
+        capsys.readouterr().err == "error: results/x cannot be used (No space left on device) - free some space there\n"
+    )
 
 
 def test_ctrl_c_ends_with_130(monkeypatch, capsys):

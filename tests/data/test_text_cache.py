@@ -195,7 +195,7 @@ def test_the_published_encoders_file_is_not_used_for_other_weights_of_that_name(
 
 def test_a_folder_that_cannot_be_written_to_shows_before_the_work(cached, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot be written .* mend the folder's permissions"):
+    with pytest.raises(InputError, match="cannot be written .* move it, or choose another place"):
         text_cache.sentence_vectors(SENTENCES, str(cached[0]), tmp_path / "file" / "cache", "spices")
 
 

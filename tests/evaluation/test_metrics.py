@@ -96,14 +96,13 @@ def test_group_ends_that_do_not_rise_are_refused(edges):
         grouped({"hit@10": np.ones(1)}, np.array([1]), edges)
 
 
-def test_tables_have_four_decimals_and_a_dash_for_nothing():
+def test_tables_have_four_decimals_and_no_empty_group():
     groups = grouped({"hit@10": np.array([1.0, 0.0, 0.0])}, np.array([1, 1, 2]), (0, 2, 3))
     assert groups_table("history length", groups).split("\n") == [
         "history length      cases    hit@10",
         "----------------  -------  --------",
         "[0,2)                   2    0.5000",
         "[2,3)                   1    0.0000",
-        "[3,∞)                   0         -",
     ]
     assert metrics_table(3, {"test": {"hit@10": 1 / 3}, "seen items filtered": None}).split("\n")[2:] == [
         "test        3    0.3333"

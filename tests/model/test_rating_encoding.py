@@ -108,7 +108,7 @@ def test_a_continuous_rating_is_refused_with_the_remedy(encoding):
 @pytest.mark.parametrize("encoding", RATING_ENCODINGS)
 def test_without_any_rating_every_encoding_gives_its_one_vector_for_none(encoding):
     model = model_of(encoding, Rated([NAN] * 11))
-    given = model._rating(torch.full((1, 3), NAN))
+    given = model._rating(torch.full((1, 3), NAN), before=None)
     assert torch.equal(given, model.no_rating_emb.expand(1, 3, -1))
     assert model.full_sort_predict(rows([NAN, NAN], [4.0])).isfinite().all()  # a test event may be rated nevertheless
 

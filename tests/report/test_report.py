@@ -18,7 +18,7 @@ from tests.helpers.finished_runs import write_run
 
 
 def test_p_values_are_corrected_over_the_rows_of_a_metric(report):
-    table = pd.read_csv(report / "tiny-significance.csv")
+    table = pd.read_csv(report / "tables" / "tiny-significance.csv")
     for _, rows in table.groupby("metric"):
         assert len(rows) == 4
         smallest = rows.loc[rows["t_p"].idxmin()]
@@ -55,7 +55,7 @@ def test_a_tile_says_how_far_the_reference_is_above_the_best_peer(tmp_path, no_f
     write_run(tmp_path, [sear] * 3)  # rank 1: NDCG 1, rank 3: 1/2
     write_run(tmp_path, [pop] * 3, model="Pop")
     page = make_report([tmp_path]).read_text(encoding="utf-8")
-    interval = f"{change[0]}0.5000 to {change[0]}0.5000"
+    interval = f"{change} to {change}"  # in the unit of the change itself
     tile = f"<span>SEAR against Pop</span><b>{change}</b><small>NDCG@10, 95 % interval {interval}</small>"
     assert tile in page
 
@@ -75,15 +75,15 @@ def test_a_reference_is_taken_where_it_is_and_must_be_somewhere(tmp_path, no_fig
         for number, model in enumerate(models):
             write_run(tmp_path, [number + 1, 2, 30], dataset=dataset, model=model)
     out = make_report([tmp_path], reference="SASRec").parent
-    assert "differs from SASRec" in (out / "a-models.md").read_text()
-    assert "differs from SEAR" in (out / "b-models.md").read_text()
+    assert "differs from SASRec" in (out / "tables" / "a-models.md").read_text()
+    assert "differs from SEAR" in (out / "tables" / "b-models.md").read_text()
     with pytest.raises(InputError, match="--reference=LLM: no such row - choose from SEAR, Pop, SASRec"):
         make_report([tmp_path], reference="LLM")
 
 
 def test_a_row_of_one_seed_is_told_to_be_one_training(report):
     for name, one_seed in (("ablations", False), ("variants", True)):
-        assert ("as that one training" in (report / f"tiny-{name}-SEAR.md").read_text()) is one_seed
+        assert ("as that one training" in (report / "tables" / f"tiny-{name}-SEAR.md").read_text()) is one_seed
 
 
 def test_best_is_what_reads_highest_and_ties_share_it():
@@ -123,13 +123,13 @@ def test_ranks_without_the_history_have_a_table_and_tests_of_their_own(tmp_path,
     tables = []
     for name in ("runs", "frozen"):
         make_report([tmp_path / name], tmp_path / f"{name}-report")
-        tables.append((tmp_path / f"{name}-report" / "tiny-seen-filtered.md").read_text())
+        tables.append((tmp_path / f"{name}-report" / "tables" / "tiny-seen-filtered.md").read_text())
     assert tables[0] == tables[1]
     assert re.findall(r"^\| (\w+) ", tables[0], re.M)[1:] == ["SEAR", "Pop"] and "‡" in tables[0]
-    tested = pd.read_csv(tmp_path / "frozen-report" / "tiny-seen-filtered-significance.csv")
+    tested = pd.read_csv(tmp_path / "frozen-report" / "tables" / "tiny-seen-filtered-significance.csv")
     assert set(tested["model"]) == {"Pop"} and (tested["t_p"] < 0.01).tolist() == [False, True, True]
     make_report([tmp_path / "runs"], tmp_path / "pop-report", reference="Pop")
-    assert "differs from Pop" in (tmp_path / "pop-report" / "tiny-seen-filtered.md").read_text()
+    assert "differs from Pop" in (tmp_path / "pop-report" / "tables" / "tiny-seen-filtered.md").read_text()
     masked = read_runs([tmp_path / "frozen" / "tiny" / "SEAR"])[0].record.test_history_masked
     assert f"{masked['ndcg@10']:.4f}" in tables[0]
 
@@ -142,9 +142,9 @@ def test_the_best_model_is_a_whole_one(tmp_path, no_figures):
 
 
 def test_equal_runs_give_equal_files(report, tmp_path):
-    again = make_report([report.parent / "other"], out=tmp_path).parent
-    files = sorted(path.name for path in again.glob("other-*"))
-    assert len([name for name in files if name.endswith(".svg")]) == 5
+    again = make_report([report.parent], out=tmp_path).parent
+    files = sorted(path.relative_to(again) for path in again.glob("*/other-*"))
+    assert len([name for name in files if name.suffix == ".svg"]) == 5
     for name in files:
         assert (again / name).read_bytes() == (report / name).read_bytes(), name
 
@@ -169,3 +169,50 @@ def test_a_run_without_extras_is_reported_all_the_same(tmp_path, no_figures):
     (folder / "metrics.json").write_text(json.dumps(metrics))
     text = make_report([folder]).read_text(encoding="utf-8")
     assert "not recorded" in text and "Examples" not in text
+
+
+def test_groups_without_a_case_are_not_shown(tmp_path, no_figures):
+    folder = write_run(tmp_path, [1, 2, 30])
+    metrics = json.loads((folder / "metrics.json").read_text())
+    empty = [group["group"] for group in metrics["test_by_item_popularity"] if not group["cases"]]
+    out = make_report([tmp_path]).parent
+    heads = (out / "tables" / "tiny-by-item-popularity.md").read_text().splitlines()[2]
+    assert empty and "· 0" not in heads and not any(name in heads for name in empty)
+
+
+@pytest.mark.parametrize("rated", [True, False])
+def test_the_examples_say_nothing_of_ratings_where_there_are_none(tmp_path, no_figures, rated):
+    folder = write_run(tmp_path, [1, 2, 30])
+    examples = json.loads((folder / "examples.json").read_text())
+    for event in (event for example in examples for event in example["history"]):
+        event["rating"] = event["rating"] if rated else None
+    (folder / "examples.json").write_text(json.dumps(examples))
+    page = make_report([tmp_path]).read_text(encoding="utf-8").partition("<h3>Examples</h3>")[2]
+    assert ("★" in page) is rated and ("rated" in page) is rated
+
+
+def test_a_model_that_a_table_does_not_hold_is_told_below_it(tmp_path, no_figures):
+    for model in ("SEAR", "Pop"):
+        write_run(tmp_path, [1, 2, 30], dataset="a", model=model, masked=[1, 1, 3] if model == "SEAR" else None)
+    write_run(tmp_path, [1, 2, 30], dataset="b")
+    tables = make_report([tmp_path]).parent / "tables"
+    assert "No run on this data set: Pop." in (tables / "b-models.md").read_text()
+    assert "No run" not in (tables / "a-models.md").read_text()
+    assert "No such ranks: Pop." in (tables / "a-seen-filtered.md").read_text()
+
+
+def test_a_report_is_one_page_on_top_of_two_folders(report):
+    assert sorted(path.name for path in report.iterdir()) == ["figures", "report.html", "tables"]
+
+
+def test_a_lone_run_with_other_settings_does_not_bear_the_bare_name(tmp_path, no_figures):
+    write_run(tmp_path, [1, 2, 30], epochs=2, told={"epochs": 2})
+    write_run(tmp_path, [2, 3, 30], model="SASRec", lr=0.1, epochs=2, told={"lr": 0.1, "epochs": 2})
+    write_run(tmp_path, [2, 9, 30], model="SASRec", lr=0.2, epochs=2, told={"lr": 0.2, "epochs": 2})
+    page = make_report([tmp_path])
+    models = (page.parent / "tables" / "tiny-models.md").read_text()
+    assert re.findall(r"^\| ([^|]*?) +\|", models, re.M)[1:] == [
+        "SEAR (epochs=2)", "SASRec (epochs=2, lr=0.1)", "SASRec (epochs=2, lr=0.2)",
+    ]  # fmt: skip
+    assert "differs from SEAR (epochs=2)" in models.replace("\\", "")
+    assert not (page.parent / "tables" / "tiny-variants-SASRec.md").exists()

@@ -13,7 +13,7 @@ from sear.cli.arguments import parse
 from sear.errors import HeldError, InputError
 from sear.runs.command import command_of
 from sear.runs.find import settings_hash
-from sear.runs.folder import held
+from sear.runs.lock import held
 from sear.runs.machine import PeakMemory
 from sear.settings.recbole_config import build_config, config_from_settings, effective_settings, overrides_of
 from tests.helpers.config_folder import copy_config, data_folder
@@ -113,7 +113,7 @@ def test_where_no_peak_can_be_forgotten_the_figure_says_so(monkeypatch, tmp_path
 def test_a_run_folder_is_worked_on_by_one_process_at_a_time(tmp_path):
     code = f"""
 from pathlib import Path
-from sear.runs.folder import held
+from sear.runs.lock import held
 with held(Path({str(tmp_path)!r})):
     print("held", flush=True)
     input()

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from sear.errors import InputError
+from sear.errors import InputError, WriteError
 from sear.runs.folder import (
     new_run_folder,
     read_run_folder,
@@ -118,8 +118,9 @@ def test_a_field_of_the_wrong_type_is_named(tmp_path, change, told):
     assert "\n" not in str(error.value)
 
 
-def test_lists_in_lists_without_end_are_no_metrics(tmp_path):
-    (tmp_path / "metrics.json").write_text("[" * 100_000)
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"statistics": ' + "[" * 600 + "]" * 600 + "}"])
+def test_lists_in_lists_without_end_are_no_metrics(tmp_path, text):
+    (tmp_path / "metrics.json").write_text(text)
     with pytest.raises(InputError, match="cannot be read"):
         read_metrics(tmp_path)
 
@@ -173,7 +174,7 @@ def test_a_failed_write_leaves_the_file_before_it(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(pd.DataFrame, "to_csv", fail)
-    with pytest.raises(OSError):
+    with pytest.raises(WriteError):
         write_cases(folder, {**CASES, "rank": [9, 9, 9]})
     assert (folder / "cases.csv.gz").read_bytes() == before
     assert sorted(path.name for path in folder.iterdir()) == [

@@ -142,6 +142,24 @@ def test_a_run_that_another_process_works_on_is_left_to_it(harness):
     assert harness.said[-1].startswith("left to another process: a, SEAR, seed 1")
 
 
+def test_two_equal_grids_of_the_same_moment_share_the_runs(harness):
+    """The second starts while the first has chosen a run, and not made its folder yet."""
+    others = []
+
+    def run(planned):
+        if not others:
+            others.append(None)  # the second grid asks once
+            others[0] = harness.grid()
+        Harness.run(harness, planned)
+
+    harness.run = run
+    outcome = harness.grid()
+    first = harness.ran[-1]
+    assert list(others[0].held) == [first] and len(others[0].finished) == 5
+    assert len(outcome.finished) == len(harness.ran) == len(set(harness.ran)) == 6
+    assert not list(harness.results.glob(".*.lock"))
+
+
 def test_a_folder_that_cannot_be_read_is_told_of_once_and_stops_nothing(harness):
     broken = harness.results / "a" / "SEAR" / "20260101-000000-seed1"
     broken.mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 import builtins
 import io
+import pathlib
 from collections import Counter
 
 import pandas as pd
@@ -29,6 +30,8 @@ def reads(monkeypatch):
     rules._read.cache_clear()
     monkeypatch.setattr(builtins, "open", counted_open)
     monkeypatch.setattr(io, "open", counted_open)
+    if hasattr(pathlib, "_NormalAccessor"):  # of Python 3.10, whose paths keep an `open` of their own
+        monkeypatch.setattr(pathlib._NormalAccessor, "open", staticmethod(counted_open))
     monkeypatch.setattr(pd, "read_csv", counted_read)
     return found
 

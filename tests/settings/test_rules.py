@@ -34,6 +34,20 @@ def test_only_what_looks_like_a_number_is_one(text, value):
         ("just words\n", 1, "no settings"),
         ("x: !!python/object/apply:os.getcwd []\n", 1, "not YAML"),
         ("epochs: 3\n? [1, 2]\n: 4\n", 2, "not YAML"),
+        ("a: 1\nx: !!binary aGk=\n", 2, "the tag !!binary is of no value that settings hold"),
+        ("x: !!set {a, b}\n", 1, "the tag !!set"),
+        ("x: !mine 3\n", 1, "the tag !mine"),
+        (
+            "a: &a [1, 2, 3]\n"
+            + "".join(
+                f"{n}: &{n} [*{p}, *{p}, *{p}, *{p}, *{p}, *{p}, *{p}, *{p}, *{p}]\n"
+                for p, n in zip("abcdefgh", "bcdefghi", strict=True)
+            ),
+            6,
+            "aliases that unfold",
+        ),
+        ("x: &x [*x]\n", 1, "nested deeper than 50 times"),
+        ("x: " + "[" * 100 + "]" * 100, 1, "nested deeper than 50 times"),
     ],
 )
 def test_bad_yaml_is_told_with_its_line(tmp_path, text, line, why):
@@ -42,6 +56,22 @@ def test_bad_yaml_is_told_with_its_line(tmp_path, text, line, why):
         read_settings(tmp_path / "bad.yaml")
     assert str(error.value).startswith(f"{tmp_path}/bad.yaml, line {line}: ")
     assert why in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text, why",
+    [("x: " + "[" * 2_000 + "]" * 2_000, "nested deeper than 50 times"), ("x: " + "9" * 5_000, "Exceeds the limit"),
+     ("x: !!int abc", "invalid literal"), ("x: !!float abc", "could not convert")],
+)  # fmt: skip
+def test_values_that_python_itself_refuses_are_no_settings(tmp_path, text, why):
+    (tmp_path / "odd.yaml").write_text(text)
+    with pytest.raises(InputError, match=f"odd.yaml: not YAML .{why}"):
+        read_settings(tmp_path / "odd.yaml")
+
+
+def test_aliases_and_merged_keys_are_settings(tmp_path):
+    (tmp_path / "merged.yaml").write_text("a: &a {x: 1}\nb: {<<: *a, y: 2}\nc: *a\nd: !!str 5\n")
+    assert read_settings(tmp_path / "merged.yaml")[0] == {"a": {"x": 1}, "b": {"x": 1, "y": 2}, "c": {"x": 1}, "d": "5"}
 
 
 def test_unreadable_files_are_told(tmp_path):

@@ -1,0 +1,69 @@
+"""How a program is run: its options, and one line for a user's mistake, for what the machine refuses, for a stop."""
+
+import argparse
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
+
+from sear.console import nobody_reads, refuse, show_what_can_be_shown, stopped
+from sear.errors import InputError
+
+ELSEWHERE = "or choose another place"
+REMEDIES = {
+    "ENOSPC": "free some space there",
+    "EDQUOT": "free some of your quota",
+    "EROFS": "choose another place",
+    "EACCES": f"give yourself the rights, {ELSEWHERE}",
+    "EPERM": f"give yourself the rights, {ELSEWHERE}",
+    "EEXIST": f"a file stands where a folder should be: move it, {ELSEWHERE}",
+    "ENOTDIR": f"a file stands where a folder should be: move it, {ELSEWHERE}",
+    "EISDIR": f"a folder stands where a file should be: move it, {ELSEWHERE}",
+    "ENAMETOOLONG": "choose a shorter name",
+}
+
+
+def obey(work: Callable[[], int | None], debug: bool = False) -> int:
+    """The exit code of a program's work, 0 where it names none.
+
+    A user's mistake, what the machine refuses and a stop are told in one line each.
+
+    Args:
+        debug: also show where the error arose.
+    """
+    show_what_can_be_shown()
+    try:
+        return work() or 0
+    except KeyboardInterrupt as stop:
+        return stopped(stop)
+    except BrokenPipeError:
+        nobody_reads(sys.stdout)
+        return 0
+    except (InputError, OSError, MemoryError) as error:
+        if debug:
+            traceback.print_exc()
+        return refuse(_told(error))
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "out of memory: the machine has not enough for this - use a larger one, or less data"
+    if isinstance(error, OSError):
+        what = os.fsdecode(error.filename) if error.filename else "what is printed or read"
+        return refusal(error, f"{what} cannot be used")
+    return str(error)
+
+
+def refusal(error: OSError, told: str) -> str:
+    """What the machine refuses, in one line: what is `told`, the reason and the remedy."""
+    name = errno.errorcode.get(error.errno or 0, "")
+    return f"{told} ({error.strerror or error}) - {REMEDIES.get(name, f'mend it, {ELSEWHERE}')}"
+
+
+class Parser(argparse.ArgumentParser):
+    """Options of a program, of which a mistake is told in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.exit(refuse(f"{message} - {self.prog} --help explains"))

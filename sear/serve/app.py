@@ -1,0 +1,109 @@
+"""The ASGI application: routes, one-line answers to mistakes, and the description at /openapi.json."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+
+import sear
+from sear.errors import InputError
+from sear.serve.answers import ConflictError, NotReady, UnknownError
+from sear.serve.guard import Guard, problem
+from sear.serve.model_thread import Overloaded
+from sear.serve.pages import page_routes
+from sear.serve.routes import health_routes, metrics_routes, model_routes, session_routes
+from sear.serve.service import Service
+
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+STATUS_OF = {UnknownError: 404, ConflictError: 409, NotReady: 503}  # every other InputError is a 422
+FORMS = ("constrained-str", "Event")  # pydantic's names for what an event may be
+DESCRIPTION = "Recommendations of a trained model. Every mistake is answered by one line in the field error."
+
+
+def create_app(service: Service, token: str | None = None, hosts: frozenset[str] = LOCAL_HOSTS) -> Guard:
+    """The whole service as an ASGI application.
+
+    Args:
+        token: demanded of every request that concerns the model; None asks for none, and then only requests to one of
+            `hosts` are answered.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        yield
+        await service.stop()
+
+    app = FastAPI(title="SEAR", version=sear.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    behind_token = [Depends(HTTPBearer(auto_error=False))] if token else []  # for the description; Guard checks it
+    for router in (model_routes(service), session_routes(service), metrics_routes(service)):
+        app.include_router(router, dependencies=behind_token)
+    app.include_router(health_routes(service))
+    app.include_router(page_routes(), include_in_schema=False)
+    _answer_mistakes(app)
+    app.openapi = lambda: described(app, service)  # type: ignore[method-assign]
+    return Guard(app, service.limits, service.metrics, token, hosts)
+
+
+def _answer_mistakes(app: FastAPI) -> None:
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        return problem(422, in_one_line(error.errors()))
+
+    @app.exception_handler(InputError)
+    async def mistaken(_: Request, error: InputError) -> JSONResponse:
+        return problem(STATUS_OF.get(type(error), 422), str(error))
+
+    @app.exception_handler(Overloaded)
+    async def overloaded(_: Request, __: Overloaded) -> JSONResponse:
+        answer = problem(503, "too many requests wait for the model - try again in a second")
+        answer.headers["retry-after"] = "1"
+        return answer
+
+    @app.exception_handler(HTTPException)
+    async def refused(_: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == 400:  # FastAPI's word for a body that no JSON reader takes, such as one nested too deep
+            return problem(422, "body: no JSON that can be read")
+        answer = problem(error.status_code, str(error.detail))
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(Exception)
+    async def failed(_: Request, error: Exception) -> JSONResponse:
+        logging.getLogger("sear.serve").error("a request failed", exc_info=error)
+        return problem(500, "the service made a mistake; its log tells more")
+
+
+def in_one_line(errors: Any) -> str:
+    """The first of pydantic's errors, where it is and how many there are besides."""
+    first = errors[0]
+    if first["type"] == "json_invalid":
+        return f"body: no JSON: {first.get('ctx', {}).get('error', first['msg'])} (character {first['loc'][-1]})"
+    same = [error for error in errors if error["loc"][:3] == first["loc"][:3]]
+    told = max(same, key=lambda error: len(error["loc"]))  # of the forms that an event may have, the one that was meant
+    place = ".".join(str(part) for part in told["loc"] if part not in ("body", "query", "path", *FORMS)) or "body"
+    more = f"; {len(errors) - len(same)} more" if len(errors) > len(same) else ""
+    return f"{place}: {told['msg'][:1].lower()}{told['msg'][1:]}{more}".encode("ascii", "backslashreplace").decode()
+
+
+def described(app: FastAPI, service: Service) -> dict[str, Any]:
+    """The OpenAPI description with the limits of the model that answers now."""
+    whole = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
+    model = service.live.now
+    for schema in whole["components"]["schemas"].values():
+        k = schema.get("properties", {}).get("k")
+        if k:
+            k["maximum"] = min(k["maximum"], len(model.catalogue))
+    texts = whole["components"]["schemas"]["NewItem"]["properties"]["texts"]
+    text = texts.pop("additionalProperties")
+    texts["properties"] = dict.fromkeys(model.recommender.text_fields, text)
+    texts["additionalProperties"] = False
+    texts.pop("propertyNames", None)
+    return whole

@@ -1,0 +1,94 @@
+"""Where the service listens, and its life until it is told to stop."""
+
+import errno
+import ipaddress
+import signal
+import socket
+from contextlib import closing
+
+from sear.errors import InputError
+
+TOKEN = "SEAR_TOKEN"
+SHORTEST_TOKEN = 16  # characters
+GRACE_SECONDS = 30  # for requests that run when the service is told to stop
+
+
+def serve(folder: str, host: str, port: int, device: str = "cpu", token: str | None = None) -> None:
+    """Load the model and serve it until the process is told to stop.
+
+    Raises:
+        InputError: the address is not to be had, a token or a package is missing, or the folder holds no model.
+    """
+    _check_token(host, token)
+    _require_packages()
+    with closing(listen(host, port)) as listener:  # first: a port in use must be told before a model is loaded
+        import uvicorn
+
+        from sear.serve.app import create_app
+        from sear.serve.live_model import LiveModel, say
+        from sear.serve.service import Service
+
+        live = LiveModel(folder, device)
+        place = f"[{host}]" if ":" in host else host
+        say(f"{live.now.recommender.name} on {live.now.recommender.dataset}: {len(live.now.catalogue):,} items")
+        say(f"http://{place}:{listener.getsockname()[1]} - the interface at /docs, Ctrl-C stops")
+        if token:
+            say(f"requests must send the header Authorization: Bearer and what {TOKEN} holds")
+        config = uvicorn.Config(
+            create_app(Service(live), token),
+            http="h11",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+        server = uvicorn.Server(config)
+        # uvicorn sends itself the signal again after it has stopped; here that does no harm, and the exit code stays 0.
+        signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
+        server.run(sockets=[listener])
+
+
+def _check_token(host: str, token: str | None) -> None:
+    if token is not None and (len(token) < SHORTEST_TOKEN or not token.isascii() or token != token.strip()):
+        raise InputError(f"{TOKEN}: holds no token - set it to at least {SHORTEST_TOKEN} ASCII characters")
+    if token is None and not is_loopback(host):
+        raise InputError(
+            f"--host={host}: other machines can reach this address - set {TOKEN} to a secret of at least "
+            f"{SHORTEST_TOKEN} characters, which requests must then send"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    return all(ipaddress.ip_address(address).is_loopback for _, address in _addresses(host))
+
+
+def _addresses(host: str) -> list[tuple[int, str]]:
+    try:
+        found = socket.getaddrinfo(host or "0.0.0.0", None, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError):
+        raise InputError(f"--host={host}: no address of this machine - for example --host=127.0.0.1") from None
+    return [(family, str(place[0]).partition("%")[0]) for family, _, _, _, place in found]
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises InputError where the port is in use or not to be had."""
+    if not 0 <= port <= 65535:
+        raise InputError(f"--port={port}: no port - give 1 to 65535, or 0 for a free one")
+    family, address = _addresses(host)[0]
+    try:
+        return socket.create_server((address, port), family=socket.AddressFamily(family), backlog=2048)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise InputError(f"--port={port}: in use on {host} - stop what listens there, or name another") from None
+        raise InputError(f"--host={host} --port={port}: {error.strerror or error} - give another address") from None
+
+
+def _require_packages() -> None:
+    try:
+        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise InputError(f"sear serve needs {error.name} - pip install fastapi uvicorn prometheus-client") from None

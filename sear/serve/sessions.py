@@ -1,0 +1,117 @@
+"""Sessions: each carries the model's state of one history, so that an event costs the same however long that is.
+
+All but `expired` runs in the model's thread, so that no two requests change one session at a time.
+"""
+
+import secrets
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from sear.serve.answers import Query, UnknownError, check_known, check_query, recommendations
+from sear.serve.bodies import Event, SessionAnswer, SessionHistory
+from sear.serve.limits import Limits
+from sear.serve.live_model import ServedModel
+
+
+@dataclass
+class Held:
+    """One session: its events, which outlive a model, and the state that one model made of them."""
+
+    events: deque[tuple[str, float | None]]
+    state: Any
+    generation: int
+    used: float
+    count: int
+
+
+class Sessions:
+    """At most so many sessions; the one unused for longest goes first, and any unused for too long.
+
+    Args:
+        clock: seconds, never backwards.
+    """
+
+    def __init__(self, limits: Limits, clock=monotonic):
+        self._limits, self._clock = limits, clock
+        self._held: OrderedDict[str, Held] = OrderedDict()  # the one used last stands last
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def begin(self, model: ServedModel, events: Sequence[tuple[str, float | None]], wishes: Query) -> SessionAnswer:
+        """A new session with a history that may be empty, and its first recommendations."""
+        check_query(wishes, model)
+        kept = deque(events, self._limits.history)
+        held = Held(kept, self._state(model, events), model.generation, self._clock(), len(events))
+        answer_id = secrets.token_urlsafe(16)
+        self._held[answer_id] = held
+        self._drop_oldest()
+        return self._answer(model, answer_id, held, wishes)
+
+    def add(
+        self, model: ServedModel, session_id: str, item_id: str, rating: float | None, wishes: Query
+    ) -> SessionAnswer:
+        """One more event, and what is recommended after it."""
+        check_query(wishes, model)
+        held = self._find(model, session_id)
+        check_known([item_id], model.catalogue, "item_id")
+        held.state.add(item_id, rating)
+        held.events.append((item_id, rating))
+        held.count += 1
+        if len(held.state) > 2 * self._limits.history:  # a state remembers all its items
+            held.state = self._state(model, held.events)
+        return self._answer(model, session_id, held, wishes)
+
+    def recommend(self, model: ServedModel, session_id: str, wishes: Query) -> SessionAnswer:
+        check_query(wishes, model)
+        return self._answer(model, session_id, self._find(model, session_id), wishes)
+
+    def history(self, model: ServedModel, session_id: str) -> SessionHistory:
+        """The events, at most as many as a history may have."""
+        events = [Event(item_id=item_id, rating=rating) for item_id, rating in self._find(model, session_id).events]
+        return SessionHistory(session_id=session_id, history=events)
+
+    def end(self, session_id: str) -> None:
+        if self._held.pop(session_id, None) is None:
+            raise _unknown(session_id)
+
+    def _find(self, model: ServedModel, session_id: str) -> Held:
+        self._drop_oldest()
+        held = self._held.get(session_id)
+        if held is None:
+            raise _unknown(session_id)
+        self._held.move_to_end(session_id)
+        held.used = self._clock()
+        if held.generation != model.generation:  # a newer model makes its own state of the same events
+            held.state, held.generation = self._state(model, held.events), model.generation
+        return held
+
+    def _state(self, model: ServedModel, events: Sequence[tuple[str, float | None]]) -> Any:
+        known = [(item_id, rating) for item_id, rating in events if item_id in model.catalogue]
+        ratings = [rating for _, rating in known]
+        rated = any(rating is not None for rating in ratings)
+        return model.recommender.session([item_id for item_id, _ in known], ratings if rated else None)
+
+    def _answer(self, model: ServedModel, session_id: str, held: Held, wishes: Query) -> SessionAnswer:
+        table = held.state.recommend(
+            k=wishes.k,
+            filter_seen=wishes.filter_seen,
+            items=None if wishes.items is None else list(dict.fromkeys(wishes.items)),
+            exclude=list(dict.fromkeys(wishes.exclude)) or None,
+        )
+        unknown = sum(item_id not in model.catalogue for item_id, _ in held.events)
+        source = "model" if len(held.state) else "popularity"
+        found = recommendations(table.assign(source=source), wishes.k, model.catalogue, unknown)
+        return SessionAnswer(session_id=session_id, events=held.count, **dict(found))
+
+    def _drop_oldest(self) -> None:
+        latest = self._clock() - self._limits.session_seconds
+        while self._held and (len(self._held) > self._limits.sessions or next(iter(self._held.values())).used < latest):
+            self._held.popitem(last=False)
+
+
+def _unknown(session_id: str) -> UnknownError:
+    return UnknownError(f"session: {session_id!r} is not there, or was unused for too long - begin a new one")

@@ -1,0 +1,89 @@
+"""Training on every event, the file that names the newest model, and a run that begins with earlier weights."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sear
+from sear.data.history import held_out_rows, is_training, no_rows, prefix_rows, window_rows
+from sear.errors import InputError
+from sear.quick_start import evaluate
+from sear.report import make_report
+from sear.runs.folder import read_run_folder
+from sear.runs.model_folder import model_folder, point_at, read_model
+from tests.conftest import random_histories, write_atomic_files
+from tests.helpers.killed_run import run
+
+
+def test_every_event_trains_and_none_is_held_out():
+    offsets = np.array([0, 3, 10])
+    assert is_training(offsets).sum() == 3 + 5 and is_training(offsets, hold_out=False).all()
+    rows = window_rows(offsets, 4, 2, hold_out=False)
+    assert rows.loss_count.sum() == 2 + 6 and rows.train_end.tolist() == [3, *[10] * (len(rows) - 1)]
+    assert len(prefix_rows(offsets, 4, hold_out=False)) == 2 + 6
+    assert len(held_out_rows(offsets, 4, 1)) == 1 and len(no_rows()) == 0
+
+
+def test_the_final_model_trains_on_all_events_for_the_epochs_that_validation_chose(here, monkeypatch):
+    done = run(here, train_on="all", learning_rate=0.01)
+    tested = run(here, learning_rate=0.01)  # the same once more
+    first = next(
+        p for p in (here / "results" / "tiny" / "SEAR").glob("*/metrics.json") if json.loads(p.read_text())["test"]
+    )
+    assert done["test"] == {} and done["epochs"] == json.loads(first.read_text())["best_epoch"] + 1
+    assert done["epochs"] == tested["best_epoch"] + 1
+    folder = Path(done["run_folder"])
+    assert not (folder / "cases.csv.gz").exists() and read_run_folder(first.parent).record.test
+    counts = read_model(folder / "model").training_counts
+    assert counts.sum() == done["statistics"]["interactions"] > read_model(first.parent / "model").training_counts.sum()
+    with pytest.raises(InputError, match="was trained on every event, so there is nothing to test"):
+        evaluate(folder)
+    with pytest.raises(InputError, match="every event trained, so nothing was tested"):
+        make_report([folder])
+    assert make_report([here / "results"]).exists()
+
+
+def test_the_newest_model_is_named_by_a_file_and_a_broken_one_is_not(here):
+    folder = Path(run(here, train_on="all", epochs=1)["run_folder"])
+    newest = folder.parent / "newest"
+    assert newest.read_text() == f"{folder.name}\n" and model_folder(newest) == folder / "model"
+    assert len(sear.load(newest).recommend(["u0"], k=3)) == 3
+    later = Path(run(here, train_on="all", epochs=1, seed=2)["run_folder"])
+    assert model_folder(newest) == later / "model"
+    (folder / "model" / "items.json").write_text("[]")
+    with pytest.raises(InputError, match="items.json is damaged"):
+        point_at(newest, folder)
+    assert model_folder(newest) == later / "model"
+    newest.write_text("a\nb\n")
+    with pytest.raises(InputError, match="is not one line that names a model's folder"):
+        sear.load(newest)
+
+
+def test_a_warm_start_takes_over_what_it_knows_by_id(here):
+    old = Path(run(here, epochs=1)["run_folder"])
+    before = read_model(old / "model")
+    histories = random_histories()
+    renamed = {
+        user: [("new" if item == "i3" else item, *rest) for item, *rest in events] for user, events in histories.items()
+    }
+    directory = write_atomic_files(here, "tiny", dict(reversed(renamed.items())), items=31)
+    item_file = directory / "tiny.item"
+    item_file.write_text(item_file.read_text().replace("\ni30\t", "\nnew\t"))
+    warm = read_model(Path(run(here, epochs=1, learning_rate=1e-12, warm_start=str(old))["run_folder"]) / "model")
+    assert warm.item_ids != before.item_ids and "new" in warm.item_ids
+    for name in ("collaborative_emb.weight", "item_decoder.weight"):
+        for token in set(warm.item_ids) - {"new"}:
+            theirs, own = before.item_ids.index(token) + 1, warm.item_ids.index(token) + 1
+            torch.testing.assert_close(warm.weights[name][own], before.weights[name][theirs], rtol=0, atol=1e-6)
+    torch.testing.assert_close(warm.weights["adapter.weight"], before.weights["adapter.weight"], rtol=0, atol=1e-6)
+
+
+def test_a_warm_start_that_does_not_fit_is_refused(here):
+    old = run(here, epochs=1)["run_folder"]
+    with pytest.raises(InputError, match="warm_start: .* has num_layers 1, and this run 2 - set num_layers alike"):
+        run(here, epochs=1, num_layers=2, warm_start=old)
+    with pytest.raises(InputError, match="nowhere holds no model"):
+        run(here, epochs=1, warm_start=str(here / "nowhere"))
