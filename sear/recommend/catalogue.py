@@ -9,6 +9,8 @@ import numpy as np
 
 from sear.errors import InputError
 
+MOST_COMPARED = 5000  # ids that an unknown one is compared with: more would take longer than an answer may
+
 
 class Catalogue:
     """Item numbers count from 1, for 0 is padding.
@@ -41,7 +43,7 @@ class Catalogue:
         wanted = list(dict.fromkeys(wanted))
         unknown = [item for item in wanted if item not in self.numbers]
         if unknown:
-            near = get_close_matches(unknown[0], self.ids, n=1) if len(self.ids) < 100_000 else []
+            near = get_close_matches(unknown[0], self.ids, n=1) if len(self.ids) <= MOST_COMPARED else []
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
             raise InputError(

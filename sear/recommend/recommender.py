@@ -12,7 +12,7 @@ from sear.errors import InputError
 from sear.recommend.catalogue import Catalogue
 from sear.recommend.histories import History, from_list, from_table, joined, selected
 from sear.recommend.new_items import Placement
-from sear.recommend.scorer import Scorer, Selection
+from sear.recommend.scorer import FEW_EVENTS, Scorer, Selection
 from sear.recommend.session import Session, from_bytes
 from sear.recommend.similar import Similarity
 from sear.runs.model_folder import TrainedModel, UserHistories
@@ -259,6 +259,13 @@ class Recommender:
             InputError: the bytes are cut, changed, or no session of this SEAR.
         """
         return from_bytes(self, data)
+
+    def warm_up(self) -> None:
+        """Load or compile all kernels that recommending takes, so that nobody's request waits for them."""
+        item = self.item_ids[0]
+        for users in (1, FEW_EVENTS + 1):  # few events and many go different ways
+            self.recommend(history=pd.DataFrame({"user_id": range(users), "item_id": item}), k=1)
+        self.session([item]).add(item)
 
     def _histories(self, users: Sequence[Any] | None, history: History | None) -> tuple[UserHistories, int]:
         """The users asked for with their histories, and how many events were skipped."""

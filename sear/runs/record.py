@@ -34,6 +34,7 @@ class RunRecord:
         data: SHA-256 of the atomic files by suffix (sear.data.dataset.data_hashes).
         command: makes the run again; for readers only.
         transition_prior: {weight, floor, score, tried} that validation chose, see SEARTrainer.choose_prior.
+        text_encoder: {path, weights, files} of the encoder of the items' texts, see encoder_checksums in sear.data.
         variant, cases_sha256: of a frozen run, see sear.report.freeze.
     """
 
@@ -61,6 +62,7 @@ class RunRecord:
     command: str | None = None
     peak_gpu_memory_mb: float | None = None
     transition_prior: dict[str, Any] | None = None
+    text_encoder: dict[str, str | None] | None = None
     variant: str | None = None
     cases_sha256: str | None = None
 

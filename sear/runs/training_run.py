@@ -330,6 +330,7 @@ class TrainingRun:
             environment=self.environment,
             overrides=overrides,
             data=prepared.data,
+            text_encoder=prepared.dataset.texts.encoded_by,
             command=command_of(**names, overrides=overrides),
         )
 

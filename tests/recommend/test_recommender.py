@@ -184,3 +184,16 @@ def test_a_recommendation_is_explained_by_the_most_similar_items_of_the_history(
 def test_mistakes_about_similar_items(plain, words, message):
     with pytest.raises(sear.InputError, match=message):
         plain[0].similar_items(["i3"], **words)
+
+
+def test_after_warming_up_no_kernel_is_still_to_come(toy_model):
+    code = (
+        "import sys, sear; recommender = sear.load(sys.argv[1]); recommender.warm_up(); before = set(sys.modules);"
+        "recommender.recommend(history=['i3']); recommender.recommend(); recommender.session(['i3']).add('i4');"
+        "late = [name for name in set(sys.modules) - before if name.startswith(('sear', 'numba'))];"
+        "assert not late, late"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(toy_model)], cwd=PROJECT_ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

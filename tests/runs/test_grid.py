@@ -126,6 +126,6 @@ def test_runs_of_a_grid_over_values_are_told_apart_by_folder_and_row(grid, tmp_p
     folders = sorted(path.parent.name.partition("-seed")[2] for path in grid.results.rglob("metrics.json"))
     assert folders == ["2020-learning_rate=0.001", "2020-learning_rate=0.003"]
     page = (grid.results / "tiny" / "SASRec" / "report" / "report.html").read_text()
-    assert re.search(r"SASRec \([^)]*learning_rate=0\.003[^)]*\)", page)
+    assert re.search(r"SASRec \([^<]*learning_rate=0\.003", page)
     assert main(words) == 0
     assert capsys.readouterr().out.count("is done already in") == 2
