@@ -54,7 +54,7 @@ def part_of(names: Iterable[str]) -> str:
     return REST
 
 
-def seconds_by_room(events) -> tuple[Counter, Counter]:
+def seconds_by_part(events) -> tuple[Counter, Counter]:
     """Seconds spent in each part and number of operations, of a profile's events."""
     seconds, calls = Counter(), Counter()
     for event in events:
@@ -82,12 +82,12 @@ def main(arguments: list[str] | None = None) -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sear-benchmark-")))
         if asked.plain:
-            from benchmarks.training import plain_rooms
+            from benchmarks.training import plain_parts
 
-            stack.enter_context(plain_rooms())
+            stack.enter_context(plain_parts())
         sample, wall, profiled, events = run(asked.dataset, asked.batches, folder)
     print(", ".join(f"{key} {value}" for key, value in environment("cpu").items()), end="\n\n")
-    print(report(seconds_by_room(events), profiled, sample.scale))
+    print(report(seconds_by_part(events), profiled, sample.scale))
     plain, watched = (f"{seconds * sample.scale:.2f} s" for seconds in (wall, profiled))
     parts = "plain torch but for the scan, " if asked.plain else ""
     print(f"\n{parts}{asked.dataset}, {len(sample.chosen)} of {sample.total} batches, scaled x {sample.scale:.4g}")

@@ -34,7 +34,7 @@ BENCHMARKS = {
 HEADERS = "row|baseline|ours, s|baseline, s|times as fast|lowest - highest|ours, MB|baseline, MB|rounds|goal".split("|")
 
 
-def chosen_rooms(only: str | None) -> list[str]:
+def chosen_rows(only: str | None) -> list[str]:
     """The names that begin with one of the given, comma-separated beginnings. Raises ValueError for a wrong one."""
     beginnings = only.split(",") if only else [""]
     for beginning in beginnings:
@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
     asked = parser.parse_args(arguments)
     try:
-        names = chosen_rooms(asked.only)
+        names = chosen_rows(asked.only)
     except ValueError as error:
         parser.error(str(error))
     if asked.threads:

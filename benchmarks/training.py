@@ -120,7 +120,7 @@ class Experiment:
 
 
 @contextmanager
-def plain_rooms() -> Iterator[None]:
+def plain_parts() -> Iterator[None]:
     """SEAR by the plain references of its fused parts, all but the scan's, and by torch's plain AdamW."""
     with (
         patch("sear.ops.sublayers._has_kernel", lambda _: False),

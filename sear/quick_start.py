@@ -1,6 +1,7 @@
 """run_sear: from a data set's name to a run folder; resume and evaluate: from a run folder on."""
 
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,10 @@ def resume(
     Raises:
         InputError: the folder is no run's, or its checkpoint cannot be read.
     """
-    folder = Path(run_folder)
+    folder = Path(os.path.abspath(run_folder))
     config = _config_of(folder, changes, places)
     with Terminal(config["state"]), RunLog() as log:
+        _tell_age(config, folder)
         if (folder / "metrics.json").exists():
             logger.info(f"{folder} is finished already: nothing to go on with")
             record = read_run_folder(folder).record
@@ -79,7 +81,8 @@ def evaluate(run_folder: Path | str, changes: Mapping[str, Any] | None = None) -
     """
     measured = {key: value for key, value in (changes or {}).items() if key in MEASURED}
     others = {key: value for key, value in (changes or {}).items() if key not in MEASURED}
-    config = _config_of(Path(run_folder), others)
+    folder = Path(os.path.abspath(run_folder))
+    config = _config_of(folder, others)
     if measured:  # the settings that the checkpoint was trained with stay
         settings = effective_settings(config) | measured
         best = f"{_first(settings['metrics'])}@{_first(settings['topk'])}"  # chose the epoch; nothing is chosen here
@@ -87,7 +90,14 @@ def evaluate(run_folder: Path | str, changes: Mapping[str, Any] | None = None) -
         for key in measured:
             config[key] = asked[key]
     with Terminal(config["state"]):
-        return TrainingRun(config, Path(run_folder)).test_again()
+        _tell_age(config, folder)
+        return TrainingRun(config, folder).test_again()
+
+
+def _tell_age(config: SEARConfig, folder: Path) -> None:
+    if config.older_than:
+        keys = ", ".join(config.older_than)
+        logger.info(f"{folder} is a run of an earlier SEAR, without {keys}: taken as in the YAML files")
 
 
 def _first(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """What a command line asks for: `--key=value` words, read as YAML, never evaluated; checked without anything heavy."""
 
+import os
 import re
 from collections import deque
 from collections.abc import Iterable
@@ -230,7 +231,7 @@ def _entry(text: str) -> Any:
 def _run_folder(key: str, text: str | None) -> Path:
     for path in (Path(text), PROJECT_ROOT / text) if text else ():
         if path.is_dir():
-            return path
+            return Path(os.path.abspath(path))  # . has no name
     raise InputError(f"{PLACE}: {key} is {text!r}, no run folder - name one: results/DATASET/MODEL/RUN_ID")
 
 

@@ -6,9 +6,10 @@ Everything that can be wrong is found before anything heavy is imported.
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from sear.cli.arguments import PLACE, Request, is_sear, parse
 from sear.console import refuse, say, stopped_in_order
@@ -39,13 +40,13 @@ def _obey(request: Request) -> int:
         return 0
     folder = request.resume or request.evaluate
     if folder:
-        say(f"SEAR: {folder}")
+        say(f"SEAR: {shown(folder)}")
         from sear.quick_start import evaluate, resume
 
         with stopped_in_order():
             done = (resume if request.resume else evaluate)(folder, request.overrides)
         if request.resume:
-            _name_report(Path(done["run_folder"]))
+            _name_report(done)
         return 0
     runs = _checked_runs(request)
     return _run_grid(request, runs) if len(runs) > 1 else _run_one(request, runs[0])
@@ -78,15 +79,17 @@ def _run_one(request: Request, planned: PlannedRun) -> int:
 
     with stopped_in_order():
         done = run_sear(planned.dataset, planned.model, request.config_files, **request.overrides_of(planned))
-    _name_report(Path(done["run_folder"]))
+    _name_report(done)
     return 0
 
 
-def _name_report(run_folder: Path) -> None:
-    """The command that reports on a run and on all others on its data set."""
-    place = os.path.abspath(run_folder.parents[1])
+def _name_report(done: Mapping[str, Any]) -> None:
+    """The command that reports on a run and on all others on its data set; on it alone where its folder was moved."""
+    folder = Path(os.path.abspath(done["run_folder"]))
+    above = folder.parent.parent
+    place = str(above if above.name == done["dataset"] else folder)
     place = os.path.relpath(place) if Path(place).is_relative_to(Path.cwd()) else place
-    say(f"report on all runs there: {shlex.join([*REPORT_COMMAND, place])}")
+    say(f"make a report with: {shlex.join([*REPORT_COMMAND, place])}")
 
 
 def _run_grid(request: Request, runs: Sequence[PlannedRun]) -> int:

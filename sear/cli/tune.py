@@ -5,16 +5,22 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sear.cli.arguments import PLACE, parse
+from sear.cli.arguments import PLACE, Request, parse
 from sear.console import say, show_what_can_be_shown, stopped_in_order
 from sear.errors import InputError
 from sear.files import BUNDLED, COMMAND, PROJECT_ROOT, from_here, shown, write_text
 from sear.program import Parser, obey
-from sear.settings.checks import check_settings
+from sear.settings.checks import check_settings, require_data_files
 from sear.settings.gather import Settings, gather_settings
-from sear.settings.rules import dump_yaml
+from sear.settings.rules import dump_yaml, read_settings
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+
+    from sear.report.tables import Table
+    from sear.runs.search_space import Parameter
 
 ABOUT = """Search for hyper-parameters by validation, with Optuna's TPE and median pruning.
 
@@ -92,7 +98,7 @@ def _search(asked: argparse.Namespace, others: list[str], command: str) -> int:
 
     space = read_space(space_file(asked.space, settings))
     model = request.models[0]
-    check_space(space, request.datasets[0], model, request.config_files, request.overrides)
+    space = check_space(space, request.datasets[0], model, request.config_files, request.overrides)
     if fixed := [parameter.key for parameter in space if parameter.key in request.overrides]:
         raise InputError(f"{PLACE}: --{fixed[0]} is fixed, and the search space varies it - remove it from one of them")
     name = asked.study or f"{request.datasets[0]}-{model}".replace(":", ".")
@@ -100,7 +106,7 @@ def _search(asked: argparse.Namespace, others: list[str], command: str) -> int:
     return _work(asked, request, settings, space, name, folder, command)
 
 
-def _settings(request) -> Settings:
+def _settings(request: Request) -> Settings:
     settings = gather_settings(request.datasets[0], request.models[0], request.config_files, request.overrides, PLACE)
     check_settings(settings)
     return settings
@@ -120,26 +126,24 @@ def space_file(asked: str | None, settings: Settings) -> Path:
     )
 
 
-def _work(asked, request, settings: Settings, space, name: str, folder: Path, command: str) -> int:
-    from tabulate import tabulate
-
-    from sear.report.study import trials_table, write_study
+def _work(
+    asked: argparse.Namespace,
+    request: Request,
+    settings: Settings,
+    space: list["Parameter"],
+    name: str,
+    folder: Path,
+    command: str,
+) -> int:
+    from sear.report.study import finished_trials, trials_table, write_study
     from sear.runs.log import Terminal
-    from sear.runs.search import Budget, Search, open_study
-    from sear.runs.trial import best_score
+    from sear.runs.search import Budget, Search
+    from sear.runs.study import without_password
 
-    dataset, model, files = request.datasets[0], request.models[0], request.config_files
-
-    def run(values: Mapping[str, Any], seed: int, told: Callable[[int, float], None]) -> float:
-        return best_score(dataset, model, files, {**request.overrides, **values, "seed": seed}, told)
-
-    storage = asked.storage or str(folder / "study.log")
-    if "://" not in storage:
-        storage = str(from_here(storage))
-    study = open_study(name, storage, asked.sampler_seed)
-    say(f"study {name}: {len(study.trials)} trials so far; storage: {storage}")
+    study = _study(asked, request, settings, space, name, folder)
     budget = Budget(asked.trials, asked.hours)
-    search = Search(study, space, request.seeds, settings.get("epochs"), run, budget)
+    search = Search(study, space, request.seeds, settings.get("epochs"), _run(request), budget)
+    score = f"validation {settings.get('valid_metric')}"
     with Terminal(settings.get("state")):
         try:
             with stopped_in_order():
@@ -147,26 +151,62 @@ def _work(asked, request, settings: Settings, space, name: str, folder: Path, co
         except KeyboardInterrupt as stop:
             raise type(stop)("stopped - the same command goes on") from stop
         finally:
-            score = f"validation {settings.get('valid_metric')}"
-            if any(trial.value is not None for trial in study.get_trials(deepcopy=False)):
-                best = {p.key: p.told(study.best_params[p.key]) for p in space}
-                write_text(
-                    folder / "best.yaml", _best_yaml(name, model, score, study.best_value, best, request.overrides)
-                )
-                page = write_study(study, space, score, folder, command)
-    if not any(trial.value is not None for trial in study.get_trials(deepcopy=False)):
+            if finished_trials(study):
+                best = {parameter.key: parameter.told(study.best_params[parameter.key]) for parameter in space}
+                head = f"# Best values of the search {name}: {score} {study.best_value:.4f}.\n"
+                write_text(folder / "best.yaml", head + dump_yaml(_given(request, settings) | best))
+                page = write_study(study, space, score, folder, without_password(command))
+    if not finished_trials(study):
         raise InputError("no trial has finished - the messages above say why; mend the search space, or the settings")
-    table = trials_table(study, space, score)
-    rows = [[entry.text for entry in row] for row in table.entries[:10]]
-    say(f"\n{tabulate(rows, headers=table.columns, disable_numparse=True)}\n")
-    say(f"all trials and figures: {shown(page)}")
-    train = shlex.join(
-        [*COMMAND, f"--dataset={dataset}", f"--model={model}", f"--config={shown(folder / 'best.yaml')}"]
-    )
-    say(f"train with the best values: {train}")
+    _show(trials_table(study, space, score), page, _train_command(request, folder / "best.yaml"))
     return 0
 
 
-def _best_yaml(name: str, model: str, score: str, value: float, best: dict, overrides: dict) -> str:
-    head = f"# Best values of the search {name}: {score} {value:.4f}. Use it with --model={model} --config=THIS_FILE\n"
-    return head + dump_yaml({**overrides, **best})
+def _study(
+    asked: argparse.Namespace, request: Request, settings: Settings, space: list["Parameter"], name: str, folder: Path
+) -> "Study":
+    from sear.data.dataset import data_hashes
+    from sear.runs.study import open_study, what_scores_depend_on, without_password
+
+    storage = asked.storage or str(folder / "study.log")
+    if "://" not in storage:
+        storage = str(from_here(storage))
+    data_path = PROJECT_ROOT / settings.get("data_path") / settings.dataset
+    require_data_files(settings, data_path)
+    data = data_hashes({"data_path": data_path, "dataset": settings.dataset})
+    scores = what_scores_depend_on(settings.in_force(), request.seeds, space, data)
+    study = open_study(name, storage, asked.sampler_seed, scores)
+    say(f"study {name}: {len(study.trials)} trials so far; storage: {without_password(storage)}")
+    return study
+
+
+def _run(request: Request) -> Callable[[Mapping[str, Any], int, Callable[[int, float], None]], float]:
+    """What runs one trial with one seed."""
+    from sear.runs.trial import best_score
+
+    def run(values: Mapping[str, Any], seed: int, told: Callable[[int, float], None]) -> float:
+        overrides = {**request.overrides, **values, "seed": seed}
+        return best_score(request.datasets[0], request.models[0], request.config_files, overrides, told)
+
+    return run
+
+
+def _given(request: Request, settings: Settings) -> dict[str, Any]:
+    """What the --config files and the command line set for all trials, but for names and seeds."""
+    given = [key for path in request.config_files for key in read_settings(path)[0]] + list(request.overrides)
+    return {key: settings.values[key] for key in dict.fromkeys(given) if key in settings.values and key != "seed"}
+
+
+def _train_command(request: Request, best: Path) -> str:
+    names = [f"--dataset={request.datasets[0]}", f"--model={request.models[0]}"]
+    seeds = ",".join(map(str, request.seeds))
+    return shlex.join([*COMMAND, *names, f"--seed={seeds}", f"--config={shown(best)}"])
+
+
+def _show(table: "Table", page: Path, train: str) -> None:
+    from tabulate import tabulate
+
+    rows = [[entry.text for entry in row] for row in table.entries[:10]]
+    say(f"\n{tabulate(rows, headers=table.columns, disable_numparse=True)}\n")
+    say(f"all trials and figures: {shown(page)}")
+    say(f"train with the best values: {train}")

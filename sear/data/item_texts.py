@@ -103,6 +103,7 @@ class ItemTexts:
         load_col: the columns that the configuration names, by file suffix; empty where it names none.
         encoder, device: what embeds the sentences, and where.
         item_tokens: the items' own ids by item id, [0] = padding; set as soon as the events are known.
+        encoded_by: the encoder whose vectors `embedding` holds, see encoder_checksums; None before it is asked for.
     """
 
     path: Path
@@ -111,6 +112,7 @@ class ItemTexts:
     encoder: str
     device: str
     item_tokens: Sequence[str] | np.ndarray = ()
+    encoded_by: dict[str, str | None] | None = None
 
     @cached_property
     def types(self) -> dict[str, str]:
@@ -179,10 +181,15 @@ class ItemTexts:
     def embedding(self) -> np.ndarray:
         """float32 (V, E): the frozen vectors of the items' sentences, from the cache where there is one."""
         from sear.data.text_cache import sentence_vectors
+        from sear.data.text_encoder import encoder_checksums
 
         ready = BUNDLED / "dataset" / self.path.stem
         name, folder = self.path.stem, self.cache_folder
-        return sentence_vectors(self.sentences, self.encoder, folder, name, device=self.device, ready_in=ready)
+        vectors = sentence_vectors(self.sentences, self.encoder, folder, name, device=self.device, ready_in=ready)
+        self.encoded_by = told = encoder_checksums(self.encoder)
+        sums = [f"SHA-256 of its {part} {told[part]}" for part in ("weights", "files") if told[part]]
+        logger.info(f"text encoder: {', '.join([self.encoder, *sums])}")
+        return vectors
 
     @property
     def cache_folder(self) -> Path:

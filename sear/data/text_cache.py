@@ -19,14 +19,16 @@ from safetensors.numpy import save_file
 
 from sear.data.text_encoder import Encoder, download, encode, find_encoder
 from sear.errors import InputError
-from sear.files import write_aside
+from sear.files import shown, write_aside
 
 logger = logging.getLogger("sear")
 FORMAT = "SEAR text embedding 1"
 KEY_BYTES = 16  # of a sentence's SHA-256
+SHIPPED = ("ml-100k-138af42654bb4f7c.safetensors",)  # part of SEAR: never removed
 WANTED = '--include "*.json" --include "*.txt" --include model.safetensors'
 FETCH = f"hf download sentence-transformers/all-mpnet-base-v2 {WANTED}"
 REMEDY = "delete the file; the next run encodes the texts again"
+Vectors = dict[bytes, np.ndarray]  # a sentence's key -> its vector
 
 
 def sentence_vectors(
@@ -38,7 +40,9 @@ def sentence_vectors(
     device: str | None = None,
     ready_in: Path | None = None,
 ) -> np.ndarray:
-    """float32 (V, E): the sentences' vectors, in their order, from the cache where there is one.
+    """float32 (V, E): the sentences' vectors, in their order, from the cache as far as they are in it.
+
+    Sentences that are new are encoded, they alone; the file that then holds all takes the place of those it came from.
 
     Args:
         model_path: a sentence-transformers folder (relative: counted from the project's root) or a hub name.
@@ -50,26 +54,46 @@ def sentence_vectors(
     Raises:
         InputError: a cache file is damaged or not ours, or there is neither a cache nor an encoder.
     """
-    keys = [_sentence_key(sentence) for sentence in sentences]
+    text_of = {_sentence_key(sentence): sentence for sentence in sentences}
+    keys, folder = [_sentence_key(sentence) for sentence in sentences], Path(cache_directory)
+    places = list(dict.fromkeys((folder, ready_in or folder)))
     encoder = find_encoder(str(model_path))
-    for folder in dict.fromkeys((Path(cache_directory), ready_in or Path(cache_directory))):
-        vectors = _from_caches(keys, encoder, folder, dataset_name)
-        if vectors is not None:
-            return vectors
+    known: Vectors = {}
+    for identity in encoder.identities:
+        known = _known(_read_caches(set(keys), identity, places, dataset_name))
+        if text_of.keys() <= known.keys():
+            return np.stack([known[key] for key in keys])
     if not (encoder.filled or encoder.hub_name):
-        raise InputError(_missing(encoder, Path(cache_directory), len(set(keys))))
+        raise InputError(_missing(encoder, folder, len(text_of.keys() - known.keys())))
     encoder = download(encoder)
-    by_key = dict(sorted(zip(keys, sentences, strict=True)))
-    path = cache_path(cache_directory, dataset_name, encoder.identities[0], list(by_key))
+    caches = _read_caches(set(keys), encoder.identities[0], places, dataset_name)
+    known = _known(caches)
+    new = {key: text_of[key] for key in sorted(text_of.keys() - known.keys())}
+    unused = known.keys() - text_of.keys()
+    kept = sorted(text_of.keys() | (unused if len(unused) <= len(text_of) else set()))  # else most are of no use
+    path = cache_path(folder, dataset_name, encoder.identities[0], kept)
     try:
         with write_aside(path) as aside:
             aside.touch()  # a folder that cannot be written to shows before the work, not after
-            logger.info(f"encoding {len(by_key):,} different item texts with {encoder.path}")
-            vectors_UE = encode(encoder, list(by_key.values()), batch_tokens, device)
-            _write(aside, encoder.identities[0], list(by_key), vectors_UE)
+            logger.info(f"encoding {len(new):,} {'new' if known else 'different'} item texts with {encoder.path}")
+            known |= dict(zip(new, encode(encoder, list(new.values()), batch_tokens, device), strict=True))
+            _write(aside, encoder.identities[0], kept, np.stack([known[key] for key in kept]))
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path} cannot be written ({error}) - mend the folder's permissions or free space") from error
-    return _rows(vectors_UE, list(by_key), keys)
+    _clear([old for old, _ in caches if old != path and old.parent == folder], path)
+    return np.stack([known[key] for key in keys])
+
+
+def _known(caches: Sequence[tuple[Path, Vectors]]) -> Vectors:
+    return {key: vector for _, vectors in reversed(caches) for key, vector in vectors.items()}
+
+
+def _clear(old: Sequence[Path], new: Path) -> None:
+    """Remove the caches that a new file was made of; one that is shipped with SEAR stays."""
+    for path in old:
+        if path.name not in SHIPPED:
+            path.unlink(missing_ok=True)  # another process may have been faster
+            logger.info(f"removed {shown(path)}: what is still of use in it is in {new.name}")
 
 
 def cache_path(cache_directory: Path | str, dataset_name: str, identity: str, keys: Sequence[bytes]) -> Path:
@@ -86,11 +110,6 @@ def _sentences_hash(keys: Sequence[bytes]) -> str:
     return hashlib.sha256(b"".join(sorted(set(keys)))).hexdigest()
 
 
-def _rows(vectors_UE: np.ndarray, unique_keys: Sequence[bytes], keys: Sequence[bytes]) -> np.ndarray:
-    row_of = {key: row for row, key in enumerate(unique_keys)}
-    return vectors_UE[[row_of[key] for key in keys]]
-
-
 def _missing(encoder: Encoder, cache_directory: Path, count: int) -> str:
     return (
         f"{encoder.folder} has no encoder, and {cache_directory} no embeddings by it of these {count} texts - fill it:"
@@ -99,17 +118,24 @@ def _missing(encoder: Encoder, cache_directory: Path, count: int) -> str:
     )
 
 
-def _from_caches(keys: list[bytes], encoder: Encoder, directory: Path, dataset_name: str) -> np.ndarray | None:
-    """The vectors from the file named after these very sentences, else from one that holds them among others."""
+def _read_caches(
+    keys: set[bytes], identity: str, folders: Sequence[Path], dataset_name: str
+) -> list[tuple[Path, Vectors]]:
+    """The files by this encoder that hold some of the sentences, each with its vectors by sentence: the one named
+    after these very sentences first.
+    """
     pattern = re.compile(re.escape(dataset_name) + r"-[0-9a-f]{16}\.safetensors")
-    present = sorted(path for path in directory.glob("*.safetensors") if pattern.fullmatch(path.name))
-    for identity in encoder.identities:
-        named = cache_path(directory, dataset_name, identity, keys)
-        for path in sorted(present, key=lambda path: path != named):
+    found = []
+    for folder in folders:
+        named = cache_path(folder, dataset_name, identity, list(keys))
+        present = (path for path in folder.glob("*.safetensors") if pattern.fullmatch(path.name))
+        for path in sorted(present, key=lambda path: (path != named, path)):
             vectors = _read(path, dataset_name, identity, keys)
-            if vectors is not None:
-                return vectors
-    return None
+            if vectors:
+                found.append((path, vectors))
+                if keys <= vectors.keys():
+                    return [found[-1]]
+    return found
 
 
 def _write(path: Path, identity: str, unique_keys: list[bytes], vectors_UE: np.ndarray) -> None:
@@ -132,8 +158,8 @@ def _content_hash(keys_UB: np.ndarray, vectors_UE: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path, dataset_name: str, identity: str, keys: list[bytes]) -> np.ndarray | None:
-    """The vectors of `keys` from one file; None where it is by another encoder or lacks one of them."""
+def _read(path: Path, dataset_name: str, identity: str, keys: set[bytes]) -> Vectors | None:
+    """All vectors of one file by sentence; None where it is by another encoder, holds none of `keys`, or is gone."""
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -145,13 +171,15 @@ def _read(path: Path, dataset_name: str, identity: str, keys: list[bytes]) -> np
             unique_keys = [key.tobytes() for key in keys_UB]
             if path != cache_path(path.parent, dataset_name, metadata.get("encoder", ""), unique_keys):
                 raise InputError(f"{path} was made for other texts or by another encoder than its name says - {REMEDY}")
-            if metadata["encoder"] != identity or not set(keys) <= set(unique_keys):
+            if metadata["encoder"] != identity or keys.isdisjoint(unique_keys):
                 return None
             vectors_UE = file.get_tensor("embedding")
     except (SafetensorError, OSError) as error:
+        if not path.exists():  # another process has just put it into a newer one
+            return None
         raise InputError(f"{path} cannot be read ({error}) - {REMEDY}") from None
     _verify(path, metadata, keys_UB, vectors_UE)
-    return _rows(vectors_UE, unique_keys, keys)
+    return dict(zip(unique_keys, vectors_UE, strict=True))
 
 
 def _verify(path: Path, metadata: dict[str, str], keys_UB: np.ndarray, vectors_UE: np.ndarray) -> None:

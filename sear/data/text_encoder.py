@@ -19,6 +19,7 @@ from sear.files import PROJECT_ROOT
 
 # name -> `folder_identity` of the files sentence-transformers/all-mpnet-base-v2 publishes
 PUBLISHED = {"all-mpnet-base-v2": "05d6fb75955ac39957d4af6aa6eedc4c43dbee18fc80d81786f1b0ecfed50c6b"}
+PUBLISHED_WEIGHTS = {"all-mpnet-base-v2": "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658"}  # SHA-256
 HUB_NAME = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?")
 WEIGHTS = {".safetensors", ".bin"}
 SETTINGS = {".json", ".txt", ".model"}  # tokenizers too
@@ -47,9 +48,12 @@ def find_encoder(model_path: str) -> Encoder:
     An empty or absent folder cannot encode, but the published encoder's has an identity all the same. No download.
 
     Raises:
-        InputError: the folder holds part of an encoder.
+        InputError: the folder holds part of an encoder, or is a file.
     """
     folder = PROJECT_ROOT / Path(model_path).expanduser()
+    if folder.is_file():
+        remedy = "name the folder of one, or see docs/recipes.md on vectors of your own"
+        raise InputError(f"item_sem_embedding_model_path: {folder} is a file, no sentence encoder - {remedy}")
     if folder.is_dir() and any(file.suffix in WEIGHTS or file.name == "modules.json" for file in folder.iterdir()):
         return Encoder(model_path, (folder_identity(folder),), folder, filled=True)
     hub = HUB_NAME.fullmatch(model_path)
@@ -65,11 +69,31 @@ def folder_identity(folder: Path) -> str:
     """SHA-256 over the files that decide an encoder's vectors: weights, settings, tokenizer, pooling."""
     modules = folder / "modules.json"
     if not modules.is_file():
-        raise InputError(f"{modules} is missing: it names pooling and normalisation - fill the folder anew")
+        remedy = "save it as a sentence-transformers folder (all-mpnet-base-v2/README.md says how)"
+        raise InputError(f"{folder}: no pooling known, for there is no modules.json - {remedy}")
     digest = hashlib.sha256()
     for file in _deciding_files(folder, _module_folders(modules)):
         digest.update(f"{file.relative_to(folder).as_posix()}\0{_file_digest(file)}\n".encode())
     return digest.hexdigest()
+
+
+def encoder_checksums(model_path: str) -> dict[str, str | None]:
+    """What tells an encoder apart: `path` as it was given, SHA-256 of its `weights`, and of all `files` that decide its
+    vectors; None where its files are not here.
+    """
+    encoder = find_encoder(model_path)
+    name = Path(model_path).name
+    weights = PUBLISHED_WEIGHTS.get(name) if PUBLISHED.get(name) in encoder.identities else None
+    if encoder.filled and encoder.folder:
+        own = [
+            file
+            for file in _deciding_files(encoder.folder, _module_folders(encoder.folder / "modules.json"))
+            if file.suffix in WEIGHTS
+        ]
+        digests = [_file_digest(file) for file in own]
+        weights = digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    files = next((known for known in encoder.identities if not known.startswith("hub:")), None)
+    return {"path": model_path, "weights": weights, "files": files}
 
 
 def _module_folders(modules: Path) -> list[Path]:

@@ -15,25 +15,25 @@ from pathlib import Path
 
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.sigutils import normalize_signature
 
 logger = logging.getLogger("sear")
 
 
 def _cache_folder() -> Path | None:
-    """Where to keep compiled kernels, named by numba's version and the sources of all files that kernels are made from.
+    """Where to keep compiled kernels, named by numba's version and the sources of all modules here but Triton's.
 
-    numba itself looks only at the file a kernel stands in: it would miss a change to a helper in another file. None
-    where no place can be written to.
+    numba itself looks only at the file a kernel stands in: it would miss a change to a helper in another file, such as
+    threads.py. None where no place can be written to.
     """
     package = Path(__file__).parent
-    sources = [path.read_bytes() for path in sorted(package.glob("*.py"))]
-    kernels = [source for source in sources if b"sear.kernels.compiler" in source]
-    kernels += [(package / "compiler.py").read_bytes(), numba.__version__.encode()]
-    name = f"kernels-{hashlib.sha256(b''.join(kernels)).hexdigest()[:16]}"
-    for place in (os.environ.get("NUMBA_CACHE_DIR"), package / "__pycache__", Path.home() / ".cache" / "sear"):
-        with suppress(OSError):
+    paths = [path for path in sorted(package.glob("*.py")) if not path.name.startswith("triton_")]
+    sources = [numba.__version__.encode(), *(path.read_bytes() for path in paths)]
+    name = f"kernels-{hashlib.sha256(b''.join(sources)).hexdigest()[:16]}"
+    for place in (os.environ.get("NUMBA_CACHE_DIR"), package / "__pycache__", "~/.cache/sear"):
+        with suppress(OSError, RuntimeError):  # RuntimeError: the user has no home
             if place:
-                (folder := Path(place) / name).mkdir(parents=True, exist_ok=True)
+                (folder := Path(place).expanduser() / name).mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryFile(dir=folder):
                     return folder
     return None
@@ -72,7 +72,11 @@ class _KernelCache(FunctionCache):
 
     def load_overload(self, sig, target_context):
         try:
-            return super().load_overload(sig, target_context)
+            found = super().load_overload(sig, target_context)
+            if found is not None and found.signature.args != normalize_signature(sig)[0]:
+                # two processes that compile for two types into an empty cache may take the same name for their files
+                raise pickle.UnpicklingError("the index names the code for other types")
+            return found
         except Exception:  # what unpickling damaged files raises is not limited to a few types
             _say_once(f"compiled kernels in {self.cache_path} are damaged: compiling them once more")
             with suppress(OSError):

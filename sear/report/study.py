@@ -11,8 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sear.files import write_text
 from sear.report.figure_style import LIGHT, SERIES, Figure, axes, css_variables, keep, legend_below
 from sear.report.tables import Entry, Table, file_name, write_table
-from sear.runs.search import RETRY
 from sear.runs.search_space import Parameter
+from sear.runs.workers import RETRY
 from sear.settings.rules import dump_value
 
 HERE = Path(__file__).parent
@@ -30,13 +30,19 @@ def told_trials(study: Study) -> list[FrozenTrial]:
     return [trial for trial in trials if trial.number not in taken_up and (trial.params or trial.values)]
 
 
+def finished_trials(study: Study) -> list[FrozenTrial]:
+    """The trials that have a score."""
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
 def trials_table(study: Study, space: Sequence[Parameter], score: str) -> Table:
     """A row per trial, the best first, then those without a value."""
     rows = []
     for trial in told_trials(study):
         values = {p.key: p.told(trial.params[p.key]) for p in space if p.key in trial.params}
         epochs = len(trial.intermediate_values)
-        row = {"trial": trial.number, "state": STATES[trial.state], score: trial.value, "validations": epochs}
+        value = trial.value if trial.state == TrialState.COMPLETE else None  # Optuna gives a pruned one its last score
+        row = {"trial": trial.number, "state": STATES[trial.state], score: value, "validations": epochs}
         rows.append(row | values)
     keys = [parameter.key for parameter in space]
     frame = pd.DataFrame(rows, columns=["trial", "state", score, "validations", *keys])
@@ -67,7 +73,7 @@ def write_study(study: Study, space: Sequence[Parameter], score: str, folder: Pa
 
     table = trials_table(study, space, score)
     write_table(table, folder)
-    finished = [trial for trial in told_trials(study) if trial.state == TrialState.COMPLETE]
+    finished = finished_trials(study)
     figures = []
     if finished:
         figures += [_history(finished, score, folder), *_importances(study, folder, len(finished))]

@@ -1,5 +1,6 @@
 """metrics.json of a run: one schema, for those who write it and for those who read it."""
 
+import re
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -33,6 +34,7 @@ class RunRecord:
         data: SHA-256 of the atomic files by suffix (sear.data.dataset.data_hashes).
         command: makes the run again; for readers only.
         transition_prior: {weight, floor, score, tried} that validation chose, see SEARTrainer.choose_prior.
+        text_encoder: {path, weights, files} of the encoder of the items' texts, see encoder_checksums in sear.data.
         variant, cases_sha256: of a frozen run, see sear.report.freeze.
     """
 
@@ -60,6 +62,7 @@ class RunRecord:
     command: str | None = None
     peak_gpu_memory_mb: float | None = None
     transition_prior: dict[str, Any] | None = None
+    text_encoder: dict[str, str | None] | None = None
     variant: str | None = None
     cases_sha256: str | None = None
 
@@ -90,6 +93,8 @@ class RunRecord:
         for name, value in found.items():
             if not _fits(value, _KINDS[name]):
                 raise InputError(f"{place}: {name} is {value!r}, no {_word(_KINDS[name])} - {remedy}")
+            if name in ("dataset", "model") and not _NAME.fullmatch(value):  # folders and files are called so
+                raise InputError(f"{place}: {name} is {value!r}, no name - {remedy}")
         return cls(**found)
 
 
@@ -99,6 +104,7 @@ def read_metrics(run_folder: Path, remedy: str = "restore it, or run again") -> 
     return RunRecord.from_dict(read_json(path, remedy), path, remedy)
 
 
+_NAME = re.compile(r"(?!\.{1,2}$)[^/\\\x00-\x1f]+")
 _REQUIRED = [field.name for field in fields(RunRecord)].index("class_name")
 _RARE = [field.name for field in fields(RunRecord)].index("peak_gpu_memory_mb")
 _KINDS = get_type_hints(RunRecord)

@@ -5,27 +5,21 @@ the validation decides: a trial's value is the mean over its seeds of the best v
 """
 
 import logging
-import os
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 
 from sear.errors import HeldError, InputError, WriteError
 from sear.runs.search_space import Parameter
+from sear.runs.workers import ERROR, LOST, RETRY, SIGN, WORKER, retry, retry_lost_trials, signs_of_life, this_worker
 
 logger = logging.getLogger("sear")
-BEAT = 20.0  # seconds between two signs of life of a worker
-SILENCE = 120.0  # seconds without one after which a worker on another machine counts as gone
-WORKER, SIGN, RETRY = "worker", "alive", "retry_of"  # a trial's attributes
+PAUSE = 5.0  # seconds between two looks at a run that another worker holds
 
 
 @dataclass
@@ -75,9 +69,7 @@ class Search:
         """Trials that use up the budget: all but those that were lost, and taken up by another."""
         trials = self.study.get_trials(deepcopy=False)
         lost = {trial.user_attrs[RETRY] for trial in trials if RETRY in trial.user_attrs}
-        failed = {
-            trial.number for trial in trials if trial.state == TrialState.FAIL and "error" not in trial.user_attrs
-        }
+        failed = {trial.number for trial in trials if trial.state == TrialState.FAIL and ERROR not in trial.user_attrs}
         return sum(trial.number not in lost | failed and (below is None or trial.number < below) for trial in trials)
 
     def _beyond_budget(self, trial: Trial) -> bool:
@@ -95,19 +87,37 @@ class Search:
             with signs_of_life(self.study, trial._trial_id):
                 score = self._value(trial, values)
         except optuna.TrialPruned:
-            self.study.tell(trial, state=TrialState.PRUNED)
-            logger.info(f"trial {trial.number}: pruned")
+            if self._end(trial, state=TrialState.PRUNED):
+                logger.info(f"trial {trial.number}: pruned")
         except (KeyboardInterrupt, WriteError):  # a full disk would end the next trial, too
-            self.study.tell(trial, state=TrialState.FAIL)
-            retry(self.study, self.study.trials[trial.number])
+            if self._end(trial, state=TrialState.FAIL):
+                retry(self.study, self.study.trials[trial.number], trial.user_attrs.get(LOST, 0))
             raise
-        except (InputError, HeldError) as error:  # such as a width that the heads do not divide
-            trial.set_user_attr("error", str(error))
-            self.study.tell(trial, state=TrialState.FAIL)
-            logger.warning(f"trial {trial.number} failed: {error}")
+        except Exception as error:  # the other trials are worth having, whatever went wrong in this one
+            self._fail(trial, error)
         else:
-            self.study.tell(trial, score)
-            logger.info(f"trial {trial.number}: {score:.5f} (best so far: {self.study.best_value:.5f})")
+            if self._end(trial, values=score):
+                logger.info(f"trial {trial.number}: {score:.5f} (best so far: {self.study.best_value:.5f})")
+
+    def _end(self, trial: Trial, error: str = "", **told: Any) -> bool:
+        """Whether the trial could be ended; not so one that another worker took up, this one being silent too long."""
+        try:
+            if error:
+                trial.set_user_attr(ERROR, error)
+            self.study.tell(trial, **told)
+        except (RuntimeError, ValueError):
+            if not self.study._storage.get_trial(trial._trial_id).state.is_finished():
+                raise
+            logger.warning(f"trial {trial.number}: another worker has taken it up")
+            return False
+        return True
+
+    def _fail(self, trial: Trial, error: Exception) -> None:
+        """Of a user's mistake, such as a width that the heads do not divide, one line; of all else where it arose."""
+        mistake = isinstance(error, InputError)
+        why = str(error) if mistake else f"{type(error).__name__}: {error}"
+        if self._end(trial, why, state=TrialState.FAIL):
+            logger.warning(f"trial {trial.number} failed: {why}", exc_info=None if mistake else error)
 
     def _value(self, trial: Trial, values: Mapping[str, Any]) -> float:
         scores: list[float] = []
@@ -118,114 +128,17 @@ class Search:
                 if trial.should_prune():
                     raise optuna.TrialPruned
 
-            scores.append(self.run(values, seed, told))
+            scores.append(self._score(values, seed, told))
         return sum(scores) / len(scores)
 
-
-def open_study(name: str, storage: str, seed: int | None) -> Study:
-    """The study of that name, new or as it stands.
-
-    Args:
-        storage: a file, which becomes a journal that processes and machines with a common file system share, or the
-            URL of a database: sqlite:///FILE, postgresql://…
-        seed: of the sampler; None: each worker its own.
-
-    Raises:
-        InputError: the storage cannot be opened.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        return optuna.create_study(
-            study_name=name,
-            storage=_storage(storage),
-            sampler=optuna.samplers.TPESampler(seed=seed, constant_liar=True),
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
-            direction="maximize",
-            load_if_exists=True,
-        )
-    except (OSError, ValueError, KeyError, ImportError, optuna.exceptions.StorageInternalError) as error:
-        raise _no_storage(storage, error) from None
-    except Exception as error:  # SQLAlchemy's own, which only a database needs
-        if type(error).__module__.partition(".")[0] != "sqlalchemy":
-            raise
-        raise _no_storage(storage, error) from None
-
-
-def _no_storage(storage: str, error: Exception) -> InputError:
-    why = " ".join(str(error).split())[:200] or type(error).__name__
-    return InputError(
-        f"--storage={storage} cannot be opened ({why}) - name a file you may write, sqlite:///FILE or postgresql://…"
-    )
-
-
-def _storage(storage: str):
-    if "://" in storage:
-        return optuna.storages.RDBStorage(storage, engine_kwargs={"pool_pre_ping": True})
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-
-    path = Path(storage)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = JournalFileOpenLock(str(path)) if os.name == "nt" else None  # symbolic links need rights on Windows
-    return optuna.storages.JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
-
-
-def this_worker() -> str:
-    """HOST:PROCESS:ITS START, which no other process has."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
-
-
-def _started(pid: int) -> str:
-    """When a process began; "" where there is none."""
-    import psutil
-
-    try:
-        return f"{psutil.Process(pid).create_time():.2f}"
-    except psutil.Error:
-        return ""
-
-
-def is_gone(trial: FrozenTrial, now: float) -> bool:
-    """Whether the worker of a running trial is there no more: dead on this machine, or silent on another one."""
-    host, _, rest = trial.user_attrs.get(WORKER, "").rpartition(":")[0].rpartition(":")
-    begun = trial.datetime_start.timestamp() if trial.datetime_start else now
-    if host == socket.gethostname() and rest.isdigit():
-        return _started(int(rest)) != trial.user_attrs[WORKER].rpartition(":")[2]
-    return now - trial.user_attrs.get(SIGN, begun) > SILENCE
-
-
-def retry_lost_trials(study: Study) -> None:
-    """Put the values of trials whose workers are gone into the queue again; each by one worker alone."""
-    now = time.time()
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if is_gone(trial, now):
+    def _score(self, values: Mapping[str, Any], seed: int, told: Callable[[int, float], None]) -> float:
+        """Of one run; where another worker tries the same values, after waiting for it, for then its run is found."""
+        waiting = False
+        while True:
             try:
-                study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-            except (RuntimeError, KeyError):  # another worker was faster
-                continue
-            logger.info(f"trial {trial.number}: its worker is gone; it goes on")
-            retry(study, trial)
-
-
-def retry(study: Study, trial: FrozenTrial) -> None:
-    """Queue a trial's values; its run folders are found by their settings, so it goes on after its last epoch."""
-    if trial.params:
-        first = trial.user_attrs.get(RETRY, trial.number)
-        study.enqueue_trial(trial.params, user_attrs={RETRY: trial.number, "first": first})
-
-
-@contextmanager
-def signs_of_life(study: Study, trial_id: int) -> Iterator[None]:
-    """Tell the storage every BEAT seconds that the trial's worker is there."""
-    over = threading.Event()
-
-    def beat() -> None:
-        while not over.wait(BEAT):
-            study._storage.set_trial_user_attr(trial_id, SIGN, time.time())
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+                return self.run(values, seed, told)
+            except HeldError as error:
+                if not waiting:
+                    logger.info(f"waiting: {str(error).partition(' - ')[0]}")
+                waiting = True
+                time.sleep(PAUSE)

@@ -8,7 +8,7 @@ num_layers: [1, 2, 3]                                  # one of these
 import ast
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,15 @@ import yaml
 from sear.errors import InputError
 from sear.settings.checks import check_settings
 from sear.settings.gather import gather_settings
-from sear.settings.rules import dump_value, load_yaml, read_settings
+from sear.settings.keys import Role, with_role
+from sear.settings.rules import Rule, dump_value, load_yaml, read_settings
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
+NOT_TRIED = with_role(
+    Role.NAME | Role.DATA | Role.ADDS_METRICS | Role.MEASURE | Role.PLACE | Role.DERIVED | Role.UNUSED
+)
 NAMES = {"low", "high", "step", "log"}
 LONGEST_LINE = 10_000  # characters of a line of hyper.test
 
@@ -56,6 +60,13 @@ class Parameter:
         """The value behind what the storage keeps of it."""
         return load_yaml(kept) if self.choices else kept
 
+    def text(self) -> str:
+        """What it may take, on one line."""
+        if self.choices:
+            return dump_value(list(self.choices))
+        step = {} if self.step is None else {"step": self.step}
+        return dump_value({"low": self.low, "high": self.high, **step, **({"log": True} if self.log else {})})
+
     def ends(self) -> tuple:
         """The values that must be allowed for all of them to be."""
         return self.choices or (self.low, self.high)
@@ -83,12 +94,30 @@ def read_space(path: Path) -> list[Parameter]:
 
 def check_space(
     space: Iterable[Parameter], dataset: str, model: str, config_files: Iterable[Path], overrides: Mapping[str, Any]
-) -> None:
-    """Check every end and every choice as the command line would, before the first trial. Raises InputError."""
-    files = list(config_files)
+) -> list[Parameter]:
+    """The parameters, where the key holds a float with every number between their ends.
+
+    Each end and each choice is checked by itself, as the command line would. Raises InputError.
+    """
+    files, checked = list(config_files), []
     for parameter in space:
+        if parameter.key in NOT_TRIED:
+            raise InputError(
+                f"search space: {parameter.key} is no hyper-parameter - remove it, or give it to all trials"
+            )
         for value in parameter.ends():
-            check_settings(gather_settings(dataset, model, files, {**overrides, parameter.key: value}, "search space"))
+            settings = gather_settings(dataset, model, files, {**overrides, parameter.key: value}, "search space")
+            check_settings(settings)
+        checked.append(_of_its_kind(parameter, settings.rules[parameter.key]))
+    return checked
+
+
+def _of_its_kind(parameter: Parameter, rule: Rule) -> Parameter:
+    """`{low: 0, high: 1}` of a key that holds a float means all that lies between."""
+    holds_float = rule.allowed != "anything" and rule.accepts(float(parameter.low))
+    if parameter.choices or parameter.step is not None or not holds_float:
+        return parameter
+    return replace(parameter, low=float(parameter.low), high=float(parameter.high))
 
 
 def _parameter(key: str, value: Any, place: str) -> Parameter:
@@ -123,10 +152,14 @@ def _recbole_lines(path: Path) -> Iterable[Parameter]:
         raise InputError(f"{path} is missing - check the name") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read ({error}) - name a file of text") from None
+    seen: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
         key, _, rest = line.strip().partition(" ")
         kind, _, values = rest.strip().partition(" ")
         if key and not key.startswith("#") and values.strip():
+            if key in seen:
+                raise InputError(f"{path}, line {number}: {key} stands on line {seen[key]} too - remove one of them")
+            seen[key] = number
             yield _recbole_line(key, kind, values[:LONGEST_LINE].replace(" ", ""), f"{path}, line {number}")
 
 
@@ -135,7 +168,9 @@ def _recbole_line(key: str, kind: str, values: str, place: str) -> Parameter:
         try:
             choices = ast.literal_eval(values)  # a list as Python writes it; nothing is run
         except (ValueError, SyntaxError, MemoryError, RecursionError):
-            raise InputError(f"{place}: {values[:80]} is no list - write {key} choice [VALUE,VALUE]") from None
+            choices = None
+        if not isinstance(choices, (list, tuple)):
+            raise InputError(f"{place}: {values[:80]} is no list - write {key} choice [VALUE,VALUE]")
         try:
             texts = [load_yaml(choice) if isinstance(choice, str) else choice for choice in choices]
         except yaml.YAMLError as error:

@@ -1,6 +1,8 @@
 """results/summary.csv: one row per finished run, whoever else is writing."""
 
 import csv
+import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,6 +12,7 @@ from sear.errors import InputError
 from sear.files import csv_text, write_text, writing
 from sear.runs.record import RunRecord
 
+logger = logging.getLogger("sear")
 KEY = ("dataset", "model", "run_id")  # one row each
 
 
@@ -21,8 +24,15 @@ def append_summary(run_folder: Path, record: RunRecord) -> None:
     Raises:
         InputError: summary.csv is not one that SEAR wrote.
     """
-    path = run_folder.absolute().parents[2] / "summary.csv"
-    row = {key: "" if value is None else str(value) for key, value in _summary_row(run_folder.name, record).items()}
+    results = results_above(run_folder, record)
+    if results is None:
+        logger.info(f"{run_folder} lies in no RESULTS/{record.dataset}/{_folder_of(record)}: no row in a summary.csv")
+        return
+    path = results / "summary.csv"
+    row = {
+        key: "" if value is None else str(value)
+        for key, value in _summary_row(Path(os.path.abspath(run_folder)).name, record).items()
+    }
     with _locked(path.with_name(".summary.lock")):
         columns, rows = read_summary(path) if path.exists() else ([], [])
         keys = [tuple(old[key] for key in KEY) for old in rows]
@@ -32,6 +42,17 @@ def append_summary(run_folder: Path, record: RunRecord) -> None:
         else:
             rows.append(row)
         write_text(path, csv_text(list(dict.fromkeys([*columns, *row])), rows))
+
+
+def results_above(run_folder: Path, record: RunRecord) -> Path | None:
+    """The results folder that a run lies in; None where its folder was moved out of DATASET/MODEL."""
+    folder = Path(os.path.abspath(run_folder))
+    where = folder.parent.parent.name, folder.parent.name
+    return folder.parents[2] if where == (record.dataset, _folder_of(record)) else None
+
+
+def _folder_of(record: RunRecord) -> str:
+    return record.model.replace(":", ".")
 
 
 def read_summary(path: Path | str) -> tuple[list[str], list[dict[str, str]]]:

@@ -42,7 +42,13 @@ from sear.runs.run_model import can_be_kept, trained_model
 from sear.runs.summary import append_summary, read_summary
 from sear.runs.validated import validated_run
 from sear.runs.warm_start import start_from
-from sear.settings.recbole_config import SEARConfig, effective_settings, model_class, overrides_of
+from sear.settings.recbole_config import (
+    SEARConfig,
+    effective_settings,
+    model_class,
+    overrides_of,
+    values_of_class,
+)
 from sear.settings.sizes import MODEL_KEYS
 from sear.trainer.checkpoint import Checkpoints
 from sear.trainer.counting_trainer import CountingTrainer
@@ -139,6 +145,7 @@ class TrainingRun:
         del settings["data_path"]  # the data themselves are compared
         files = folder / "best.pth", folder / "last.pth"
         self.checkpoints = Checkpoints(config["model"], config["dataset"], *files, config["device"], settings)
+        self.checkpoints.usual = values_of_class(config["model"])
 
     def train(self, log: RunLog) -> dict[str, Any]:
         """From the last epoch that is kept in the folder, or from the first, to the end."""
@@ -323,6 +330,7 @@ class TrainingRun:
             environment=self.environment,
             overrides=overrides,
             data=prepared.data,
+            text_encoder=prepared.dataset.texts.encoded_by,
             command=command_of(**names, overrides=overrides),
         )
 

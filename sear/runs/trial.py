@@ -49,6 +49,7 @@ def best_score(
     if finished:
         files = read_run_folder(finished)
         history, best = files.history.to_dict("records"), files.record.best_epoch
+        on_epoch(history)
     else:
         history, best = _train(config, unfinished, on_epoch)
     scores = {row["epoch"]: validation_score(row, config) for row in history}

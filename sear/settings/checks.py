@@ -9,6 +9,7 @@ from sear.files import shown
 from sear.settings.gather import Settings, is_leave_one_out, learns_from_windows, nearest
 from sear.settings.keys import Role, with_role
 from sear.settings.known_models import COUNTING_MODELS, OWN_MODELS, TIED_STREAMS
+from sear.settings.own_models import is_reference, own_class
 from sear.settings.rules import dump_value
 from sear.settings.sizes import check_memory
 
@@ -169,10 +170,16 @@ def _check_baseline(settings: Settings) -> None:
         raise settings.fault("n_heads", f"which does not divide hidden_size {hidden}", remedy)
     if settings.get("ablate") is not None:
         raise settings.fault("ablate", f"but {settings.model_name} has no such part", "remove it; it is for SEAR alone")
-    if settings.get("transition_prior") and (settings.family not in OWN_MODELS or settings.family in COUNTING_MODELS):
+    if settings.get("transition_prior") and not _has_user_vectors(settings):
         raise settings.fault("transition_prior", f"but {settings.model_name} has no user vectors", "remove it")
     if not learns_from_windows(settings.model) and settings.get("train_rows") != "prefixes":
         raise settings.fault("train_rows", f"but {settings.model_name} {LAST_EVENT_ONLY}", "write prefixes")
+
+
+def _has_user_vectors(settings: Settings) -> bool:
+    if is_reference(settings.model):
+        return hasattr(own_class(settings.model), "has_prior")  # of sear.model.next_item.NextItemModel
+    return settings.family in OWN_MODELS and settings.family not in COUNTING_MODELS
 
 
 def _divisors(number: int) -> str:

@@ -116,10 +116,11 @@ def gather_settings(
         settings.put({"train_rows": "prefixes"}, "RecBole's models")
     for path in model_files(class_name, model):
         settings.put_file(path)
-    settings.put_file(data_file)
+    none_of_its = without_effect(class_name, settings)
+    settings.put_file(data_file, none_of_its)
     for file in config_files:
-        settings.put_file(file)
-    overrides = dict(overrides or {})
+        settings.put_file(file, none_of_its)
+    overrides = {key: value for key, value in (overrides or {}).items() if key not in none_of_its}
     for key in ("results_path", "warm_start"):
         if isinstance(overrides.get(key), (str, Path)):
             overrides[key] = from_here(overrides[key])
@@ -128,6 +129,15 @@ def gather_settings(
     if settings.family == "SEAR" and isinstance(part, str):
         settings.put(settings_without(part, settings.get("streams")), f"ablate: {part}")
     return settings
+
+
+def without_effect(model: str, settings: Settings) -> set[str]:
+    """SEAR's keys that a class knows nothing of: files and arguments for several models may give them to it, too.
+
+    `ablate` is not among them: a part that is not there cannot be taken out.
+    """
+    asked_for = set(settings.values) | {"ablate"}
+    return {key for key in keys_of_others(model) - asked_for if settings.rules[key].allowed == "anything"}
 
 
 def find_data(name: str) -> tuple[Path, str]:

@@ -16,6 +16,7 @@ class Role(Flag):
     ADDS_METRICS = auto()  # adds metrics to a run and changes none
     SEAR = auto()  # in SEAR.yaml for SEAR alone; other models may be given it, without effect
     LOSS = auto()  # also for any other model that learns by SEAR's loss
+    MEASURE = auto()  # decides which events there are or how they are ranked: it is not to be searched for
     PLACE = auto()  # where a run works and what it shows: two runs that differ only here are the same run
     DERIVED = auto()  # RecBole's Config works it out anew, for the machine it runs on
     # RecBole's, without use: a SEARDataset reads the atomic files itself, as they are, and cuts batches
@@ -118,9 +119,36 @@ KEYS = {
     "dataset_save_path": Key(Role.UNUSED),
     "shuffle": Key(Role.UNUSED),
     "metric_decimal_place": Key(Role.UNUSED),
-    "user_inter_num_interval": Key(Role.RESULT, "str or ~"),
-    "item_inter_num_interval": Key(Role.RESULT, "str or ~"),
-    "load_col": Key(Role.RESULT, "dict or ~"),
+    "user_inter_num_interval": Key(Role.MEASURE, "str or ~"),
+    "item_inter_num_interval": Key(Role.MEASURE, "str or ~"),
+    "load_col": Key(Role.MEASURE, "dict or ~"),
+    "USER_ID_FIELD": Key(Role.MEASURE),
+    "ITEM_ID_FIELD": Key(Role.MEASURE),
+    "RATING_FIELD": Key(Role.MEASURE),
+    "TIME_FIELD": Key(Role.MEASURE),
+    "LABEL_FIELD": Key(Role.MEASURE),
+    "ENTITY_ID_FIELD": Key(Role.MEASURE),
+    "HEAD_ENTITY_ID_FIELD": Key(Role.MEASURE),
+    "TAIL_ENTITY_ID_FIELD": Key(Role.MEASURE),
+    "RELATION_ID_FIELD": Key(Role.MEASURE),
+    "ITEM_LIST_LENGTH_FIELD": Key(Role.MEASURE),
+    "POSITION_FIELD": Key(Role.MEASURE),
+    "LIST_SUFFIX": Key(Role.MEASURE),
+    "NEG_PREFIX": Key(Role.MEASURE),
+    "eval_args": Key(Role.MEASURE),
+    "eval_batch_size": Key(Role.MEASURE),
+    "eval_step": Key(Role.MEASURE),
+    "metrics": Key(Role.MEASURE),
+    "topk": Key(Role.MEASURE),
+    "valid_metric": Key(Role.MEASURE),
+    "valid_protocol": Key(Role.MEASURE),
+    "valid_smoothing": Key(Role.MEASURE),
+    "history_length_groups": Key(Role.MEASURE),
+    "item_popularity_groups": Key(Role.MEASURE),
+    "loss_decimal_place": Key(Role.MEASURE),
+    "val_interval": Key(Role.MEASURE),
+    "rm_dup_inter": Key(Role.MEASURE),
+    "reproducibility": Key(Role.MEASURE),
 }
 
 

@@ -7,7 +7,7 @@ before RecBole sees it, and RecBole neither reads `sys.argv` nor evaluates strin
 import copy
 import importlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,15 @@ from sear.errors import InputError
 from sear.files import PROJECT_ROOT
 from sear.recbole_compat import anomaly_detection_kept
 from sear.settings.checks import check_settings, require_data_files
-from sear.settings.gather import Settings, gather_settings, keys_of_others, sear_yaml
+from sear.settings.gather import (
+    Settings,
+    gather_settings,
+    keys_of_others,
+    learns_from_windows,
+    model_files,
+    sear_yaml,
+    without_effect,
+)
 from sear.settings.keys import Role, with_role
 from sear.settings.known_models import OWN_MODELS
 from sear.settings.own_models import is_reference, own_class, reference
@@ -30,6 +38,7 @@ class SEARConfig(Config):
     """RecBole's Config, deaf to `sys.argv`: values arrive typed, and a string stays a string."""
 
     in_force: dict[str, Any]  # what effective_settings gives
+    older_than: Sequence[str] = ()  # the keys that the run it was read from did not know
 
     def _load_cmd_line(self):
         return {}
@@ -91,15 +100,27 @@ def config_from_settings(
     if is_reference(settings["model"]):  # its new keys may be those of a --config file
         new = set(settings) - set(found.rules) - {"dataset", "model", "model_name"}
         found.rules |= {key: make_rule(key, "anything") for key in new}
-    left_out = keys_of_others(settings["model"]) | with_role(Role.PLACE)  # an earlier SEAR may not have had these
-    wanted = [key for key in read_settings(sear_yaml())[0] if key not in left_out]
-    if missing := [key for key in wanted if key not in settings]:
-        raise InputError(
-            f"{place}: has no {missing[0]}, so it is cut short, or of an earlier SEAR - restore it, or train anew"
-        )
-    found.put(settings, place)
+    usual = values_of_class(settings["model"])
+    if (last := max(set(usual) - with_role(Role.PLACE))) not in settings:  # the file is sorted
+        raise InputError(f"{place}: has no {last}, so it is cut short - restore it, or train anew")
+    older_than = {key: value for key, value in usual.items() if key not in settings}
+    found.put(older_than, "config/model")
+    nothing = without_effect(settings["model"], found) if not is_reference(settings["model"]) else set()
+    found.put({key: value for key, value in settings.items() if key not in nothing}, place)
     found.put_asked(changes or {}, "command line")
-    return _checked_config(found)
+    config = _checked_config(found)
+    config.older_than = sorted(set(older_than) - with_role(Role.PLACE))
+    return config
+
+
+def values_of_class(model: str) -> dict[str, Any]:
+    """What SEAR.yaml and a class's own YAML say: this holds for a run that is older than a key, which was as if so."""
+    values = {key: value for key, value in read_settings(sear_yaml())[0].items() if key not in keys_of_others(model)}
+    for path in model_files(model, model):
+        values |= read_settings(path)[0]
+    if not learns_from_windows(model):
+        values["train_rows"] = "prefixes"
+    return {key: value for key, value in values.items() if key != "model"}
 
 
 def effective_settings(config: SEARConfig) -> dict[str, Any]:

@@ -132,6 +132,7 @@ class Checkpoints:
         best, last: where the files are.
         settings: those of the run that decide its result; a checkpoint must have been made with the same. None where
             nobody knows them, as in a plain script: then one of any settings is taken.
+        usual: values of keys that a checkpoint may be too old to know.
         events_hash: of the data that a checkpoint must have been trained on (SEARDataset.events_hash); None
             until the data are read.
         commits: at which the epochs so far ran, as far as is known.
@@ -148,6 +149,7 @@ class Checkpoints:
     ):
         self.model, self.dataset, self.best, self.last, self.device = model, dataset, best, last, device
         self.settings = None if settings is None else dict(settings)
+        self.usual: Mapping[str, Any] = {}
         self.events_hash: str | None = None
         self.commits: list[str] = []
 
@@ -222,8 +224,8 @@ class Checkpoints:
         if self.settings is None or theirs is None:
             return
         for key in sorted({*self.settings, *theirs}):
-            if self.settings.get(key) != theirs.get(key):
-                was, now = theirs.get(key), self.settings.get(key)
+            was, now = theirs.get(key, self.usual.get(key)), self.settings.get(key)
+            if was != now:
                 raise InputError(
                     f"{path} was trained with {key} {was!r}, and the run's config.yaml says {now!r}"
                     " - restore the file that is not this run's, or train anew"

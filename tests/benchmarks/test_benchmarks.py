@@ -108,7 +108,7 @@ def test_a_sample_of_batches_stands_for_its_epoch():
     assert isinstance(padded, SampledBatches) and padded.epoch_batches(1, 1) is padded.chosen
 
 
-def test_an_operation_belongs_to_the_room_it_runs_in():
+def test_an_operation_belongs_to_the_part_it_runs_in():
     assert part_of(["aten::mm", "aten::matmul", "aten::linear"]) == "matrix products"
     assert part_of(["aten::mm", "FusedFeedForward"]) == "matrix products"
     assert part_of(["FusedFeedForwardBackward", "autograd::engine::evaluate_function: X"]) == "GELU"

@@ -6,6 +6,8 @@ from sear.cli.main import main
 from sear.runs.grid import GridOutcome, PlannedRun
 from sear.settings.known_models import PARTS
 
+DONE = {"run_folder": "results/ml-100k/SEAR/a-run", "dataset": "ml-100k"}
+
 
 @pytest.fixture
 def calls(monkeypatch):
@@ -14,7 +16,7 @@ def calls(monkeypatch):
 
     def run_sear(dataset, model, files, **keys):
         seen.append((dataset, model, files, keys))
-        return {"run_folder": "results/ml-100k/SEAR/a-run"}
+        return DONE
 
     monkeypatch.setattr("sear.quick_start.run_sear", run_sear)
     return seen
@@ -62,11 +64,12 @@ def test_values_of_a_key_make_a_grid_for_the_models_that_know_it(grids, capsys):
 
 def test_a_run_ends_by_naming_the_command_of_its_report(calls, monkeypatch, tmp_path, capsys):
     assert main([]) == 0
-    assert capsys.readouterr().out.endswith("report on all runs there: python -m sear.report results/ml-100k\n")
+    assert capsys.readouterr().out.endswith("make a report with: python -m sear.report results/ml-100k\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sear.quick_start.resume", lambda folder, _: {"run_folder": "/x y/tiny/SEAR/1"})
-    assert main([f"--resume={tmp_path}"]) == 0
-    assert capsys.readouterr().out.endswith("python -m sear.report '/x y/tiny'\n")
+    for folder, told in (("/x y/tiny/SEAR/1", "'/x y/tiny'"), ("/moved/1", "/moved/1"), ("/1", "/1")):
+        monkeypatch.setattr("sear.quick_start.resume", lambda *_, at=folder: {"run_folder": at, "dataset": "tiny"})
+        assert main([f"--resume={tmp_path}"]) == 0
+        assert capsys.readouterr().out.endswith(f"make a report with: python -m sear.report {told}\n")
 
 
 def test_an_ablation_is_a_run_of_its_own_beside_the_whole_model(grids):
@@ -172,9 +175,7 @@ def test_ctrl_c_ends_with_130(monkeypatch, capsys):
 
 def test_resume_and_evaluate_reach_quick_start(monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr(
-        "sear.quick_start.resume", lambda folder, _: seen.append(("resume", folder)) or {"run_folder": folder}
-    )
+    monkeypatch.setattr("sear.quick_start.resume", lambda folder, _: seen.append(("resume", folder)) or DONE)
     monkeypatch.setattr("sear.quick_start.evaluate", lambda folder, _: seen.append(("evaluate", folder)))
     assert main([f"--resume={tmp_path}"]) == main([f"--evaluate={tmp_path}"]) == 0
     assert seen == [("resume", tmp_path), ("evaluate", tmp_path)]

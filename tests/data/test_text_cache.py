@@ -101,7 +101,8 @@ def test_a_changed_sentence_encoder_or_data_set_gets_a_name_of_its_own(counting_
     ]:
         text_cache.sentence_vectors(sentences, str(encoder), cache, name)
         text_cache.sentence_vectors(sentences, str(encoder), cache, name)
-    assert len(counting_encoder) == len(list(cache.iterdir())) == 4
+    assert [len(asked) for asked in counting_encoder] == [4, 1, 4, 4]
+    assert len(list(cache.iterdir())) == 3  # the first two have become one
 
 
 def test_a_file_found_needs_no_encoder_library(encoded):
@@ -207,3 +208,55 @@ def test_a_full_disk_leaves_nothing(encoded, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="No space left on device"):
         text_cache.sentence_vectors(SENTENCES, str(encoded[0]), tmp_path / "cache", "spices", device="cpu")
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_one_new_product_is_one_text(counting_encoder, encoded, tmp_path, caplog):
+    many = [f"title: product {number}" for number in range(61)]
+    before = text_cache.sentence_vectors(many, str(encoded[0]), tmp_path, "spices")
+    old = only_file(tmp_path)
+    (tmp_path / "spices-notes.safetensors").write_bytes(b"not ours")
+    with caplog.at_level("INFO", "sear"):
+        after = text_cache.sentence_vectors([*many[::-1], "title: new"], str(encoded[0]), tmp_path, "spices")
+    assert counting_encoder[1:] == [["title: new"]] and after[:61].tobytes() == before[::-1].tobytes()
+    assert not old.exists() and (tmp_path / "spices-notes.safetensors").exists() and len(list(tmp_path.iterdir())) == 2
+    assert caplog.messages[0] == f"encoding 1 new item texts with {encoded[0]}"
+    assert caplog.messages[1].startswith(f"removed {old}: ")
+    text_cache.sentence_vectors(many, str(encoded[0]), tmp_path, "spices")  # what it was before needs no encoder
+    assert len(counting_encoder) == 2
+
+
+def test_texts_that_are_of_no_use_any_more_do_not_pile_up(counting_encoder, encoded, tmp_path):
+    for day in range(5):
+        prices = [f"price: {number}.{day}" for number in range(10)]
+        text_cache.sentence_vectors(["nothing", *prices], str(encoded[0]), tmp_path, "spices")
+    assert [len(asked) for asked in counting_encoder] == [11, 10, 10, 10, 10]
+    assert len(load_file(only_file(tmp_path))["sentence"]) <= 2 * 11
+
+
+def test_the_file_that_is_shipped_is_never_removed(counting_encoder, encoded, tmp_path, monkeypatch):
+    text_cache.sentence_vectors(SENTENCES, str(encoded[0]), tmp_path, "spices")
+    shipped = only_file(tmp_path)
+    assert all((PROJECT_ROOT / "dataset" / "ml-100k" / name).exists() for name in text_cache.SHIPPED)
+    monkeypatch.setattr(text_cache, "SHIPPED", (shipped.name,))
+    text_cache.sentence_vectors([*SENTENCES, "title: new"], str(encoded[0]), tmp_path, "spices")
+    assert shipped.exists() and len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_file_that_another_process_has_just_replaced_is_passed_over(counting_encoder, encoded, tmp_path, monkeypatch):
+    text_cache.sentence_vectors(SENTENCES, str(encoded[0]), tmp_path, "spices")
+    open_file = text_cache.safe_open
+
+    def gone(path, **options):
+        path.unlink()
+        return open_file(path, **options)
+
+    monkeypatch.setattr(text_cache, "safe_open", gone)
+    text_cache.sentence_vectors(SENTENCES, str(encoded[0]), tmp_path, "spices")
+    assert len(counting_encoder) == 2
+
+
+def test_new_texts_that_nobody_can_encode_are_counted_alone(cached, tmp_path, monkeypatch):
+    encoder, cache, _ = cached
+    monkeypatch.setitem(PUBLISHED, "all-mpnet-base-v2", folder_identity(encoder))
+    with pytest.raises(InputError, match="no embeddings by it of these 1 texts"):
+        text_cache.sentence_vectors([*SENTENCES, "new"], str(tmp_path / "all-mpnet-base-v2"), cache, "spices")

@@ -1,5 +1,6 @@
 """Encoders: known by content, loaded whole or not at all."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -11,7 +12,15 @@ import pytest
 
 from sear.data import text_encoder
 from sear.data.text_cache import FETCH
-from sear.data.text_encoder import PUBLISHED, download, encode, find_encoder, folder_identity, token_batches
+from sear.data.text_encoder import (
+    PUBLISHED,
+    download,
+    encode,
+    encoder_checksums,
+    find_encoder,
+    folder_identity,
+    token_batches,
+)
 from sear.errors import InputError
 from tests.helpers.tiny_encoder import make_tiny_encoder, write_json
 
@@ -127,7 +136,7 @@ def with_broken_modules(folder):
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (without_modules, "modules.json is missing"),
+        (without_modules, "no pooling known"),
         (with_broken_modules, "not a list of modules"),
         (with_pointer, "Git LFS pointer"),
     ],
@@ -206,3 +215,24 @@ def test_the_folders_readme_lists_the_files_and_the_command_of_the_error(tiny):
     (check,) = re.findall(r'^python -c "(.*)"$', readme, flags=re.MULTILINE)
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, cwd=text_encoder.PROJECT_ROOT)
     assert done.stdout.strip() in ("True", "False"), done.stderr
+
+
+def test_a_file_of_vectors_is_told_to_be_no_encoder(tmp_path):
+    np.save(tmp_path / "vectors.npy", np.zeros((2, 3)))
+    with pytest.raises(InputError, match="vectors.npy is a file, no sentence encoder - .* vectors of your own"):
+        find_encoder(str(tmp_path / "vectors.npy"))
+
+
+def test_an_encoder_without_pooling_is_told_how_to_be_saved(copied):
+    without_modules(copied)
+    with pytest.raises(InputError, match="no pooling known, .* - save it as a sentence-transformers folder"):
+        find_encoder(str(copied))
+
+
+def test_an_encoder_is_told_by_the_checksums_of_its_weights_and_of_its_files(copied, tmp_path):
+    weights = hashlib.sha256((copied / "model.safetensors").read_bytes()).hexdigest()
+    told = encoder_checksums(str(copied))
+    assert told == {"path": str(copied), "weights": weights, "files": folder_identity(copied)}
+    published = encoder_checksums(str(tmp_path / "all-mpnet-base-v2"))  # not here, and known all the same
+    assert published["files"] == PUBLISHED["all-mpnet-base-v2"] and len(published["weights"]) == 64
+    assert encoder_checksums("owner/model") == {"path": "owner/model", "weights": None, "files": None}

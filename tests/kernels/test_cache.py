@@ -3,6 +3,8 @@
 import errno
 import logging
 import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,6 +68,17 @@ def test_a_damaged_file_is_told_in_one_line_and_written_anew(folder, caplog, suf
     assert run(caplog) == (True, [])
 
 
+def test_the_code_for_another_type_is_not_run(folder, caplog):
+    """As two processes leave it that compiled for float64 and float32 at the same time and both took the name 1."""
+    run(caplog)
+    compiled(_double)(np.arange(3, dtype=np.float32))
+    first, second = sorted(folder.rglob("*.nbc"))
+    shutil.copy(second, first)
+    from_cache, (line,) = run(caplog)
+    assert not from_cache and line.endswith("are damaged: compiling them once more")
+    assert run(caplog) == (True, [])
+
+
 def test_a_folder_that_can_no_longer_be_written_to_is_told_in_one_line(folder, caplog, monkeypatch):
     def refuse(source, target):
         raise OSError(errno.EROFS, "Read-only file system")
@@ -102,6 +115,30 @@ def test_kernels_are_kept_in_a_folder_named_by_their_sources():
     compiled(exp_of_one)(np.ones(1))
     assert cache.CACHE_FOLDER.name.startswith("kernels-")
     assert list(cache.CACHE_FOLDER.rglob("*.nbi"))
+
+
+def test_a_user_without_a_home_may_name_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as it is without HOME and an entry of the user
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert cache._cache_folder().parent == tmp_path
+
+    def refuse(dir):
+        raise PermissionError(errno.EACCES, "Permission denied", str(dir))
+
+    monkeypatch.setattr(cache.tempfile, "TemporaryFile", refuse)
+    assert cache._cache_folder() is None
+
+
+@pytest.mark.parametrize(
+    "module, other", [("threads.py", True), ("compiler.py", True), ("scan.py", True), ("triton_scan.py", False)]
+)
+def test_a_change_to_a_module_that_numba_compiles_names_another_folder(tmp_path, monkeypatch, module, other):
+    copy = shutil.copytree(Path(cache.__file__).parent, tmp_path / "kernels", ignore=shutil.ignore_patterns("__py*"))
+    monkeypatch.setattr(cache, "__file__", str(copy / "cache.py"))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    before = cache._cache_folder()
+    (copy / module).write_text((copy / module).read_text() + "# changed\n")
+    assert (cache._cache_folder() != before) == other
 
 
 def exp_of_one(values):

@@ -107,6 +107,11 @@ def test_what_another_sear_keeps_besides_is_passed_over(tmp_path):
     [
         ({"epochs": "2"}, "epochs is '2', no int"),
         ({"epochs": True}, "epochs is True, no int"),
+        ({"dataset": "../../elsewhere"}, "dataset is '../../elsewhere', no name"),
+        ({"dataset": ".."}, "dataset is '..', no name"),
+        ({"model": "/etc/cron.d"}, "model is '/etc/cron.d', no name"),
+        ({"dataset": "a\\b"}, r"dataset is 'a\\\\b', no name"),
+        ({"dataset": ""}, "dataset is '', no name"),
         ({"test": {"hit@10": "much"}}, "test is {'hit@10': 'much'}, no dict"),
         ({"test_by_history_length": [3]}, "no list"),
         ({"seconds": None, "data": {"inter": 1}}, "data is {'inter': 1}, no dict"),

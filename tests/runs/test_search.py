@@ -16,14 +16,22 @@ import pytest
 optuna = pytest.importorskip("optuna", reason="needs optuna")
 
 from sear.cli.tune import main, space_file  # noqa: E402
-from sear.errors import InputError  # noqa: E402
+from sear.errors import HeldError, InputError  # noqa: E402
 from sear.files import PROJECT_ROOT  # noqa: E402
-from sear.runs.search import RETRY, Budget, Search, is_gone, open_study, retry_lost_trials, this_worker  # noqa: E402
+from sear.report.study import trials_table  # noqa: E402
+from sear.runs.search import Budget, Search  # noqa: E402
 from sear.runs.search_space import Parameter, check_space, read_space  # noqa: E402
+from sear.runs.study import open_study, what_scores_depend_on, without_password  # noqa: E402
+from sear.runs.trial import best_score  # noqa: E402
+from sear.runs.workers import RETRY, is_gone, retry_lost_trials, signs_of_life, this_worker  # noqa: E402
 from sear.settings.gather import gather_settings, own_files  # noqa: E402
-from tests.conftest import random_histories, tiny_config_root, write_atomic_files  # noqa: E402
+from sear.settings.rules import read_settings  # noqa: E402
+from tests.conftest import TOY, random_histories, tiny_config_root, write_atomic_files  # noqa: E402
 
 SPACE = [Parameter("x", low=0.0, high=1.0), Parameter("kind", choices=("a", ["b", "c"], None))]
+
+
+ELSEWHERE = {"machine": "elsewhere", "pid": 1, "started": 0.0}
 
 
 def study_in(folder, **changes):
@@ -68,6 +76,9 @@ def test_a_space_in_recboles_own_words(tmp_path):
         ("s.yaml", "b: {low: x, high: 2}\n", "must be numbers"),
         ("s.yaml", "", "names nothing to search for"),
         ("hyper.test", "a choice __import__('os').getcwd()\n", "is no list"),
+        ("hyper.test", "a choice 5\n", "5 is no list"),
+        ("hyper.test", "a choice 'abc'\n", "'abc' is no list"),
+        ("hyper.test", "a uniform 0,1\n\na choice [1,2]\n", "line 3: a stands on line 1 too"),
         ("hyper.test", "a normal 0,1\n", "line 1: normal is no kind of range"),
         ("hyper.test", "a uniform 0\n", "takes 2 numbers"),
         ("hyper.test", "a quniform 0,nan,1\n", "takes 3 numbers"),
@@ -84,6 +95,19 @@ def test_values_are_checked_before_the_first_trial():
         check_space([Parameter("dropout_prob", low=0.1, high=1.5)], "ml-100k", "SEAR", [], {})
     with pytest.raises(InputError, match="unknown key drop_out"):
         check_space([Parameter("drop_out", choices=(1, 2))], "ml-100k", "SEAR", [], {})
+
+
+@pytest.mark.parametrize("key", ["seed", "valid_metric", "use_gpu", "data_path", "user_inter_num_interval", "topk"])
+def test_only_hyper_parameters_are_tried(key):
+    with pytest.raises(InputError, match=f"search space: {key} is no hyper-parameter"):
+        check_space([Parameter(key, choices=(1, 2))], "ml-100k", "SEAR", [], {})
+
+
+def test_whole_ends_of_a_key_that_holds_a_float_mean_all_between():
+    space = [Parameter("weight_decay", low=0, high=1), Parameter("num_layers", low=1, high=3)]
+    assert [parameter.whole for parameter in space] == [True, True]
+    decay, layers = check_space(space, "ml-100k", "SEAR", [], {})
+    assert not decay.whole and layers.whole
 
 
 @pytest.mark.parametrize("model", sorted(path.stem for path in (PROJECT_ROOT / "config" / "tune").glob("*.yaml")))
@@ -113,14 +137,20 @@ def test_a_trial_that_lags_behind_is_pruned_and_a_mistake_fails_alone(tmp_path):
         number = len(study.trials) - 1
         if number == 5:
             raise InputError("heads do not divide")
+        if number == 7:
+            raise RuntimeError("out of memory")
         for epoch in range(5):
             told(epoch, 0.0 if number == 6 else 1.0 + number)
         return 1.0 + number
 
-    search(study, run, trials=8).work()
+    search(study, run, trials=9).work()
     states = [trial.state.name for trial in study.trials]
-    assert states == ["COMPLETE"] * 5 + ["FAIL", "PRUNED", "COMPLETE"]
+    assert states == ["COMPLETE"] * 5 + ["FAIL", "PRUNED", "FAIL", "COMPLETE"]
     assert study.trials[5].user_attrs["error"] == "heads do not divide"
+    assert study.trials[7].user_attrs["error"] == "RuntimeError: out of memory"
+    table = trials_table(study, SPACE, "score").numbers
+    assert table["state"].tolist() == ["finished"] * 6 + ["failed", "pruned", "failed"]
+    assert table["score"].isna().tolist() == [False] * 6 + [True] * 3
 
 
 def test_an_interrupted_trial_is_taken_up_by_the_next_worker(tmp_path):
@@ -139,6 +169,20 @@ def test_an_interrupted_trial_is_taken_up_by_the_next_worker(tmp_path):
     assert [trial.state.name for trial in study_in(tmp_path).trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
 
 
+def test_a_run_that_another_worker_holds_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("sear.runs.search.PAUSE", 0.0)
+    study, tried = study_in(tmp_path), []
+
+    def run(values, seed, told):
+        tried.append(values)
+        if len(tried) < 3:
+            raise HeldError("the run is being worked on by another process - wait")
+        return values["x"]
+
+    search(study, run, trials=1).work()
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] and tried[0] == tried[2]
+
+
 def test_a_worker_is_gone_when_its_process_is_or_when_it_is_silent(tmp_path):
     study = study_in(tmp_path)
     now = time.time()
@@ -149,22 +193,97 @@ def test_a_worker_is_gone_when_its_process_is_or_when_it_is_silent(tmp_path):
         asked.set_user_attr("alive", alive)
         return study.trials[asked.number]
 
-    host, pid, begun = this_worker().rsplit(":", 2)
-    assert not is_gone(trial(this_worker(), now - 1e6), now)  # stopped for a while, or its clock is
-    assert is_gone(trial(f"{host}:{pid}:0.00", now), now)  # another process has its number now
-    assert not is_gone(trial("elsewhere:1:0.00", now - 60), now)
-    assert is_gone(trial("elsewhere:1:0.00", now - 600), now)
+    me = this_worker()
+    assert not is_gone(trial(me, now - 1e6), now)  # stopped for a while, or its clock is
+    assert not is_gone(trial(me | {"started": me["started"] + 2}, now - 1e6), now)  # the clock was set right
+    other = me | {"started": 0.0}
+    assert is_gone(trial(other, now - 600), now) and not is_gone(trial(other, now), now)  # another has its number
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    assert is_gone(trial(me | {"pid": dead.pid}, now), now)
+    assert not is_gone(trial(ELSEWHERE | {"pid": dead.pid}, now - 60), now)  # a container may have our host's name
+    assert is_gone(trial(ELSEWHERE, now - 600), now)
+
+
+def test_signs_of_life_outlast_an_error_of_the_storage(tmp_path, monkeypatch):
+    monkeypatch.setattr("sear.runs.workers.BEAT", 0.01)
+    study = study_in(tmp_path)
+    trial, set_attribute, calls = study.ask(), study._storage.set_trial_user_attr, []
+
+    def fail_once(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise OSError("the server restarts")
+        set_attribute(*arguments)
+
+    monkeypatch.setattr(study._storage, "set_trial_user_attr", fail_once)
+    with signs_of_life(study, trial._trial_id):
+        while len(calls) < 3:
+            time.sleep(0.01)
+    assert "alive" in study.trials[0].user_attrs
+
+
+def test_a_worker_whose_trial_was_taken_up_drops_it_and_goes_on(tmp_path):
+    study, tried = study_in(tmp_path), []
+
+    def run(values, seed, told):
+        tried.append(values)
+        if len(tried) in (1, 2):
+            study._storage.set_trial_state_values(study.trials[-1]._trial_id, optuna.trial.TrialState.FAIL)
+        if len(tried) == 1:
+            told(0, 1.0)
+        return values["x"]
+
+    search(study, run, trials=2).work()
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "FAIL", "COMPLETE", "COMPLETE"]
 
 
 def test_two_workers_do_not_both_take_up_a_lost_trial(tmp_path):
     study = study_in(tmp_path)
     lost = study.ask()
     SPACE[0].suggest(lost)
-    lost.set_user_attr("worker", "elsewhere:1:0.00")
+    lost.set_user_attr("worker", ELSEWHERE)
     lost.set_user_attr("alive", 0.0)
     for worker in (study, study_in(tmp_path)):
         retry_lost_trials(worker)
     assert [trial.user_attrs.get(RETRY) for trial in study.trials] == [None, 0]
+
+
+def test_a_trial_that_kills_its_workers_is_given_up(tmp_path):
+    study = study_in(tmp_path)
+    for _ in range(4):
+        trial = study.ask()
+        SPACE[0].suggest(trial)
+        trial.set_user_attr("worker", ELSEWHERE)
+        trial.set_user_attr("alive", 0.0)
+        retry_lost_trials(study)
+    assert [trial.user_attrs.get(RETRY) for trial in study.trials] == [None, 0, 1, None, 3]
+    assert "killed 3 times" in study.trials[2].user_attrs["error"]
+
+
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        ({"valid_metric": "NDCG@10"}, r"another valid_metric \(MRR@10, now NDCG@10\) - take another --study"),
+        ({"use_gpu": True, "results_path": "elsewhere"}, None),
+        ({"seeds": [1, 2]}, r"another seed \(1, now 1,2\)"),
+        ({"space": SPACE[:1]}, "another search space of kind .*now not set"),
+        ({"space": [SPACE[0], Parameter("kind", choices=("a", None))]}, "another search space of kind"),
+        ({"data": {"inter": "f00"}}, "another .inter file"),
+    ],
+)
+def test_a_study_takes_no_scores_of_other_settings(tmp_path, change, told):
+    asked = {"valid_metric": "MRR@10", "x": 1, "seeds": [1], "space": SPACE, "data": {"inter": "abc"}}
+
+    def scores(seeds, space, data, **settings):
+        return what_scores_depend_on(settings, seeds, space, data)
+
+    study_in(tmp_path, scores=scores(**asked)).ask()
+    if told is None:
+        assert len(study_in(tmp_path, scores=scores(**asked | change)).trials) == 1
+        return
+    with pytest.raises(InputError, match=told):
+        study_in(tmp_path, scores=scores(**asked | change))
 
 
 def test_a_storage_that_cannot_be_opened_is_named(tmp_path):
@@ -175,47 +294,65 @@ def test_a_storage_that_cannot_be_opened_is_named(tmp_path):
         open_study("s", "nonsense://x", None)
 
 
+def test_no_password_is_shown():
+    url = "postgresql+psycopg://me:p@ss/w:d@host:5432/db"
+    assert without_password(f"sear tune --storage={url} --seed=1") == (
+        "sear tune --storage=postgresql+psycopg://me:***@host:5432/db --seed=1"
+    )
+    assert without_password("'postgresql://host/db?user=me&password=secret&sslmode=require'") == (
+        "'postgresql://host/db?user=me&password=***&sslmode=require'"
+    )
+    assert without_password("sqlite:////a/b@c.db") == "sqlite:////a/b@c.db"
+    with pytest.raises(InputError, match=r"--storage=nonsense://me:\*\*\*@x cannot be opened") as told:
+        open_study("s", "nonsense://me:secret@x", None)
+    assert "secret" not in str(told.value)
+
+
 WORKER = """
 import sys, time
 from pathlib import Path
-from sear.runs.search import Budget, Search, open_study
+from sear.runs.search import Budget, Search
 from sear.runs.search_space import Parameter
+from sear.runs.study import open_study
 study = open_study("s", sys.argv[1], None)
 def run(values, seed, told):
-    time.sleep(float(sys.argv[2]))
+    while not Path(sys.argv[2]).exists():
+        time.sleep(0.05)
     return values["x"]
 Search(study, [Parameter("x", low=0.0, high=1.0)], [1], 1, run, Budget(int(sys.argv[3]))).work()
 """
 
 
-def start(storage, seconds, trials):
-    command = [sys.executable, "-c", WORKER, storage, str(seconds), str(trials)]
+def start(storage, gate, trials):
+    """A worker whose trials end when the file `gate` is there."""
+    command = [sys.executable, "-c", WORKER, storage, str(gate), str(trials)]
     return subprocess.Popen(command, cwd=PROJECT_ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
-def share_a_study(storage):
-    """Four workers finish 40 trials among them, while a fifth is killed in the middle of one."""
+def share_a_study(storage, folder):
+    """Five workers start in an empty storage: four finish 40 trials, the fifth is killed in the middle of one."""
+    victim, *workers = [start(storage, gate, 40) for gate in (folder / "never", *[folder / "gate"] * 4)]
     study = open_study("s", storage, None)
-    victim = start(storage, 1000, 40)
-    while not any(f":{victim.pid}:" in trial.user_attrs.get("worker", "") for trial in study.trials):
+    while not any(trial.params and trial.user_attrs["worker"]["pid"] == victim.pid for trial in study.trials):
         assert victim.poll() is None
         time.sleep(0.1)
-    workers = [start(storage, 0.01, 40) for _ in range(4)]
-    time.sleep(2)
+    (folder / "gate").write_text("")
     victim.kill()
     victim.wait()
     assert [worker.wait(timeout=120) for worker in workers] == [0] * 4
-    assert start(storage, 0.01, 40).wait(timeout=120) == 0  # the same command once more takes up what was left
+    assert (
+        start(storage, folder / "gate", 40).wait(timeout=120) == 0
+    )  # the same command once more takes up what was left
     states = [trial.state.name for trial in study.trials]
     assert states.count("COMPLETE") == 40 and states.count("FAIL") >= 1
     assert not {"RUNNING", "WAITING"} & set(states)
-    assert [trial.user_attrs[RETRY] for trial in study.trials if RETRY in trial.user_attrs] == [0]
+    assert len([trial for trial in study.trials if RETRY in trial.user_attrs]) == 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["journal", "sqlite"])
 def test_four_processes_share_a_study_and_a_killed_ones_trial_is_not_lost(tmp_path, kind):
-    share_a_study(str(tmp_path / "study.log") if kind == "journal" else f"sqlite:///{tmp_path / 'study.db'}")
+    share_a_study(str(tmp_path / "study.log") if kind == "journal" else f"sqlite:///{tmp_path / 'study.db'}", tmp_path)
 
 
 @pytest.fixture
@@ -248,8 +385,18 @@ def postgresql(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_study_in_postgresql_is_shared(postgresql):
-    share_a_study(postgresql)
+def test_a_study_in_postgresql_is_shared(postgresql, tmp_path):
+    share_a_study(postgresql, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_found_finished_tells_its_validations_too(here):
+    settings = {key: TOY[key] for key in ("MAX_ITEM_LIST_LENGTH", "use_gpu", "show_progress", "load_col")}
+    settings |= {"results_path": str(here / "results"), "seed": 1}
+    first, again = [], []
+    score = best_score("tiny", "Pop", [], settings, lambda *row: first.append(row))
+    assert score == best_score("tiny", "Pop", [], settings, lambda *row: again.append(row))
+    assert first == again == [(0, score)]
 
 
 @pytest.mark.slow
@@ -263,11 +410,15 @@ def test_a_search_trains_reports_and_leaves_a_file_that_trains(tmp_path, monkeyp
     monkeypatch.setattr("sear.settings.gather.CONFIG_ROOT", root)
     (tmp_path / "space.yaml").write_text("dropout_prob: {low: 0.1, high: 0.5}\nn_heads: [1, 2]\n")
     words = ["--dataset=tiny", "--model=eSASRec", f"--space={tmp_path / 'space.yaml'}", "--sampler_seed=1"]
-    words += [f"--results_path={tmp_path / 'results'}", "--hidden_size=8", "--n_layers=1", "--MAX_ITEM_LIST_LENGTH=8"]
+    words += [f"--results_path={tmp_path / 'results'}", "--hidden_size=8", "--n_layers=1", f"--config={tmp_path / 'c'}"]
+    (tmp_path / "c").write_text("model: eSASRec\nMAX_ITEM_LIST_LENGTH: 8\nhidden_size: 16\nseed: 7\n")
     assert main([*words, "--trials=5", "--seed=1,2"]) == 0
     told = capsys.readouterr().out
-    assert "train with the best values: python custom_trainer.py --dataset=tiny --model=eSASRec" in told
     folder = tmp_path / "results" / "tune" / "tiny-eSASRec"
+    command = "python custom_trainer.py --dataset=tiny --model=eSASRec --seed=1,2"
+    assert f"train with the best values: {command} --config={folder / 'best.yaml'}" in told
+    best = read_settings(folder / "best.yaml")[0]
+    assert (best["MAX_ITEM_LIST_LENGTH"], best["hidden_size"]) == (8, 8) and not {"seed", "model"} & set(best)
     assert {"report.html", "trials.csv", "best.yaml", "history.svg", "slice-n_heads.svg"} <= {
         path.name for path in folder.iterdir()
     }
@@ -279,6 +430,8 @@ def test_a_search_trains_reports_and_leaves_a_file_that_trains(tmp_path, monkeyp
     best = folder / "best.yaml"
     assert main([*words, "--trials=5", "--seed=1,2", "--dropout_prob=0.2"]) == 2
     assert "--dropout_prob is fixed, and the search space varies it" in capsys.readouterr().err
+    assert main([*words, "--trials=5", "--seed=1,2", "--valid_metric=NDCG@10"]) == 2
+    assert "was begun with another valid_metric (MRR@10, now NDCG@10)" in capsys.readouterr().err
     from sear import run_sear
 
     done = run_sear("tiny", "eSASRec", [best], seed=1)

@@ -59,14 +59,22 @@ def test_a_cut_short_settings_file_is_told():
         config_from_settings({"dataset": "ml-100k"}, "run/config.yaml")
 
 
-def test_settings_that_lack_a_key_are_not_filled_up_in_silence():
+@pytest.mark.parametrize("model", ["SEAR", "SEAR-tuned", "ItemKNN", "NARM"])
+def test_settings_without_keys_added_since_hold_the_yaml_files_values_and_say_so(model):
+    whole = build_config("ml-100k", model, {"topk": [10, 20]})
+    plain = effective_settings(whole)
+    older = {key: value for key, value in plain.items() if key not in ("valid_smoothing", "recommend_again")}
+    config = config_from_settings(older, "run/config.yaml")
+    assert set(config.older_than) == set(plain) - set(older) and "valid_smoothing" in config.older_than
+    assert effective_settings(config) == plain and config_from_settings(plain).older_than == []
+    assert config.final_config_dict == whole.final_config_dict
+
+
+def test_settings_cut_short_are_not_filled_up():
     plain = effective_settings(build_config("ml-100k"))
-    del plain["soft_label_decay"]
-    with pytest.raises(
-        InputError,
-        match="run/config.yaml: has no soft_label_decay, so it is cut short, or of an earlier SEAR - restore it",
-    ):
-        config_from_settings(plain, "run/config.yaml")
+    cut = {key: plain[key] for key in sorted(plain)[:-9]} | {"model": "SEAR", "model_name": "SEAR"}
+    with pytest.raises(InputError, match="run/config.yaml: has no window_stride, so it is cut short - restore it"):
+        config_from_settings(cut, "run/config.yaml")
 
 
 def test_a_copy_of_ml_100k_below_data_path_is_read_before_recboles_own(tmp_path):

@@ -21,6 +21,7 @@ from recbole.model.sequential_recommender.fdsa import FDSA
 from recbole.model.sequential_recommender.narm import NARM
 from sear.model import SEAR
 from sear.model.causal import SASRec
+from sear.model.next_item import NextItemModel
 
 
 class MyModel(SEAR):
@@ -37,6 +38,10 @@ class Further(MyModel):
 
 
 class MySASRec(SASRec):
+    pass
+
+
+class MyNext(NextItemModel):
     pass
 
 
@@ -177,3 +182,12 @@ def test_a_module_in_the_working_directory_is_found_from_the_command_line(module
     words = [sys.executable, PROJECT_ROOT / "custom_trainer.py", f"--model={module[0]}:MyModel", "--help"]
     done = subprocess.run(words, capture_output=True, text=True, cwd=module[1].parent)
     assert done.returncode == 0 and "added to the loss" in done.stdout, done.stderr
+
+
+def test_a_transition_prior_is_for_every_model_with_user_vectors(module):
+    name, _ = module
+    for model in ("MyNext", "MySASRec", "MyModel"):
+        config = build_config("ml-100k", f"{name}:{model}", {"transition_prior": [0, 1]})
+        assert config["transition_prior"] == [0, 1]
+    with pytest.raises(InputError, match="transition_prior is .*, but .*:MyNARM has no user vectors"):
+        build_config("ml-100k", f"{name}:MyNARM", {"transition_prior": [0, 1]})

@@ -164,3 +164,14 @@ def test_use_gpu_false_means_cpu_and_hides_no_card_from_a_later_run(monkeypatch)
     assert build_config("ml-100k", overrides={"use_gpu": False})["device"] == torch.device("cpu")
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
     assert build_config("ml-100k")["device"] == torch.device("cuda")
+
+
+def test_sears_own_keys_have_no_effect_on_a_model_of_recbole(tmp_path):
+    (tmp_path / "shared.yaml").write_text("soft_label_length: 4\ntrim_padding: True\ntext_init: False\nepochs: 3\n")
+    plain = build_config("ml-100k", "NARM", {"epochs": 3})
+    for asked in ({"config_files": [tmp_path / "shared.yaml"]}, {"overrides": {"trim_padding": True, "epochs": 3}}):
+        config = build_config("ml-100k", "NARM", **asked)
+        assert config["soft_label_length"] is None and config["trim_padding"] is None
+        assert effective_settings(config) == effective_settings(plain)
+        assert config_from_settings(effective_settings(plain) | {"trim_padding": True})["trim_padding"] is None
+    assert build_config("ml-100k", "SASRec", config_files=[tmp_path / "shared.yaml"])["soft_label_length"] == 4

@@ -130,3 +130,21 @@ def test_nothing_is_checked_of_a_run_that_has_trained_no_epoch(here, monkeypatch
         run(here)
     (config,) = (here / "results").rglob("config.yaml")
     assert resume(config.parent)["epochs"] == 3
+
+
+@pytest.mark.slow
+def test_a_run_that_is_older_than_a_key_goes_on_with_the_yaml_files_value_and_no_other(stopped, monkeypatch, caplog):
+    settings = read_settings(stopped / "config.yaml")[0]
+    (stopped / "config.yaml").write_text(dump_yaml({k: v for k, v in settings.items() if k != "valid_smoothing"}))
+    for path in (stopped / "best.pth", stopped / "last.pth"):
+        state = torch.load(path, weights_only=True)
+        save_checkpoint(
+            path, state | {"settings": {k: v for k, v in state["settings"].items() if k != "valid_smoothing"}}
+        )
+    whole = (stopped / "config.yaml").read_text()
+    (stopped / "config.yaml").write_text(whole + "valid_smoothing: 3\n")
+    refused(stopped, monkeypatch, "was trained with valid_smoothing 1, and the run's config.yaml says 3")
+    (stopped / "config.yaml").write_text(whole)
+    assert resume(stopped)["epochs"] == 3
+    assert "is a run of an earlier SEAR, without valid_smoothing: taken as in the YAML files" in caplog.text
+    assert evaluate(stopped)["test"]["mrr@10"] > 0

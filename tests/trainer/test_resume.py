@@ -118,6 +118,24 @@ def test_a_stop_leaves_a_resumable_run_and_says_how_to_go_on(here, monkeypatch, 
     assert resume(told.group(1))["epochs"] == 3
 
 
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_run_goes_on_from_inside_its_folder_and_where_it_was_moved_to(here, monkeypatch, caplog, moved):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt_at_step(15, patch)
+        run(here)
+    (config,) = (here / "results").rglob("config.yaml")
+    folder = config.parent.rename(here / "elsewhere") if moved else config.parent
+    monkeypatch.chdir(folder)
+    assert main(["--resume=."]) == 0
+    assert (folder / "metrics.json").exists()
+    summary = here / "results" / "summary.csv"
+    if moved:
+        assert not summary.exists() and "elsewhere lies in no RESULTS/tiny/SEAR: no row in a summary.csv" in caplog.text
+    else:
+        assert list(pd.read_csv(summary)["run_id"]) == [folder.name]
+    assert resume(Path("."))["run_folder"] == str(folder)
+
+
 def test_a_run_goes_on_where_it_is_asked_to_and_says_so(here, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt

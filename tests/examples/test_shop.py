@@ -1,0 +1,78 @@
+"""examples/shop.md: the made-up shop is what the page says, and its commands run one after the other."""
+
+import csv
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from sear.cli import export, recommend, serve, similar
+from tests.helpers.doc_pages import ROOT, page_text
+from tests.helpers.tiny_encoder import make_tiny_encoder
+
+PAGE = page_text(ROOT / "examples" / "shop.md")
+SMALL = "--hidden_size=8 --num_layers=1 --num_heads=2 --d_state=4 --text_init=False --epochs=1 --use_gpu=False"
+
+
+def commands():
+    """Every command of the page, in order."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.M | re.S)
+    return [line for language, text in blocks if not language for line in text.splitlines()]
+
+
+def run(command, folder):
+    words = [sys.executable, *shlex.split(command)[1:]]
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=600)
+
+
+def rows(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+def test_the_shop_is_what_the_page_says_and_a_day_more_adds_orders_at_the_end(tmp_path):
+    for days in (40, 41):
+        done = run(f"python {ROOT}/examples/make_shop.py {tmp_path / str(days)} --days={days}", tmp_path)
+        assert done.returncode == 0, done.stderr
+    orders, more = (rows(tmp_path / str(days) / "orders.csv") for days in (40, 41))
+    assert more[: len(orders)] == orders and len(more) > len(orders)
+    products = rows(tmp_path / "40" / "products.csv")
+    assert len(products) == 800 and {row["product"] for row in orders} <= {row["product"] for row in products}
+    assert 20 < sum(not row["name"] for row in products) < 50
+    assert any("ö" in row["name"] for row in products)
+    assert set(Counter(row["customer"] for row in orders).values()) > {1, 2, 5}
+
+
+def test_the_commands_in_use_are_understood():
+    found = [shlex.split(command)[3:] for command in commands() if "-m sear" in command]
+    parsers = {"recommend": recommend, "similar": similar, "serve": serve, "export": export}
+    for name, *words in (words for words in found if words[0] in parsers):
+        assert parsers[name].parser().parse_args(words)
+
+
+@pytest.mark.slow
+def test_the_page_runs_from_the_orders_to_a_newer_model(tmp_path):
+    """In a copy of the project, with a toy encoder and a toy model; the service has tests of its own."""
+    for name in ("sear", "config", "examples"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    for name in ("custom_trainer.py", "requirements.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    make_tiny_encoder(tmp_path / "all-mpnet-base-v2")
+    pointer, named = tmp_path / "results" / "shop" / "SEAR" / "newest", []
+    for command in commands():
+        if "sear serve" in command:
+            continue
+        small = f"{command} {SMALL}" if "custom_trainer" in command else command
+        done = run(small, tmp_path)
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+        named += [pointer.read_text()] if "custom_trainer" in command else []
+    assert len(set(named)) == 2
+    top = rows(tmp_path / "top10.csv")
+    customers = {row["customer"] for row in rows(tmp_path / "my_shop" / "orders.csv")}
+    assert len(top) == 10 * len({row["user_id"] for row in top}) and {row["user_id"] for row in top} <= customers
+    assert len({row["user_id"] for row in top}) > 2_900
