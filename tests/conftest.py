@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,6 +26,8 @@ with suppress(ImportError):  # tests on a GPU need none of it
 
     hypothesis.settings.register_profile("sear", deadline=None)  # how long an example takes says nothing here
     hypothesis.settings.load_profile("sear")
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a script in the background passes on that it is ignored
 
 TITLES = ("Salt", "Pepper", "Thyme", "Rosemary", "Saffron", "Basil", "Cumin", "Dill")
 

@@ -23,6 +23,12 @@ def parser(prog: str = "sear serve") -> argparse.ArgumentParser:
     made.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: %(default)s)")
     made.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     made.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
+    made.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        help="CPU threads of the model (default: %(default)s; on a busy machine more are slower)",
+    )
     return made
 
 
@@ -35,4 +41,4 @@ def main(arguments: Sequence[str] | None = None, prog: str = "sear serve") -> in
 def _serve(asked: argparse.Namespace) -> None:
     from sear.serve.server import serve
 
-    serve(asked.folder, asked.host, asked.port, asked.device, os.environ.get(TOKEN))
+    serve(asked.folder, asked.host, asked.port, asked.device, asked.threads, os.environ.get(TOKEN))

@@ -13,21 +13,29 @@ SHORTEST_TOKEN = 16  # characters
 GRACE_SECONDS = 30  # for requests that run when the service is told to stop
 
 
-def serve(folder: str, host: str, port: int, device: str = "cpu", token: str | None = None) -> None:
+def serve(folder: str, host: str, port: int, device: str = "cpu", threads: int = 1, token: str | None = None) -> None:
     """Load the model and serve it until the process is told to stop.
+
+    Args:
+        threads: of the model's products on the CPU. One list needs no more, and threads that wait for each other suffer
+            most from other work on the machine.
 
     Raises:
         InputError: the address is not to be had, a token or a package is missing, or the folder holds no model.
     """
+    if threads < 1:
+        raise InputError(f"--threads={threads}: no number of threads - give 1 or more")
     _check_token(host, token)
     _require_packages()
     with closing(listen(host, port)) as listener:  # first: a port in use must be told before a model is loaded
+        import torch
         import uvicorn
 
         from sear.serve.app import create_app
         from sear.serve.live_model import LiveModel, say
         from sear.serve.service import Service
 
+        torch.set_num_threads(threads)
         live = LiveModel(folder, device)
         place = f"[{host}]" if ":" in host else host
         say(f"{live.now.recommender.name} on {live.now.recommender.dataset}: {len(live.now.catalogue):,} items")

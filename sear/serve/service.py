@@ -89,13 +89,17 @@ class Service:
         """Load what the folder holds now and let it answer; where that fails, the model in use stays."""
         try:
             newer = await in_own_thread(self.live.load_newer)
-            await self.thread.run(lambda _: self.live.take(newer))
+            await self.thread.run(lambda _: self._take(newer))
         except Exception as error:  # whatever a broken folder leads to: the service goes on
             self.metrics.reloads.labels("failed").inc()
             say(f"no reload, the model in use stays: {in_words(error)}")
         else:
             self.metrics.reloads.labels("taken").inc()
             say(f"reloaded: model {newer.generation}, {len(newer.catalogue):,} items")
+
+    def _take(self, newer: ServedModel) -> None:
+        self.live.take(newer)
+        self.sessions.forget_states()
 
 
 def in_words(error: Exception) -> str:

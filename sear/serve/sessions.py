@@ -78,6 +78,11 @@ class Sessions:
         if self._held.pop(session_id, None) is None:
             raise _unknown(session_id)
 
+    def forget_states(self) -> None:
+        """After a change of models: a state keeps the model that made it in memory. Events stay."""
+        for held in self._held.values():
+            held.state, held.generation = None, 0
+
     def _find(self, model: ServedModel, session_id: str) -> Held:
         self._drop_oldest()
         held = self._held.get(session_id)

@@ -1,7 +1,9 @@
 """A newer model takes over without a dropped request; whatever is wrong with it, the one in use stays."""
 
 import asyncio
+import gc
 import shutil
+import weakref
 from time import monotonic
 
 import pytest
@@ -114,7 +116,10 @@ def test_sessions_and_added_items_outlive_a_reload(pointer, newer_folder, servic
         assert client.post("/items", json=body).json() == {"added": 1, "items": 61}
         turn(pointer, newer_folder)
         assert service.live.has_newer()
+        older = weakref.ref(service.live.now.recommender)
         client.portal.call(service.reload)
+        gc.collect()
+        assert older() is None  # nothing keeps it in memory
         answer = client.post(f"/session/{begun}/add", json={"item_id": "i65"}).json()  # an item of the newer model only
         assert answer["events"] == 3
         assert client.post("/recommend", json={"items": ["new"]}).json()["items"][0]["title"] == "Grüne Soße"

@@ -153,6 +153,7 @@ def test_a_token_that_is_none_is_refused(capsys, monkeypatch, model_folder, toke
         (["--port=70000"], "--port=70000: no port"),
         (["--host=no.such.host.example"], "no address of this machine"),
         (["--port=0", "--device=cuda:99"], "device"),
+        (["--port=0", "--threads=0"], "--threads=0: no number of threads"),
     ],
 )
 def test_an_address_that_is_not_to_be_had(capsys, monkeypatch, model_folder, words, part):
