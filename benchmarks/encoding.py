@@ -34,7 +34,7 @@ def rows(request: Request) -> Iterator[Row]:
     model = text_encoder.load_encoder(encoder, "cpu")
 
     def ours() -> np.ndarray:
-        with patch.object(text_encoder, "_load", lambda *_: model):
+        with patch.object(text_encoder, "load_encoder", lambda *_: model):
             return text_encoder.encode(encoder, chosen, None, "cpu")
 
     def plainly() -> np.ndarray:

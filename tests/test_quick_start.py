@@ -56,19 +56,23 @@ def test_a_run_holds_its_folder_before_anything_that_takes_long_and_leaves_none_
     assert not (here / "other").exists()
 
 
+def files_of(folder):
+    return {path: path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+
+
 @pytest.mark.slow
 def test_a_finished_run_is_tested_again_without_training(here, capsys):
     done = run(here, mask_history=True)
-    before = {path: path.read_bytes() for path in Path(done["run_folder"]).iterdir()}
+    before = files_of(done["run_folder"])
     again = evaluate(done["run_folder"])
     assert again["test"] == done["test"]
     assert again["test_history_masked"] == done["test_history_masked"] != done["test"]
     assert done["test_history_masked"]["mrr@10"] >= done["test"]["mrr@10"]
-    assert before == {path: path.read_bytes() for path in Path(done["run_folder"]).iterdir()}
+    assert before == files_of(done["run_folder"])
     assert "target's training events" in capsys.readouterr().out
     other = evaluate(done["run_folder"], {"topk": [1, 20], "metrics": ["Hit"], "mask_history": False, "threads": 1})
     assert set(other["test"]) == {"hit@1", "hit@20"} and other["test_history_masked"] is None
-    assert before == {path: path.read_bytes() for path in Path(done["run_folder"]).iterdir()}
+    assert before == files_of(done["run_folder"])
     with pytest.raises(InputError, match="command line: topk is .0., not list of int >= 1"):
         evaluate(done["run_folder"], {"topk": [0]})
 

@@ -32,8 +32,10 @@ SERIES = [LIGHT[f"c{number}"] for number in range(1, 9)]
 MARKERS = "osD^vPX"
 HATCHES = ("", "///", "...", "\\\\\\", "xxx", "|||", "---")  # of bars, as a marker is of lines
 # the place of a model is its colour on every page; those that are compared most often have colours without a hatch
-PLACES = ("SEAR", "SASRec", "GRU4Rec", "Mamba4Rec", "BERT4Rec", "SEAR-tuned", "ItemKNN", "Pop")
-PLACES += ("eSASRec", "BSARec", "EASE", "SequentialRules", "ItemKNN-recency", "EASE-recency")
+PLACES = (
+    "SEAR", "SASRec", "GRU4Rec", "Mamba4Rec", "BERT4Rec", "SEAR-tuned", "ItemKNN", "Pop",
+    "eSASRec", "BSARec", "EASE", "SequentialRules", "ItemKNN-recency", "EASE-recency",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

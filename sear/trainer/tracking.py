@@ -5,13 +5,16 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from recbole.utils import WandbLogger, get_local_time
 
 from sear.errors import InputError
 from sear.files import write_text
 from sear.settings.gather import plain
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 WANDB_ID = "wandb_run_id"  # a file of a run's folder: a resumed run is the same one at W&B
 Parts = Mapping[str, Mapping[str, Any]]  # train, valid or test -> metric -> value
@@ -70,7 +73,8 @@ class _TensorBoard:
 
     def __init__(self, config, folder: Path | None):
         script = Path(config["checkpoint_dir"]) / f"{config['model']}-{get_local_time()}"
-        self._place, self._writer = str((folder or script) / "tensorboard"), None
+        self._place = str((folder or script) / "tensorboard")
+        self._writer: SummaryWriter | None = None
 
     def log(self, parts: Parts, epoch: int) -> None:
         if self._writer is None:
@@ -91,13 +95,14 @@ class Tracking:
     """What W&B (`log_wandb`) and TensorBoard (`log_tensorboard`) are told of one training."""
 
     def __init__(self, config):
-        self._config, self._trackers = config, None
+        self._config = config
+        self._trackers: list[_Tracker] | None = None
         self._kinds = [kind for key, kind in (("log_wandb", _Wandb), ("log_tensorboard", _TensorBoard)) if config[key]]
 
     def open(self, folder: Path | None = None) -> None:
         """Begin, once. Raises InputError where W&B is not there or does not take the run."""
         if self._trackers is None:
-            self._trackers: list[_Tracker] = [kind(self._config, folder) for kind in self._kinds]
+            self._trackers = [kind(self._config, folder) for kind in self._kinds]
 
     @contextmanager
     def of_run(self, folder: Path) -> Iterator[None]:

@@ -37,11 +37,12 @@ def arm(moment: str, patch) -> None:
         if moment == "best":
             die()
 
-    def torn_save(state, path):
-        torch_save(state, path)
+    def torn_save(state, file):
+        torch_save(state, file)
         written.append("optimizer" in state)
         if moment == "write" and sum(written) == 2:
-            os.truncate(path, os.path.getsize(path) // 2)
+            file.truncate(file.tell() // 2)
+            file.flush()
             die()
 
     patch.setattr(trainer.SEARTrainer, "_train_step", counted_step)
