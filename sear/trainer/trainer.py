@@ -323,8 +323,10 @@ class SEARTrainer(Trainer):
             return case_ranks(self.model, eval_data, self._to_device, batch, asked, show_progress)
 
     def _sizes(self, *keys: str) -> dict[str, Any]:
-        """Keys that decide how much memory is taken, as far as the model has them, with their values."""
-        return {key: self.config[key] for key in keys if self.config[key] is not None}
+        """Keys that decide how much memory is taken, with their values: first those that are far beyond the usual."""
+        found = {key: self.config[key] for key in keys if isinstance(self.config[key], int)}
+        usual = {key: self.checkpoints.usual.get(key) or value for key, value in found.items()}
+        return dict(sorted(found.items(), key=lambda entry: -entry[1] / usual[entry[0]]))
 
 
 def step_seed(seed: int, epoch: int, step: int) -> int:

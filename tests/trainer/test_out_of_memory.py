@@ -13,14 +13,14 @@ from tests.conftest import TOY
     "model, what, told",
     [
         ("Pop", "sear.trainer.trainer.case_ranks", "evaluate - lower eval_batch_size (256)"),
-        ("SASRec", "sear.trainer.trainer.SEARTrainer._train_step", "train - lower train_batch_size (128) or MAX_ITEM"),
+        ("SASRec", "sear.trainer.trainer.SEARTrainer._train_step", "train - lower soft_label_length (50) or "),
     ],
 )
 def test_the_keys_to_lower_are_named_and_the_run_goes_on_where_there_is_memory(here, monkeypatch, model, what, told):
     def short(*_, **__):
         raise MemoryError
 
-    asked = TOY | {"epochs": 1, "results_path": str(here / "results")}
+    asked = TOY | {"epochs": 1, "soft_label_length": 50, "results_path": str(here / "results")}
     with monkeypatch.context() as patch, pytest.raises(OutOfMemoryError) as error:
         patch.setattr(what, short)
         run_sear("tiny", model, **asked)
