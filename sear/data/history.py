@@ -37,6 +37,9 @@ def training_counts(offsets: np.ndarray, hold_out: bool = True) -> np.ndarray:
 
     Args:
         hold_out: False: every event trains.
+
+    >>> training_counts(np.array([0, 3, 8])).tolist()  # three events, too few to hold any out, and five
+    [3, 3]
     """
     counts = np.diff(offsets)
     return np.where(counts >= MIN_EVENTS_TO_HOLD_OUT, counts - 2, counts) if hold_out else counts
@@ -139,7 +142,11 @@ def epoch_batches(rows: Rows, batch_targets: int, seed: int, epoch: int, by_leng
 
 
 def first_meetings(user: np.ndarray, item: np.ndarray) -> np.ndarray:
-    """The items (events,) where their user meets them for the first time, 0 where an item comes again."""
+    """The items (events,) where their user meets them for the first time, 0 where an item comes again.
+
+    >>> first_meetings(np.array([1, 1, 1, 2]), np.array([5, 6, 5, 5])).tolist()
+    [5, 6, 0, 5]
+    """
     _, first = np.unique(user * (item.max(initial=0) + 1) + item, return_index=True)
     met = np.zeros_like(item)
     met[first] = item[first]

@@ -26,6 +26,9 @@ def metrics_by_row(
 
     Raises:
         InputError: for a metric that is none of these, or a cut-off that is no positive number.
+
+    >>> metrics_by_row(np.array([1, 2, 11]), ["MRR"])["mrr@10"].tolist()
+    [1.0, 0.5, 0.0]
     """
     ranks = np.asarray(ranks)
     assert ranks.ndim == 1 and (not len(ranks) or ranks.min() >= 1), "ranks count from 1"
@@ -58,7 +61,11 @@ def _values_by_rank(name: str, deepest: int) -> np.ndarray:
 
 
 def summarise(rows: Mapping[str, np.ndarray]) -> dict[str, float | None]:
-    """Each metric's mean over the cases, None without cases. Exact sums: the order of the cases does not matter."""
+    """Each metric's mean over the cases, None without cases. Exact sums: the order of the cases does not matter.
+
+    >>> summarise({"hit@10": np.array([1.0, 0.0, 0.0, 1.0])})
+    {'hit@10': 0.5}
+    """
     return {name: math.fsum(values) / len(values) if len(values) else None for name, values in rows.items()}
 
 

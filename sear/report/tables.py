@@ -42,7 +42,11 @@ class Table:
 
 
 def file_name(text: str) -> str:
-    """The text as part of a file name, a folder name or an XML id."""
+    """The text as part of a file name, a folder name or an XML id.
+
+    >>> file_name("SEAR (k=4)")
+    'SEAR-k=4'
+    """
     return re.sub(r"[^A-Za-z0-9._=-]+", "-", text).strip("-")
 
 

@@ -286,7 +286,13 @@ ELSEWHERE = {  # what other programs call a key -> its name here
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """` (did you mean X?)`, or nothing where no known name is near."""
+    """` (did you mean X?)`, or nothing where no known name is near.
+
+    >>> nearest("epoch", ["epochs", "seed"])
+    ' (did you mean epochs?)'
+    >>> nearest("lr", ["epochs", "learning_rate"])
+    ' (did you mean learning_rate?)'
+    """
     by_lower = {str(choice).lower(): str(choice) for choice in choices}
     elsewhere = ELSEWHERE.get(name.lower().replace("-", "_"), "").lower()
     if elsewhere and elsewhere in by_lower:

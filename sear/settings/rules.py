@@ -115,7 +115,11 @@ def dump_yaml(settings: dict) -> str:
 
 
 def dump_value(value: Any) -> str:
-    """One value as it would stand in a YAML file, on one line."""
+    """One value as it would stand in a YAML file, on one line.
+
+    >>> dump_value([1, 0.5, "1e-3"])
+    "[1, 0.5, '1e-3']"
+    """
     text = yaml.dump(value, Dumper=SettingsDumper, sort_keys=False, default_flow_style=True, width=10_000)
     return "~" if value is None else text.removesuffix("...\n").strip()
 
