@@ -131,6 +131,8 @@ def _request(texts: dict[str, str | None], flags: set[str]) -> Request:
     for key, text in texts.items():
         values = [_value(key, part, rules) for part in _parts(key, text, rules)]
         if len(values) > 1:
+            if any(isinstance(value, dict | list) for value in values):
+                raise InputError(f"{PLACE}: --{key}={text} is a list of lists or mappings - write one run for each")
             request.varied[key] = values
         else:
             request.overrides[key] = values[0]

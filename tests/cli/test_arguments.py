@@ -116,6 +116,8 @@ def test_an_extra_file_may_name_data_set_and_model_but_words_are_stronger(tmp_pa
         (["--learning_rate=0.001,1e-3"], "--learning_rate=0.001,1e-3 names one value twice"),
         (["--seed=1,x"], "seed is 'x', not int >= 0 and < 4294967296 - for example --seed=2020"),
         (["--seed=-1"], "seed is '-1', not int >= 0"),
+        (["--learning_rate={a: 1},{b: 2}"], "--learning_rate={a: 1},{b: 2} is a list of lists or mappings"),
+        (["--window_stride=[1],[2]"], "--window_stride=[1],[2] is a list of lists or mappings"),
         (["--seed=1,1"], "--seed=1,1 names one entry twice"),
         (["--seed=1,01"], "--seed=1,01 names one seed twice"),
         (["--dataset="], "--dataset has no value"),
