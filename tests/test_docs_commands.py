@@ -24,6 +24,7 @@ from tests.helpers.doc_pages import PAGES, ROOT, blocks, inline_code, page_text,
 
 README = page_text(ROOT / "README.md")
 BENCHMARKS = "run|profile|gpu|tied_events|warm_start|new_items|recommend|serve_load"
+CAMPAIGNS = "kills|mutated_inputs"
 SETUP = r"python3 -m venv \.venv"
 SERVE_PACKAGES = {"fastapi", "uvicorn", "prometheus-client"}
 PACKAGES = SERVE_PACKAGES | {
@@ -104,8 +105,8 @@ def check_use(name, words):
     module.parser().parse_args(shlex.split(words))
 
 
-def check_benchmark(name, words):
-    source = page_text(ROOT / "benchmarks" / f"{name}.py")
+def check_by_hand(folder, name, words):
+    source = page_text(ROOT / folder / f"{name}.py")
     for option in re.findall(r"--\w+", words):
         assert f'add_argument("{option}"' in source, option
 
@@ -120,7 +121,10 @@ def check(command, readers_files, monkeypatch):
         r"python -m sear serve (.*)": lambda words: serve_parser().parse_args(shlex.split(words)),
         r"python -m sear tune (.*)": lambda words: check_search(words, readers_files),
         r"python -m sear\.report (.*)": lambda words: check_report(words, monkeypatch),
-        rf"python -m benchmarks\.({BENCHMARKS}) ?(.*)": check_benchmark,
+        rf"python -m benchmarks\.({BENCHMARKS}) ?(.*)": lambda name, words: check_by_hand("benchmarks", name, words),
+        rf"\.venv/bin/python -m tests\.campaigns\.({CAMPAIGNS}) ?(.*)": lambda name, words: check_by_hand(
+            "tests/campaigns", name, words
+        ),
         r"(?:\.venv/bin/)?pip install (.*)": check_pip,
         r"\.venv/bin/python -m pytest ?(.*)": check_pytest,
         r"\.venv/bin/ruff (?:check|format) \.": lambda: None,

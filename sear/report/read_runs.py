@@ -13,11 +13,10 @@ import numpy as np
 import pandas as pd
 
 from sear.errors import InputError
-from sear.files import read_json
 from sear.report.run import Run
 from sear.report.run_checks import FREEZE_AGAIN, refuse_different_cases, refuse_other_metrics
 from sear.report.variants import name_variants
-from sear.runs.folder import read_run_folder
+from sear.runs.folder import read_examples, read_run_folder
 from sear.runs.record import read_metrics
 
 MASKED = "rank_history_masked"
@@ -59,7 +58,7 @@ def read_run(folder: Path) -> Run:
     """The run in one folder, frozen or not. Raises InputError naming the file that is missing or broken."""
     if (folder / FROZEN_RANKS).exists():
         return read_frozen(folder)
-    found, examples = read_run_folder(folder), folder / "examples.json"
+    found = read_run_folder(folder)
     table = found.cases.sort_values(["user", "target"], ignore_index=True)
     cases = table[["user", "target"]]
     return Run(
@@ -70,7 +69,7 @@ def read_run(folder: Path) -> Run:
         hash_cases(cases),
         settings=found.config,
         history=found.history,
-        examples=read_json(examples, "restore it, or run again") if examples.exists() else [],
+        examples=read_examples(folder),
         masked_ranks=_masked_ranks(table, folder / "cases.csv.gz"),
     )
 

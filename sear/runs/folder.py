@@ -23,14 +23,32 @@ import pandas as pd
 
 from sear.data.atomic_table import EXACT_FLOATS
 from sear.errors import InputError
-from sear.files import csv_text, write_aside, write_text, writing
-from sear.runs.record import RunRecord, read_metrics
+from sear.files import csv_text, read_json, write_aside, write_text, writing
+from sear.runs.record import RunRecord, fits, read_metrics
 from sear.settings.rules import dump_yaml, read_settings
 
 
 def write_examples(run_folder: Path, found: Sequence[dict]) -> None:
     """examples.json of a run folder, written aside and renamed."""
     write_text(Path(run_folder) / "examples.json", json.dumps(list(found), indent=1, ensure_ascii=False) + "\n")
+
+
+EXAMPLE = {"user": str, "history": list[dict[str, Any]], "target": str, "rank": int, "top": list[str]}
+EVENT = {"title": str, "rating": float | None}
+
+
+def read_examples(run_folder: Path) -> list[dict]:
+    """examples.json of a run folder; none without the file. Raises InputError where it is broken."""
+    path, remedy = run_folder / "examples.json", "restore it, or delete it: a report does without"
+    found = read_json(path, remedy) if path.exists() else []
+    if not fits(found, list[dict[str, Any]]):
+        raise InputError(f"{path} is no list of examples - {remedy}")
+    for number, example in enumerate(found):
+        whole = all(fits(example.get(key), kind) for key, kind in EXAMPLE.items())
+        events = example["history"] if whole else []
+        if not whole or not all(fits(event.get(key), kind) for event in events for key, kind in EVENT.items()):
+            raise InputError(f"{path}: entry {number} is no example - {remedy}")
+    return found
 
 
 def write_config(run_folder: Path, settings: Mapping[str, Any]) -> None:
@@ -118,6 +136,9 @@ def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
         raise InputError(f"{path} is missing - restore it, or run again") from None
     except (EOFError, OSError, ValueError, zlib.error) as error:
         raise InputError(f"{path} cannot be read ({error}) - it is truncated; restore it, or run again") from None
+    texts = [column for column in table if column not in as_text and not pd.api.types.is_numeric_dtype(table[column])]
+    if texts:
+        raise InputError(f"{path}: not every {texts[0]} is a number - restore it, or run again")
     missing = [column for column in columns if column not in table]
     if missing:
         raise InputError(f"{path} has no column {missing[0]} - it is not a run's {path.name}; restore it, or run again")

@@ -91,7 +91,7 @@ class RunRecord:
             raise InputError(f"{place} lacks {', '.join(missing)} - it is not a run's metrics.json; {remedy}")
         found = {field.name: known[field.name] for field in fields(cls) if field.name in known}
         for name, value in found.items():
-            if not _fits(value, _KINDS[name]):
+            if not fits(value, _KINDS[name]):
                 raise InputError(f"{place}: {name} is {value!r}, no {_word(_KINDS[name])} - {remedy}")
             if name in ("dataset", "model") and not _NAME.fullmatch(value):  # folders and files are called so
                 raise InputError(f"{place}: {name} is {value!r}, no name - {remedy}")
@@ -110,13 +110,14 @@ _RARE = [field.name for field in fields(RunRecord)].index("peak_gpu_memory_mb")
 _KINDS = get_type_hints(RunRecord)
 
 
-def _fits(value: object, kind: Any) -> bool:
+def fits(value: object, kind: Any) -> bool:
+    """Whether a value from a JSON file is of a type as annotations write it, such as `dict[str, float | None]`."""
     if get_origin(kind) in (types.UnionType, Union):
-        return any(_fits(value, part) for part in get_args(kind))
+        return any(fits(value, part) for part in get_args(kind))
     if get_origin(kind) is list:
-        return isinstance(value, list) and all(_fits(entry, get_args(kind)[0]) for entry in value)
+        return isinstance(value, list) and all(fits(entry, get_args(kind)[0]) for entry in value)
     if get_origin(kind) is dict:
-        return isinstance(value, dict) and all(_fits(entry, get_args(kind)[1]) for entry in value.values())
+        return isinstance(value, dict) and all(fits(entry, get_args(kind)[1]) for entry in value.values())
     if kind is Any:
         return True
     if kind is float:

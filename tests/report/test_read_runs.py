@@ -145,3 +145,20 @@ def test_the_numbers_below_an_axis_of_seconds_do_not_touch(seconds):
         ]
         boxes = [label.get_window_extent() for label in labels]
     assert len(boxes) > 1 and all(left.x1 < right.x0 for left, right in pairwise(boxes))
+
+
+@pytest.mark.parametrize(
+    "content", ["{}", "[1]", '[{"user": "1"}]', '[{"user": "1", "history": [{}], "target": "a", "rank": 1, "top": []}]']
+)
+def test_examples_of_another_shape_are_told_in_one_line(tmp_path, content):
+    folder = write_run(tmp_path, [1, 2])
+    (folder / "examples.json").write_text(content)
+    with pytest.raises(InputError, match=r"examples.json(: entry 0)? is no (list of )?examples? - restore it"):
+        read_runs([tmp_path])
+
+
+def test_a_history_with_words_among_its_numbers_is_told_in_one_line(tmp_path):
+    path = write_run(tmp_path, [1, 2]) / "history.csv"
+    path.write_text(path.read_text().replace(",1.5,", ",soon,", 1))
+    with pytest.raises(InputError, match="history.csv: not every seconds is a number - restore it"):
+        read_runs([tmp_path])
