@@ -10,6 +10,9 @@ import csv
 import io
 import json
 import os
+import re
+import socket
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,6 +34,8 @@ def find_checkout(package: Path) -> Path | None:
 CHECKOUT = find_checkout(_PACKAGE)
 PROJECT_ROOT = CHECKOUT or Path.cwd()  # data, results and relative paths count from here
 BUNDLED = CHECKOUT or _PACKAGE / "bundled"  # where config/ and ready text embeddings lie
+HOST = re.sub(r"\W", "_", socket.gethostname()) or "host"  # whose process a temporary file or folder belongs to
+DAY = 86_400  # seconds
 MOST_NESTED = 50  # lists and mappings of a JSON file in each other
 COMMAND = ("python", "custom_trainer.py") if CHECKOUT else ("sear", "train")
 REPORT_COMMAND = ("python", "-m", "sear.report") if CHECKOUT else ("sear", "report")
@@ -59,13 +64,16 @@ def writing(path: Path | str) -> Iterator[None]:
 def write_aside(path: Path | str) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it when the block succeeds and deleted when it fails.
 
+    What killed processes have left of the same file is removed first.
+
     Raises:
         WriteError: the machine does not let it be written.
     """
     path = Path(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        clear_asides(path.parent, path.name)
+        aside = path.with_name(f".{path.name}.{HOST}-{os.getpid()}.tmp")
         try:
             yield aside
             with open(aside, "rb+") as file:
@@ -74,6 +82,38 @@ def write_aside(path: Path | str) -> Iterator[Path]:
         finally:
             with suppress(OSError):
                 aside.unlink(missing_ok=True)
+
+
+def clear_asides(folder: Path, name: str = "") -> None:
+    """Remove what `write_aside` of processes that were killed has left in a folder: of the file `name`, or of all.
+
+    Whether a process of another machine (or container) still runs is not known: what it left goes after a day.
+    """
+    pattern = re.compile(rf"\.{re.escape(name) or '.+'}\.(?P<host>\w+)-(?P<process>\d+)\.tmp")
+    with suppress(OSError):
+        for entry in list(folder.iterdir()):
+            found = pattern.fullmatch(entry.name)
+            if not found or not entry.is_file():
+                continue
+            process = int(found["process"])
+            running = process == os.getpid() or is_running(process)
+            if not running if found["host"] == HOST else entry.stat().st_mtime < time.time() - DAY:
+                entry.unlink(missing_ok=True)
+
+
+def is_running(process: int) -> bool:
+    """Whether another process of this machine has this number."""
+    if process == os.getpid():
+        return False  # an earlier process had the same number
+    if os.name != "posix":
+        return True  # there, asking would end it
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's
+        return True
+    return True
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

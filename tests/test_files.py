@@ -89,3 +89,16 @@ def test_an_installed_package_reads_its_own_yaml_and_the_users_over_it(installed
     assert installed(show.format("mine", "SEAR")).split() == [before[0], "7", "my-folder"]
     assert installed(show.format("mine", "Small")).split() == ["16", "7", "my-folder"]
     assert "ml-100k" in installed("print(*own_files('data'))").split()
+
+
+def test_what_killed_processes_left_is_cleared_and_nothing_else(tmp_path):
+    host, mine = files.HOST, os.getppid()
+    dead = [f".a.csv.{host}-999999999.tmp", f".b.csv.{host}-999999999.tmp", ".a.csv.other_machine-1.tmp"]
+    kept = [f".a.csv.{host}-{mine}.tmp", ".b.csv.other_machine-1.tmp", ".a.csv.tmp", f"a.csv.{host}-999999999.tmp"]
+    for name in (*dead, *kept):
+        (tmp_path / name).touch()
+    os.utime(tmp_path / dead[2], (0, 0))  # a machine whose processes are not known, long ago
+    files.write_text(tmp_path / "a.csv", "new")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.csv", dead[1], *kept}
+    files.clear_asides(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.csv", *kept}

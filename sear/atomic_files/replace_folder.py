@@ -9,14 +9,14 @@ import ctypes
 import os
 import re
 import shutil
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from sear.files import HOST, is_running
+
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # linux/fs.h
-HOST = re.sub(r"\W", "_", socket.gethostname()) or "host"
 
 
 class FolderReplacement:
@@ -94,7 +94,7 @@ def clear_left_behind(folder: Path) -> None:
     for place in {folder.parent, folder}:
         for entry in list(place.iterdir()) if place.is_dir() else []:
             found = pattern.fullmatch(entry.name) or older.fullmatch(entry.name)
-            if not found or _is_running(int(found[1])):
+            if not found or is_running(int(found[1])):
                 continue
             if found[2] == "commit":
                 _finish(entry, folder)
@@ -130,20 +130,6 @@ def _discard(place: Path, folder: Path) -> None:
             if entry.name not in _pair(folder) and not os.path.lexists(folder / entry.name):
                 os.rename(entry, folder / entry.name)
     shutil.rmtree(place, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    if process == os.getpid():
-        return False  # an earlier process had the same number
-    if os.name != "posix":
-        return True  # there, asking would end it
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):  # another user's
-        return True
-    return True
 
 
 def _exchanged(one: Path, other: Path) -> bool:

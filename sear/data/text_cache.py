@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 
 from sear.data.text_encoder import Encoder, download, encode, find_encoder
 from sear.errors import InputError
-from sear.files import shown, write_aside
+from sear.files import clear_asides, shown, write_aside
 
 logger = logging.getLogger("sear")
 FORMAT = "SEAR text embedding 1"
@@ -73,6 +73,7 @@ def sentence_vectors(
     kept = sorted(text_of.keys() | (unused if len(unused) <= len(text_of) else set()))  # else most are of no use
     path = cache_path(folder, dataset_name, encoder.identities[0], kept)
     try:
+        clear_asides(folder)  # a killed run's own file may have had another name
         with write_aside(path) as aside:
             aside.touch()  # a folder that cannot be written to shows before the work, not after
             logger.info(f"encoding {len(new):,} {'new' if known else 'different'} item texts with {encoder.path}")

@@ -30,7 +30,7 @@ def make_report(
     Raises:
         InputError: no finished run, a broken one, runs that were tested on different cases, or no such reference.
     """
-    from sear.files import write_text
+    from sear.files import clear_asides, write_text
     from sear.report.page import render
     from sear.report.read_runs import read_runs
     from sear.report.rows import metrics_of, rows_of
@@ -45,6 +45,8 @@ def make_report(
     if reference and reference not in labels:
         raise InputError(f"--reference={reference}: no such row - choose from {', '.join(labels)}")
     out = Path(out) if out else default_folder(folders)
+    for folder in (out, out / "tables", out / "figures"):
+        clear_asides(folder)
     datasets = dataset_table(rows)
     write_table(datasets, out / "tables")
     by_dataset: dict[str, list] = {}
