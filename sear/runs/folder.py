@@ -137,7 +137,7 @@ def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
     except (EOFError, OSError, ValueError, zlib.error) as error:
         raise InputError(f"{path} cannot be read ({error}) - it is truncated; restore it, or run again") from None
     texts = [column for column in table if column not in as_text and not pd.api.types.is_numeric_dtype(table[column])]
-    if texts:
+    if texts and len(table):  # a table without rows has no types
         raise InputError(f"{path}: not every {texts[0]} is a number - restore it, or run again")
     missing = [column for column in columns if column not in table]
     if missing:
