@@ -44,11 +44,14 @@ def read_examples(run_folder: Path) -> list[dict]:
     if not fits(found, list[dict[str, Any]]):
         raise InputError(f"{path} is no list of examples - {remedy}")
     for number, example in enumerate(found):
-        whole = all(fits(example.get(key), kind) for key, kind in EXAMPLE.items())
-        events = example["history"] if whole else []
-        if not whole or not all(fits(event.get(key), kind) for event in events for key, kind in EVENT.items()):
+        if not _has(example, EXAMPLE) or not all(_has(event, EVENT) for event in example["history"]):
             raise InputError(f"{path}: entry {number} is no example - {remedy}")
     return found
+
+
+def _has(entry: Mapping[str, Any], kinds: Mapping[str, Any]) -> bool:
+    """Whether the entry has every key, with a value of its kind."""
+    return all(key in entry and fits(entry[key], kind) for key, kind in kinds.items())
 
 
 def write_config(run_folder: Path, settings: Mapping[str, Any]) -> None:
