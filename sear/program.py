@@ -44,10 +44,11 @@ def obey(work: Callable[[], int | None], debug: bool = False) -> int:
     except (InputError, OSError, MemoryError) as error:
         if debug:
             traceback.print_exc()
-        return refuse(_told(error))
+        return refuse(told(error))
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
+    """What went wrong with a user's input or with the machine, and the remedy."""
     if isinstance(error, MemoryError):
         return "out of memory: the machine has not enough for this - use a larger one, or less data"
     if isinstance(error, OSError):
@@ -56,10 +57,10 @@ def _told(error: Exception) -> str:
     return str(error)
 
 
-def refusal(error: OSError, told: str) -> str:
-    """What the machine refuses, in one line: what is `told`, the reason and the remedy."""
+def refusal(error: OSError, what: str) -> str:
+    """What the machine refuses, in one line: what, the reason and the remedy."""
     name = errno.errorcode.get(error.errno or 0, "")
-    return f"{told} ({error.strerror or error}) - {REMEDIES.get(name, f'mend it, {ELSEWHERE}')}"
+    return f"{what} ({error.strerror or error}) - {REMEDIES.get(name, f'mend it, {ELSEWHERE}')}"
 
 
 class Parser(argparse.ArgumentParser):

@@ -1,5 +1,6 @@
 """Data sets x models x ablations x values x seeds: each is a run; the results folder alone remembers what is done."""
 
+import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
@@ -8,12 +9,15 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from sear.console import refuse
 from sear.errors import HeldError, InputError, OtherDataError, WriteError
+from sear.program import told
 from sear.runs.find import find_runs
 from sear.runs.lock import claimed
 from sear.settings.keys import Role, with_role
 from sear.settings.rules import dump_value
 
+PAUSE = 5.0  # seconds between two looks at runs that other processes work on
 Variant = tuple[tuple[str, Any], ...]  # settings of one run that others of its grid have with other values
 
 
@@ -43,12 +47,11 @@ class GridOutcome:
 
     finished: dict[PlannedRun, Path] = field(default_factory=dict)
     failed: dict[PlannedRun, str] = field(default_factory=dict)
-    held: dict[PlannedRun, str] = field(default_factory=dict)  # by another process, to which it is left
 
     @property
     def exit_code(self) -> int:
         """0 where every run is finished, else 1."""
-        return 1 if self.failed or self.held else 0
+        return 1 if self.failed else 0
 
 
 def plan_runs(
@@ -87,12 +90,13 @@ def run_grid(
     settings: Callable[[PlannedRun], Mapping],
     data: Callable[[PlannedRun], Mapping[str, str] | None] = lambda planned: None,
     say: Callable[[str], None] = print,
+    complain: Callable[[str], object] = refuse,
 ) -> GridOutcome:
     """Bring every run of the grid to its end, whatever an earlier call left behind.
 
     A finished run is not run again (deleting its folder is how to ask for that), an unfinished one is resumed, one
-    that another process works on, such as another grid of the same moment, is left to it, a failed one is reported at
-    the end and does not stop the others.
+    that another process works on, such as another grid of the same moment, is left to it and waited for when all
+    others are done, a failed one is reported at the end and does not stop the others.
     Ctrl-C and a full disk do; the same call goes on from there.
 
     Args:
@@ -102,58 +106,70 @@ def run_grid(
         settings: a run's effective settings, as its run folder's config.yaml has them; `find_runs` looks where they
             say. Asked for all runs before any is run, so that a user's mistake costs no time.
         data: hashes of the data that a run is trained on, as they are now; a run on other data is not taken as done.
+        complain: says why a run failed.
 
     Raises:
         InputError: where `settings` does.
         WriteError: the machine does not let a run be written.
     """
     wanted = {planned: settings(planned) for planned in runs}
-    outcome, told = GridOutcome(), set()
+    outcome, said = GridOutcome(), set()
 
-    def tell(line: str) -> None:
-        if line not in told:
-            told.add(line)
+    def say_once(line: str) -> None:
+        if line not in said:
+            said.add(line)
             say(line)
 
     def find(planned: PlannedRun) -> tuple[Path | None, Path | None]:
-        return find_runs(wanted[planned], data(planned), tell)
+        return find_runs(wanted[planned], data(planned), say_once)
 
-    for number, planned in enumerate(runs, start=1):
-        name = f"run {number} of {len(runs)}: {planned}"
+    def bring_to_its_end(planned: PlannedRun, name: str) -> None:
+        """Raises HeldError where another process works on the run."""
         try:
             with nullcontext() if find(planned)[0] else claimed(wanted[planned]):
                 outcome.finished[planned] = _finish(planned, wanted[planned], name, run, find, resume, say)
             keep_best_checkpoint(outcome.finished[planned])
         except KeyboardInterrupt as stop:
             raise type(stop)(f"stopped in {name} - the same command goes on from here") from stop
+        except HeldError:
+            raise
         except WriteError as error:  # the other runs would fare no better
             fault = str(error).partition("; then go on with:")[0]
             raise WriteError(f"{name}: {fault}; then the same command goes on from here") from error
-        except HeldError as error:
-            outcome.held[planned] = str(error)
-            say(f"{name}: {error}")
-        except InputError as error:
-            outcome.failed[planned] = str(error)
+        except (InputError, OSError, MemoryError) as error:
+            outcome.failed[planned] = told(error)
         except Exception as error:  # the other runs are worth having, whatever went wrong in this one
             outcome.failed[planned] = f"{type(error).__name__}: {error}"
             say(traceback.format_exc())
         if planned in outcome.failed:
-            say(f"{name} failed: {outcome.failed[planned]}")
-    for planned in list(outcome.held):
-        finished, _ = find(planned)
-        if finished:  # by now
-            outcome.finished[planned] = finished
-            del outcome.held[planned]
-    _conclude(outcome, len(runs), say)
+            complain(f"{name} failed: {outcome.failed[planned]}")
+
+    left = {planned: f"run {number} of {len(runs)}: {planned}" for number, planned in enumerate(runs, start=1)}
+    while left:
+        for planned, name in list(left.items()):
+            with suppress(HeldError):
+                bring_to_its_end(planned, name)
+                del left[planned]
+        if left:
+            _wait(list(left.values()), say_once)
+    _conclude(outcome, len(runs), say, complain)
     return outcome
 
 
-def _conclude(outcome: GridOutcome, runs: int, say: Callable[[str], None]) -> None:
+def _wait(names: Sequence[str], say_once: Callable[[str], None]) -> None:
+    """Until it is time to look again at runs that other processes work on."""
+    for name in names:
+        say_once(f"{name}: another process works on it: waiting for that one")
+    try:
+        time.sleep(PAUSE)
+    except KeyboardInterrupt as stop:
+        raise type(stop)(f"stopped while waiting for {names[0]} - the same command goes on from here") from stop
+
+
+def _conclude(outcome: GridOutcome, runs: int, say: Callable[[str], None], complain: Callable[[str], object]) -> None:
     say(f"{len(outcome.finished)} of {runs} runs are finished")
-    for planned in outcome.held:
-        say(f"left to another process: {planned} - the same command, later, reports on it too")
     for planned, message in outcome.failed.items():
-        say(f"failed: {planned}: {message}")
+        complain(f"failed: {planned}: {message}")
 
 
 def _finish(planned: PlannedRun, wanted: Mapping, name: str, run, find, resume, say) -> Path:

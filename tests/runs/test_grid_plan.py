@@ -32,7 +32,7 @@ class Harness:
     """Runs that leave folders as real ones do; `trouble` maps a planned to what is raised in it."""
 
     def __init__(self, results):
-        self.results, self.trouble, self.ran, self.resumed, self.said = results, {}, [], [], []
+        self.results, self.trouble, self.ran, self.resumed, self.said, self.errors = results, {}, [], [], [], []
         self.use_gpu, self.data = True, {"inter": "0123", "item": "4567"}
 
     def settings(self, planned):
@@ -60,7 +60,7 @@ class Harness:
         asked = {"datasets": ["a"], "models": ["SEAR", "SASRec"], "seeds": [1, 2], "ablations": ["rating"]}
         asked |= {"ablatable": "SEAR".__eq__} | changes
         callables = {"run": self.run, "resume": self.resume, "settings": self.settings, "say": self.said.append}
-        callables["data"] = lambda _: self.data
+        callables |= {"data": lambda _: self.data, "complain": self.errors.append}
         return run_grid(plan_runs(**asked), **callables)
 
 
@@ -120,44 +120,62 @@ def test_a_failed_run_is_reported_and_does_not_stop_the_others(harness):
     outcome = harness.grid()
     assert outcome.failed == {mistake: "lower learning_rate", fault: "ZeroDivisionError: by zero"}
     assert len(outcome.finished) == 4 and outcome.exit_code == 1
-    assert harness.said[-2:] == [
+    assert "run 1 of 6: a, SEAR, seed 1 failed: lower learning_rate" in harness.errors
+    assert harness.errors[-2:] == [
         "failed: a, SEAR, seed 1: lower learning_rate",
         "failed: a, SEAR without rating, seed 1: ZeroDivisionError: by zero",
     ]
 
 
-def test_a_run_that_another_process_works_on_is_left_to_it(harness):
-    held, done_meanwhile = PlannedRun("a", "SEAR", "", 1), PlannedRun("a", "SASRec", "", 1)
-    harness.trouble = {planned: HeldError("another process") for planned in (held, done_meanwhile)}
+@pytest.fixture
+def looks(monkeypatch):
+    """What happens while a grid waits for other processes, one entry per look; more looks than entries are a hang."""
+    happens = []
+    monkeypatch.setattr("sear.runs.grid.time.sleep", lambda seconds: happens.pop(0)())
+    return happens
 
-    def run(planned):
-        if planned.seed == 2:
-            finish(harness.folder(done_meanwhile), harness.data)
-        Harness.run(harness, planned)
 
-    harness.run = run
+def test_a_run_that_another_process_works_on_is_left_to_it_and_waited_for(harness, looks):
+    theirs, given_up = PlannedRun("a", "SEAR", "", 1), PlannedRun("a", "SASRec", "", 1)
+    harness.trouble = {planned: HeldError("another process") for planned in (theirs, given_up)}
+    looks.append(lambda: finish(harness.folder(theirs), harness.data))
     outcome = harness.grid()
-    assert outcome.held == {held: "another process"} and not outcome.failed and outcome.exit_code == 1
-    assert done_meanwhile in outcome.finished and len(outcome.finished) == 5
-    assert harness.said[-1].startswith("left to another process: a, SEAR, seed 1")
+    assert len(outcome.finished) == 6 and outcome.exit_code == 0 and not looks
+    assert [folder for folder, _ in harness.resumed] == [
+        harness.folder(given_up)
+    ]  # the other process was stopped: it is done here
+    waits = "run 1 of 6: a, SEAR, seed 1: another process works on it: waiting for that one"
+    assert harness.said.count(waits) == 1
 
 
-def test_two_equal_grids_of_the_same_moment_share_the_runs(harness):
+def test_two_equal_grids_of_the_same_moment_share_the_runs(harness, looks):
     """The second starts while the first has chosen a run, and not made its folder yet."""
     others = []
 
     def run(planned):
         if not others:
             others.append(None)  # the second grid asks once
+            looks.append(lambda: Harness.run(harness, planned))  # what the first one does meanwhile
             others[0] = harness.grid()
-        Harness.run(harness, planned)
+        else:
+            Harness.run(harness, planned)
 
     harness.run = run
     outcome = harness.grid()
-    first = harness.ran[-1]
-    assert list(others[0].held) == [first] and len(others[0].finished) == 5
+    assert len(others[0].finished) == 6 and others[0].exit_code == 0
     assert len(outcome.finished) == len(harness.ran) == len(set(harness.ran)) == 6
     assert not list(harness.results.glob(".*.lock"))
+
+
+def test_ctrl_c_ends_the_waiting_for_another_process(harness, looks):
+    def stop():
+        raise KeyboardInterrupt
+
+    harness.trouble = {PlannedRun("a", "SEAR", "", 1): HeldError("another process")}
+    looks.append(stop)
+    told = "stopped while waiting for run 1 of 6: a, SEAR, seed 1 - the same command goes on"
+    with pytest.raises(KeyboardInterrupt, match=told):
+        harness.grid()
 
 
 def test_a_folder_that_cannot_be_read_is_told_of_once_and_stops_nothing(harness):
