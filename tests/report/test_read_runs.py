@@ -150,7 +150,7 @@ def test_the_numbers_below_an_axis_of_seconds_do_not_touch(seconds):
 EXAMPLE = '[{"user": "1", "history": [%s], "target": "a", "rank": 1, "top": []}]'
 
 
-@pytest.mark.parametrize("content", ["{}", "[1]", '[{"user": "1"}]', EXAMPLE % "{}", EXAMPLE % '{"title": "no rating"}'])
+@pytest.mark.parametrize("content", ["{}", "[1]", '[{"user": "1"}]', EXAMPLE % "{}", EXAMPLE % '{"title": "b"}'])
 def test_examples_of_another_shape_are_told_in_one_line(tmp_path, content):
     folder = write_run(tmp_path, [1, 2])
     (folder / "examples.json").write_text(content)

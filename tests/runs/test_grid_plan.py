@@ -141,9 +141,7 @@ def test_a_run_that_another_process_works_on_is_left_to_it_and_waited_for(harnes
     looks.append(lambda: finish(harness.folder(theirs), harness.data))
     outcome = harness.grid()
     assert len(outcome.finished) == 6 and outcome.exit_code == 0 and not looks
-    assert [folder for folder, _ in harness.resumed] == [
-        harness.folder(given_up)
-    ]  # the other process was stopped: it is done here
+    assert [folder for folder, _ in harness.resumed] == [harness.folder(given_up)]  # its process was stopped
     waits = "run 1 of 6: a, SEAR, seed 1: another process works on it: waiting for that one"
     assert harness.said.count(waits) == 1
 
