@@ -50,6 +50,12 @@ def named(name: str) -> Encoding:
     return Encoding(codec.name)
 
 
+def refuse_seven_bits(path, head: bytes) -> None:
+    """Raises InputError for Japanese or Korean written in ASCII between marks that switch to it, as in old mails."""
+    if b"\x1b$" in head:
+        raise InputError(f"{path} is not UTF-8 (it may be iso2022_jp) - {HINT}")
+
+
 def wide_encoding(head: bytes) -> Encoding | None:
     """UTF-16 or UTF-32 by their byte order mark, or by the zeros that Latin letters have there; else None."""
     mark = next((name for mark, name in BYTE_ORDER_MARKS if head.startswith(mark)), "")
@@ -106,7 +112,14 @@ def _not_utf8(line: bytes) -> list[tuple[bytes, bool]]:
 
 
 def _cyrillic(shown: str, _: bytes) -> float:
-    """Share of the other characters that stand in words as Russian, Ukrainian and Bulgarian write them."""
+    """Share of the other characters that stand in words as Russian, Ukrainian and Bulgarian write them.
+
+    Hebrew, Greek and KOI8 look Cyrillic, too, but for capitals and ы to я, or for the vowels.
+    """
+    letters = re.findall("[Ѐ-ӿ]", shown)
+    vowels = sum(letter in "аеёиоуыэюяєіїАЕЁИОУЫЭЮЯЄІЇ" for letter in letters)
+    if not re.search("[Ѐ-ӿ]{2}", shown) or not re.search("[Ѐ-Яы-я]", shown) or vowels < len(letters) / 4:
+        return 0.0  # single ones are as well the à of "à la carte"
     good = total = 0
     for word in re.findall(r"[^\W\d_]+|[^\x00-\x7f]", shown):
         others = sum(not character.isascii() for character in word)
@@ -115,7 +128,7 @@ def _cyrillic(shown: str, _: bytes) -> float:
             good += others * (word[1:].islower() or word.isupper() or len(word) == 1)
         elif not word.isalpha() and word in "«»„“”‘’–—…№•™©®° \u00a0":
             good += others
-    return good / total if re.search("[Ѐ-ӿ]{2}", shown) else 0.0  # single ones are as well the à of "à la carte"
+    return good / total
 
 
 def _chinese(_: str, text: bytes) -> float:
@@ -132,24 +145,31 @@ def _chinese(_: str, text: bytes) -> float:
             kana += pair[0] in (0xA4, 0xA5)
             if frequent:
                 leads.add(pair)
-    korean = len(leads) > 12 and all(pair[0] <= 0xC8 for pair in leads)
+    korean = len(leads) > 3 and all(pair[0] <= 0xC8 for pair in leads)
     if not total or not leads or korean or kana > total / 10:
         return 0.0
     return (good + second) / total if good > 0.7 * total else 0.0
 
 
+# letters where no word of Western Europe has them, as in Czech, Turkish, Croatian, Hungarian; and signs in no text
+NOT_WESTERN = re.compile(
+    r"ì(?=[^\W\d])|(?<![oO])ù(?=[^\W\d])|[èÈ](?=[aeiouáéíóúý])|õ(?!e)|û(?=[zj])|[ðÐ](?=[^\W\dA-Z])(?<![^\W\d].)"
+    r"|(?<=[^\W\d])þ(?=[^\W\d]?(?![^\W\d]))|(?<=[aeiouy])æ|[¤¦¨¬¯¸ˆ˜\u00ad]"
+)
+
+
 def _western(shown: str, _: bytes) -> float:
     """Share of the other characters that are punctuation, or letters as Western European words have them."""
+    misplaced = {found.start() for found in NOT_WESTERN.finditer(shown)}
     good = total = 0
     for found in re.finditer(r"[^\x00-\x7f]", shown):
-        character, before, after = (
-            found[0],
-            shown[found.start() - 1 : found.start()],
-            shown[found.end() : found.end() + 1],
-        )
+        character, place = found[0], found.start()
+        before, after = shown[place - 1 : place], shown[place + 1 : place + 2]
         total += 1
+        if place in misplaced:
+            continue
         if character.isalpha() and character not in "ªºµ":
-            mixed = bool(re.match("[A-Za-z]", before) or re.match("[A-Za-z]", after))
+            mixed = bool(re.search("[A-Za-z]", shown[max(0, place - 2) : place + 3]))
             alone = not (before.isalpha() or after.isalpha())
             if character in "ÃÂ" and not after.isascii() or character + after == "â€":
                 return 0.0  # UTF-8 among it: two files in one

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from sear.atomic_files.bad_lines import BadLine, BadLines
 from sear.atomic_files.compressed import decompressed, head_of, told_where_damaged
-from sear.atomic_files.encoding import HINT, UTF8, Encoding, decided, named, wide_encoding
+from sear.atomic_files.encoding import HINT, UTF8, Encoding, decided, named, refuse_seven_bits, wide_encoding
 from sear.errors import InputError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -119,6 +119,8 @@ def line_file(path: Path, encoding: str = "") -> LineFile:
     head = head_of(path)
     asked, wide = (named(encoding) if encoding else None), wide_encoding(head)
     found = LineFile(path, asked or wide or UTF8)
+    if not asked:
+        refuse_seven_bits(path, head)
     if not found.encoding.wide and b"\r" in head.rstrip(b"\r") and b"\n" not in head:
         found.line_end = b"\r"
     json = head.lstrip(BYTE_ORDER_MARK + b" \t\r\n").startswith((b"{", b"["))
