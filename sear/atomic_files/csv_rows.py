@@ -30,6 +30,7 @@ def csv_rows(
     width: int | None = None,
     alone: Callable[[list[str]], bool] = lambda _: False,
     backslash: bool = False,
+    spaced: bool = False,
 ) -> Rows:
     """Rows of CSV, the header's included; a quoted field may span lines.
 
@@ -38,6 +39,7 @@ def csv_rows(
     is a row of its own: that has `width` fields for which `alone` is true.
 
     backslash: a backslash takes the meaning of the character after it, as MySQL writes; \\N is an empty field.
+    spaced: blanks after a delimiter belong to it.
     """
     csv.field_size_limit(LONGEST_FIELD)
     record = _RecordLines(_without_nulls(lines, delimiter) if backslash else lines)
@@ -45,7 +47,7 @@ def csv_rows(
         record,
         delimiter=delimiter,
         strict=True,
-        skipinitialspace=delimiter == " ",
+        skipinitialspace=spaced or delimiter == " ",
         escapechar="\\" if backslash else None,
         doublequote=not backslash,
     )

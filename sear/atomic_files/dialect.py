@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from sear.atomic_files.csv_rows import split_rows
 from sear.atomic_files.values import iso_seconds
 
-DELIMITERS = ("\t", ",", ";", "|", "::", " ")
+DELIMITERS = ("\t", ",", ";", "|", "::", " ", "^", "~", "\x01")  # the last is Hive's
 LONGEST = 4_096  # characters of a line that are looked at
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # what Excel takes as a first line
-UNQUOTED = ("\t", "|", "::", " ")  # what dumps separate with that know no quoting
+UNQUOTED = ("\t", "|", "::", " ", "\x01")  # what dumps separate with that know no quoting
 # a quoted text that goes on behind its second quotation mark: no CSV
 WENT_ON = r'(?:\A|{0})"[^"{0}]*(?:""[^"{0}]*)*"[^"{0}\r\n]'
 UNCLOSED = r'(?:\A|{0})"[^"]*\Z'
@@ -22,11 +22,15 @@ QUOTED = r'(?:\A|{0})"[^"]*(?:""|{0})[^"]*"(?:{0}|\Z)'
 
 @dataclass(frozen=True)
 class Dialect:
-    """delimiter: " " for any run of blanks; quoting: csv, backslash or none; skipped: lines before the table."""
+    """delimiter: " " for any run of blanks; quoting: csv, backslash or none; skipped: lines before the table.
+
+    spaced: a blank follows every delimiter, and belongs to it.
+    """
 
     delimiter: str
     quoting: str = "csv"
     skipped: int = 0
+    spaced: bool = False
 
     def fields(self, line: str) -> list[str]:
         """The fields of one line, as far as they can be told from it alone."""
@@ -37,7 +41,7 @@ class Dialect:
             rows = csv.reader(
                 [line],
                 delimiter=self.delimiter,
-                skipinitialspace=self.delimiter == " ",
+                skipinitialspace=self.spaced or self.delimiter == " ",
                 escapechar="\\" if backslash else None,
                 doublequote=not backslash,
             )
@@ -61,7 +65,13 @@ def dialect_of(
         quoting = "none"
     if not quoting:
         quoting = _quoting(delimiter, quoted, len(Dialect(delimiter).fields(first[0])) if first else 0)
-    return Dialect(delimiter, quoting, skipped)
+    return Dialect(delimiter, quoting, skipped, quoting != "none" and _spaced(first, Dialect(delimiter, quoting)))
+
+
+def _spaced(lines: Sequence[str], dialect: Dialect) -> bool:
+    """Whether a blank follows every delimiter in all lines."""
+    rows = [dialect.fields(line) for line in lines] if dialect.delimiter in ",;|" else []
+    return bool(rows) and all(len(row) > 1 and all(field[:1] == " " for field in row[1:]) for row in rows)
 
 
 def _delimiter(lines: Sequence[str], names: Collection[str], expected: int) -> str:
@@ -73,7 +83,7 @@ def _delimiter(lines: Sequence[str], names: Collection[str], expected: int) -> s
         width = max(widths, key=lambda width: (widths[width], width), default=0)
         if width < 2:
             continue
-        named = len(set(names) & set(dialect.fields(lines[0]))) + (width == expected)
+        named = len(set(names) & {field.strip() for field in dialect.fields(lines[0])}) + (width == expected)
         share = widths[width] / len(lines)
         score = (named, round(share, 1) if delimiter != " " else round(share, 1) - 0.2, width)
         if score > best_score:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sear.atomic_files.reading import UNNAMED, Reading
 from sear.atomic_files.source import plain_suffix
-from sear.atomic_files.tables import Table, open_table
+from sear.atomic_files.tables import DelimitedTable, Table, open_table
 from sear.errors import InputError
 
 SUFFIXES = (
@@ -108,6 +108,8 @@ def _are_parts(tables: list[Table]) -> bool:
 
 
 def _described(table: Table) -> str:
+    if not table.columns:
+        return f"{table.path.name} is empty, or its first line cannot be read"
     if table.looks_headless():
         return f"{table.path.name} has no header, its first line is {shortened(table.columns)}"
     return f"{table.path.name} has {shortened(table.columns)}"
@@ -123,6 +125,11 @@ def _remedy(tables: list[Table], names: Sequence[str], item: str) -> str:
     atomic = next((table.path.name for table in tables if any(name.endswith(":token") for name in table.columns)), "")
     if atomic:
         return f"{atomic} is an atomic file already: put it into dataset/NAME/ as NAME.inter, without this program"
+    for table in tables:
+        if isinstance(table, DelimitedTable) and table.has_later_header(names):
+            return f"in {table.path.name} these stand below other lines: remove those above them"
+        if len(table.columns) == 1 and all(name in table.columns[0] for name in names):
+            return f"what separates them in {table.path.name} is not known here: write commas, tabs or |"
     headless = next((table for table in tables if table.looks_headless()), None)
     if headless:
         return headless_hint(headless)

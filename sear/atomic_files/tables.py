@@ -7,10 +7,10 @@ from operator import itemgetter
 from pathlib import Path
 
 from sear.atomic_files.amazon import json_records, record
-from sear.atomic_files.bad_lines import BadLine, BadLines
+from sear.atomic_files.bad_lines import BadLine, BadLines, counted
 from sear.atomic_files.compressed import head_of
 from sear.atomic_files.csv_rows import QUOTING_HINT, Rows, csv_rows, split_rows
-from sear.atomic_files.dialect import Dialect, dialect_of, looks_like_data
+from sear.atomic_files.dialect import DELIMITERS, Dialect, dialect_of, looks_like_data
 from sear.atomic_files.parquet import ParquetTable
 from sear.atomic_files.raw_lines import LineFile, line_file
 from sear.atomic_files.reading import UNNAMED, Reading
@@ -36,11 +36,18 @@ class DelimitedTable:
 
     @property
     def told(self) -> str:
-        return self.lines.encoding.told
+        named = "the first column, which the header does not name, is left out: names of rows, as R writes them"
+        return "; ".join(filter(None, [self.lines.encoding.told, named if ROW_NAMES in self.columns else ""]))
 
     def looks_headless(self) -> bool:
         """Whether the header holds values in place of names."""
         return not self.headless and looks_like_data(self.columns)
+
+    def has_later_header(self, names: Collection[str]) -> bool:
+        """Whether one of the first lines has these names, below a title or remarks."""
+        dialects = [Dialect(delimiter, "none" if len(delimiter) > 1 else "csv") for delimiter in DELIMITERS]
+        lines = self.lines.first[1:MOST_ROWS_SEEN]
+        return any(set(names) <= {field.strip() for field in way.fields(line)} for line in lines for way in dialects)
 
     def first_rows(self) -> list[list[str]]:
         """The fields of the first lines below the header, as far as single lines tell them."""
@@ -55,12 +62,17 @@ class DelimitedTable:
         picked = itemgetter(*(self.columns.index(name) for name in names), 0)  # a tuple, even of one
         width = len(self.columns)
         expected = "--columns names" if self.headless else "the header has"
+        widths = {len(row) for row in self.first_rows()}
+        unnamed = len(widths) == 1 and min(widths) > width
         for line, fields in self._all_rows(bad_lines, width, alone):
             if len(fields) == width:
                 yield line, picked(fields)[:-1]
             else:
                 option = QUOTING_HINT if len(fields) > width else ""  # the separator may stand inside a text
-                bad_lines.report(self.path, line, BadLine(f"{len(fields)} fields where {expected} {width}", option))
+                option = "give each column a name there" if unnamed else option
+                bad_lines.report(
+                    self.path, line, BadLine(f"{counted(len(fields), 'field')} where {expected} {width}", option)
+                )
 
     def _all_rows(self, bad_lines: BadLines, width: int, alone: Alone | None) -> Rows:
         dialect = self.dialect
@@ -68,7 +80,8 @@ class DelimitedTable:
         if dialect.quoting == "none":
             return split_rows(lines, dialect.delimiter)
         is_row = (lambda fields: alone[1](fields[self.columns.index(alone[0])])) if alone else (lambda _: False)
-        return csv_rows(self.path, lines, bad_lines, dialect.delimiter, width, is_row, dialect.quoting == "backslash")
+        backslash = dialect.quoting == "backslash"
+        return csv_rows(self.path, lines, bad_lines, dialect.delimiter, width, is_row, backslash, dialect.spaced)
 
 
 @dataclass
@@ -128,11 +141,11 @@ def _with_header(lines: LineFile, dialect: Dialect) -> DelimitedTable:
     header = dialect.fields(lines.first[dialect.skipped]) if len(lines.first) > dialect.skipped else []
     table = DelimitedTable(lines, dialect, [name.strip() for name in header], False)
     rows = table.first_rows()
-    if (
-        header and rows and all(len(row) == len(header) + 1 for row in rows)
-    ):  # R writes names of rows, others a last comma
-        last = not any(row[-1].strip() for row in rows)
-        table.columns = [*table.columns, ""] if last else [ROW_NAMES, *table.columns]
+    if header and rows and all(len(row) == len(header) + 1 for row in rows):
+        if not any(row[-1].strip() for row in rows):  # a last comma
+            table.columns = [*table.columns, ""]
+        elif len({row[0] for row in rows}) == len(rows):  # as R writes names of rows
+            table.columns = [ROW_NAMES, *table.columns]
     return table
 
 

@@ -187,7 +187,9 @@ class ItemTexts:
         name, folder = self.path.stem, self.cache_folder
         vectors = sentence_vectors(self.sentences, self.encoder, folder, name, device=self.device, ready_in=ready)
         self.encoded_by = told = encoder_checksums(self.encoder)
-        sums = [f"{part} {digest[:12]}" for part in ("weights", "files") if (digest := told[part])]  # metrics.json: whole
+        sums = [
+            f"{part} {digest[:12]}" for part in ("weights", "files") if (digest := told[part])
+        ]  # metrics.json: whole
         shown = f" (SHA-256: {', '.join(sums)})" if sums else ""
         logger.info(f"text encoder: {self.encoder}{shown}")
         return vectors

@@ -54,6 +54,10 @@ def zstd(data):
         ("e.csv", lambda data: data.replace(b",", b"::")),
         ("e.csv", lambda data: b"sep=;\n" + data.replace(b",", b";")),
         ("e.csv", lambda data: data.replace(b",", b" ")),
+        ("e.csv", lambda data: data.replace(b",", b"^")),
+        ("e.csv", lambda data: data.replace(b",", b"\x01")),
+        ("e.csv", lambda data: data.replace(b",", b", ")),
+        ("e.csv", lambda data: data.replace(b",", b", ").replace(b"i0", b'"i0"')),
         (
             "e.csv",
             lambda data: (
@@ -168,6 +172,21 @@ def test_rows_names_of_r_and_a_last_comma_are_no_columns(tmp_path):
     assert events(tmp_path) == EVENTS
     write_lines(tmp_path / "raw" / "e.csv", [LINES[0], *(f"{line}," for line in LINES[1:])])
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 0  # equal, so nothing was replaced
+
+
+@pytest.mark.parametrize(
+    "lines, told",
+    [
+        (["user,item,time", "5,17,1300000000,4", "5,18,1300000060,3"], "4 fields where the header has 3 - give each"),
+        (["# made on Monday", *LINES], "stand below other lines: remove those above them"),
+        (["user:item:time", "u0:i0:1300000000"], "what separates them in e.csv is not known here"),
+        ([], "e.csv is empty"),
+    ],
+)
+def test_a_header_that_does_not_fit_its_lines_shifts_no_column(tmp_path, capsys, lines, told):
+    write_lines(tmp_path / "raw" / "e.csv", lines)
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
+    assert told in capsys.readouterr().err
 
 
 def test_parts_of_one_table_are_read_together_and_a_bad_line_is_named_in_its_part(tmp_path, capsys):
