@@ -134,7 +134,7 @@ def test_a_long_text_in_another_column_does_no_harm(tmp_path):
 def test_a_short_line_of_a_table_with_everything_is_counted_once(tmp_path, capsys):
     write_lines(tmp_path / "raw" / "a.csv", ["who,what,when,title", "ann,12,1,Tea", "", "ann"])
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--text=title", "--bad_lines=skip") == 0
-    assert "1 bad line left out (the first, line 4: 1 fields" in capsys.readouterr().out
+    assert "1 bad line left out (the first, line 4: 1 field where" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("title, last", [('"Pot"', "Pot"), ('24"', '24"')])
