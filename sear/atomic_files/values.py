@@ -3,6 +3,7 @@
 import functools
 import math
 import re
+import shlex
 from collections import Counter
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -13,9 +14,10 @@ from sear.atomic_files.bad_lines import BadLine
 from sear.atomic_files.reading import AS_SHOWN, UNIX, Reading
 
 MISSING = frozenset(
-    ("", "na", "n/a", "#n/a", "<na>", "nan", "null", "nil", "none", "\\n", "-", "--", "?", ".", "unrated")
+    ("", "na", "n/a", "#n/a", "<na>", "nan", "null", "(null)", "#null!", "nil", "none", "\\n", "-", "--", "?", ".")
+    + ("unrated", "not rated", "no rating", "unknown", "undefined", "missing")
 )
-TRUTH = {"true": 1.0, "false": 0.0}
+TRUTH = {"true": 1.0, "false": 0.0, "t": 1.0, "f": 0.0, "yes": 1.0, "no": 0.0}  # t and f: PostgreSQL
 LARGEST_RATING = 3.4e38  # as a 32-bit float, which models read
 LARGEST_TIME = 1e20
 DAY = re.compile(
@@ -92,7 +94,7 @@ class Ratings:
         scale = f"{self.low:g}..{self.high:g} (--rating_range=LOW,HIGH states another scale)"
         reason = f"rating {shown(value)} is outside {scale}"
         if number < self.low:
-            raise BadLine(f"{reason}, below it", f"--missing={shown(value)} if it means none")
+            raise BadLine(f"{reason}, below it", f"--missing={shlex.quote(shown(value))} if it means none")
         raise BadLine(reason, f"if they are ratings: --rating_range={self.low:g},{number:g}, with the highest there is")
 
 
@@ -102,7 +104,7 @@ def _rating(value: Any, text: str, decimal: str) -> float:
         if number is None:
             if re.fullmatch(r"[-+]?\d+,\d+", text):
                 raise BadLine(f"rating {shortened(value)} is no number", "--decimal=, reads decimal commas")
-            raise BadLine(f"rating {shortened(value)} is no number", f"--missing={shown(value)} if it means none")
+            raise BadLine(f"rating {shortened(value)} is no number", f"--missing={shlex.quote(shown(value))} if it means none")
         return number
     try:
         return float(value)

@@ -26,7 +26,9 @@ def write_events(tmp_path, times=None, ratings=None, users=None, delimiter=","):
     return write_lines(tmp_path / "raw" / "e.csv", [delimiter.join(("user", "item", "time", "rating")), *lines])
 
 
-@pytest.mark.parametrize("word", ["NA", "N/A", r"\N", "null", "NULL", "None", "nan", "-", "?", "", "-1", "-1.0"])
+@pytest.mark.parametrize(
+    "word", ["NA", "N/A", r"\N", "null", "NULL", "(null)", "None", "nan", "unknown", "-", "?", "", "-1", "-1.0"]
+)
 def test_a_missing_rating_by_any_of_its_names_leaves_the_event_unrated(tmp_path, word):
     write_events(tmp_path, ratings=["4", word, "4", word])
     assert convert(tmp_path, "mydata", tmp_path / "raw", *RATED) == 0
@@ -41,8 +43,9 @@ def test_other_words_for_no_rating_can_be_stated_numbers_too(tmp_path, capsys):
     assert [row[2] for row in rows(tmp_path, "mydata", "inter")[1:]] == ["4", "", "", ""]
 
 
-def test_true_and_false_are_one_and_zero(tmp_path, capsys):
-    write_events(tmp_path, ratings=["true", "False"])
+@pytest.mark.parametrize("words", [["true", "False"], ["t", "f"], ["Yes", "No"]])
+def test_true_and_false_are_one_and_zero(tmp_path, capsys, words):
+    write_events(tmp_path, ratings=words)
     assert convert(tmp_path, "mydata", tmp_path / "raw", *RATED) == 0
     assert [row[2] for row in rows(tmp_path, "mydata", "inter")[1:]] == ["1", "0"]
     assert "ratings are true and false: written as 1 and 0" in capsys.readouterr().out
@@ -56,6 +59,7 @@ def test_true_and_false_are_one_and_zero(tmp_path, capsys):
         (["12/31/2023 10:00"] * 3, None, "no date like", "--date_format='%m/%d/%Y %H:%M'"),
         (["Tue Apr 03 18:00:09 +0000 2012"] * 3, None, "no date like", "--date_format='%a %b %d %H:%M:%S %z %Y'"),
         (None, ["good"] * 3, "rating 'good' is no number", "--missing=good"),
+        (None, ["4 stars"] * 3, "rating '4 stars' is no number", "--missing='4 stars'"),
         (None, ["80", "9", "80"], "rating 80 is outside 0.5..5", "--rating_range=0.5,80"),
         (None, ["0", "0", "-7"], "rating 0 is outside 0.5..5", "--missing=0 if it means none"),
     ],
