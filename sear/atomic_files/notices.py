@@ -12,7 +12,12 @@ from sear.atomic_files.values import SCIENTIFIC
 from sear.data.events import day
 from sear.errors import InputError
 
-NO_IDS = frozenset("null none nan na n/a nil undefined unknown (null) <na> #n/a \\n - ? anonymous".split())
+NO_IDS = frozenset(
+    "null none nan na n/a nil undefined unknown (null) <na> #n/a \\n - ? -1 anonymous"
+    " #ref! #name? #value! #null! #num! #div/0!".split()
+)
+MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+SHEET_DATE = re.compile(rf"\d{{1,2}}-(?:{'|'.join(MONTHS)})|(?:{'|'.join(MONTHS)})-\d{{2}}", re.IGNORECASE)
 WHOLE_WITH_POINT = re.compile(r"\d+\.0+")
 INVISIBLE = "\ufeff\u200b\u200e\u200f\u2060"  # byte order mark, marks of no width
 EARLY = 10 * 365.25 * 86_400  # before 1980 no data set of events was made
@@ -120,6 +125,12 @@ def _id_notices(kind: str, codes: Iterable[str], columns: EventColumns) -> list[
         if len(token) < 12 and token.strip().lower() in NO_IDS:
             count = counted(columns.events_of(kind, token), "event")
             notices.append(f"{count} of the {kind} {token!r}: is that one {kind}, or a word for none?")
+    dates = [token for token in codes if len(token) < 7 and SHEET_DATE.fullmatch(token)]
+    if dates:
+        notices.append(
+            f"{counted(len(dates), f'{kind} id')} such as {dates[0]}: did a spreadsheet make a date of 1-2 or MAR1? -"
+            " export ids as text"
+        )
     pointed = sum("." in token and WHOLE_WITH_POINT.fullmatch(token) is not None for token in codes)
     if pointed:
         notices.append(

@@ -1,5 +1,6 @@
 """A user's own tables: one with user, item and time, the items' texts in it or in a second one."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from sear.atomic_files.values import Times
 from sear.errors import InputError
 
 RATING_RANGE = (0.5, 5.0)
-EXACT = 2**53  # decimal numbers above it are rounded
+EXACT = 2.0**53  # decimal numbers from here on are rounded
 NOT_IN_NAMES = set(":\t\r\n")  # in the header of an atomic file
 NULL = "\\N"  # as MySQL writes a text that is not there
 LINE_ORDER = "line_order"  # as --time: the table has none
@@ -146,11 +147,16 @@ def _events(
     for table in events.tables:
         _require_types(table, columns, times)
         source.parts.append((before, table.path))
+        exact = [
+            table.exact_below(name) if isinstance(table, ParquetTable) else EXACT
+            for name in (columns.user, columns.item)
+        ]
         for line, (user, item, *rest) in table.rows(names, bad_lines, alone):
             last = before + line
             time = (rest[0], rest[1]) if len(times) == 2 else rest[0] if times else last
             if type(user) is float or type(item) is float:
-                rounded += [value for value in (user, item) if type(value) is float and abs(value) >= EXACT][:1]
+                ids = zip((user, item), exact, strict=True)
+                rounded += [found for found in ids if type(found[0]) is float and abs(found[0]) >= found[1]][:1]
             stars = rest[len(times)] if columns.rating else None
             yield (
                 last,
@@ -161,9 +167,10 @@ def _events(
             )
         before = max(last, before + bad_lines.last_lines[table.path])
     if rounded:
+        value, limit = rounded[0]
         source.notices.append(
-            f"{counted(len(rounded), 'event')} with an id that is a decimal number above 2^53 (first: {rounded[0]!r}):"
-            " it has lost its last digits, and different ids may have become one - export ids as text"
+            f"{counted(len(rounded), 'event')} with an id that is a decimal number above 2^{math.log2(limit):.0f} (first:"
+            f" {value!r}): it has lost its last digits, and different ids may have become one - export ids as text"
         )
 
 

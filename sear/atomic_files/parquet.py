@@ -50,6 +50,13 @@ class ParquetTable:
                     " text or numbers"
                 )
 
+    def exact_below(self, name: str) -> float:
+        """The number from which on those of a column of decimal numbers are rounded; infinity for other columns."""
+        from pyarrow import types
+
+        kind = _opened(self.path).schema_arrow.field(name).type
+        return 2.0 ** {16: 11, 32: 24, 64: 53}[kind.bit_width] if types.is_floating(kind) else float("inf")
+
     def _batches(self, names: list[str], size: int) -> Iterator[list[list]]:
         from pyarrow import ArrowException
 
@@ -85,6 +92,7 @@ def _short(error: Exception) -> str:
 def _fits(types, kind, purpose: str) -> bool:
     text = types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind) or types.is_large_binary(kind)
     text = text or types.is_null(kind) or types.is_fixed_size_binary(kind)
+    text = text or str(kind) in ("string_view", "binary_view")  # of newer versions of pyarrow
     number = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
     if purpose == "ids":
         return text or number

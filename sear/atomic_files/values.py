@@ -104,7 +104,9 @@ def _rating(value: Any, text: str, decimal: str) -> float:
         if number is None:
             if re.fullmatch(r"[-+]?\d+,\d+", text):
                 raise BadLine(f"rating {shortened(value)} is no number", "--decimal=, reads decimal commas")
-            raise BadLine(f"rating {shortened(value)} is no number", f"--missing={shlex.quote(shown(value))} if it means none")
+            raise BadLine(
+                f"rating {shortened(value)} is no number", f"--missing={shlex.quote(shown(value))} if it means none"
+            )
         return number
     try:
         return float(value)
@@ -193,6 +195,8 @@ class Times:
         if seconds is None:
             fitting = date_formats(text)
             option = f"--date_format={' or '.join(map(repr, fitting))} reads it" if fitting else ""
+            if re.fullmatch(r"[-+]?\d+,\d+", text, re.ASCII):
+                option = "--decimal=, reads decimal commas"
             option = (
                 option or "say how dates are written with --date_format, for example --date_format='%d.%m.%Y %H:%M'"
             )

@@ -55,6 +55,7 @@ def test_true_and_false_are_one_and_zero(tmp_path, capsys, words):
     "times, ratings, told, option",
     [
         (None, ["4,5"] * 3, "rating '4,5' is no number", "--decimal=,"),
+        (["1300000000,5"] * 3, None, "no date like 2024-05-01", "--decimal=,"),
         (["31.12.2023"] * 3, None, "no date like 2024-05-01", "--date_format='%d.%m.%Y'"),
         (["12/31/2023 10:00"] * 3, None, "no date like", "--date_format='%m/%d/%Y %H:%M'"),
         (["Tue Apr 03 18:00:09 +0000 2012"] * 3, None, "no date like", "--date_format='%a %b %d %H:%M:%S %z %Y'"),
@@ -144,6 +145,8 @@ def test_a_date_format_that_does_not_fit_says_which_would(tmp_path, capsys):
         ({"users": [" u", "u", "v"]}, "1 user id with blanks around (the first: ' u'), kept as they are; 1 of"),
         ({"users": ["\ufeffu", "u", "v"]}, "1 user id with blanks around (the first: '\\ufeffu')"),
         ({"times": ["1300000000", "0", "1300000002", "0"]}, "2 events at time 0, 1970-01-01, and most long after"),
+        ({"users": ["2-Mar", "MARCH1", "Sep-01"]}, "2 user ids such as 2-Mar: did a spreadsheet make a date of"),
+        ({"users": ["u", "#REF!", "u"]}, "1 event of the user '#REF!': is that one user, or a word for none?"),
         ({"users": ["u", "NULL", "NULL"]}, "2 events of the user 'NULL': is that one user, or a word for none?"),
         ({"users": ["12.0", "u", "v"]}, "1 user id such as 12.0"),
         ({"times": ["1.30E+09"] * 3}, "3 times in scientific notation"),
@@ -222,6 +225,10 @@ def test_floats_above_2_to_the_53_have_lost_digits_and_that_is_said(tmp_path, ca
     parquet.write_table(pyarrow.table(table), tmp_path / "raw" / "e.parquet")
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 0
     assert "1 event with an id that is a decimal number above 2^53" in capsys.readouterr().out
+    table["user"] = pyarrow.array([2.0**25, 1.0], pyarrow.float32())
+    parquet.write_table(pyarrow.table(table), tmp_path / "raw" / "e.parquet")
+    assert convert(tmp_path, "other", tmp_path / "raw", *NAMES) == 0
+    assert "1 event with an id that is a decimal number above 2^24" in capsys.readouterr().out
 
 
 def test_reading_options_that_cannot_be_followed_are_refused(tmp_path, capsys):
