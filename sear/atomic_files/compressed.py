@@ -41,6 +41,8 @@ FOREIGN = (  # where the bytes stand, what they are, and what to do with the fil
     (0, b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", UNPACK),
     (0, b"Rar!", "a RAR archive", UNPACK),
     (0, b"\x04\x22\x4d\x18", "an lz4 file", UNPACK),
+    (0, b"\x1f\x9d", "a file of Unix compress", UNPACK),
+    (0, b"\x5d\0\0", "an lzma file", UNPACK),
     (257, b"ustar", "a tar archive", UNPACK),
     *(
         (0, bytes((0x80, protocol, start)), "a Python pickle", AS_TEXT)

@@ -170,7 +170,8 @@ def _events(
         value, limit = rounded[0]
         source.notices.append(
             f"{counted(len(rounded), 'event')} with an id that is a decimal number above 2^{math.log2(limit):.0f}"
-            f" (first: {value!r}): it has lost its last digits, and different ids may have become one - export ids as text"
+            f" (first: {value!r}): it has lost its last digits, and different ids may have become one - export ids as"
+            " text"
         )
 
 

@@ -95,10 +95,11 @@ def only(path: Path, tables: list[Table], others: list[str], names: Sequence[str
     if not tables and len(others) == 1:
         raise InputError(others[0])
     found = "; ".join([*(_described(table) for table in tables), *others])[:1_000]
+    if not found:
+        there = shortened([file.name for file in sorted(path.iterdir())])
+        raise InputError(f"{path}: no table there, only {there or 'nothing'} - where one is a table, give it as RAW_DIR")
     remedy = _remedy(tables, names, item)
-    raise InputError(
-        f"{path}: no CSV or parquet table has the columns {', '.join(names)} ({found or 'no table there'}) - {remedy}"
-    )
+    raise InputError(f"{path}: no CSV or parquet table has the columns {', '.join(names)} ({found}) - {remedy}")
 
 
 def _are_parts(tables: list[Table]) -> bool:

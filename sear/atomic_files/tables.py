@@ -127,7 +127,10 @@ def open_table(path: Path, reading: Reading, names: Collection[str] = ()) -> Tab
     lines = line_file(path, reading.encoding)
     start = lines.first[0].lstrip() if lines.first else ""
     if start.startswith("{"):
-        return JsonTable(lines, list(dict.fromkeys(name for found in first_records(lines) for name in found)))
+        found = first_records(lines)
+        if not found:
+            raise InputError(f"{path} looks like JSON, but has not one object a line - write it so (jq -c . FILE)")
+        return JsonTable(lines, list(dict.fromkeys(name for one in found for name in one)))
     if start.startswith("["):
         raise InputError(f"{path} is one JSON array, not one object a line - write it as JSON lines (jq -c '.[]' FILE)")
     columns = list(reading.columns)
