@@ -2,6 +2,7 @@
 
 import filecmp
 import re
+import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -178,9 +179,12 @@ def _named_by_header(raw: Path, options: Options) -> Source | None:
         if isinstance(table, DelimitedTable) and table.looks_headless():
             described.append((f"{path} has no header", headless_hint(table)))
         elif table.columns:
-            advice = " ".join(f"--{role}={roles.get(role, '…')}" for role in ("user", "item", "time", "rating"))
+            named = {role: shlex.quote(column) for role, column in roles.items()}
+            advice = " ".join(f"--{role}={named.get(role, '…')}" for role in ("user", "item", "time", "rating"))
             told = shortened(table.columns)
-            described.append((f"{path} has {told}", f"say which columns are which: --format=csv {advice}"))
+            described.append(
+                (f"{path} has {told}", f"say which columns are which: --format=csv {advice} (without what it has not)")
+            )
     if len(usable) == 1:
         table, roles = usable[0]
         user, item, time, rating = (roles.get(role, "") for role in ("user", "item", "time", "rating"))

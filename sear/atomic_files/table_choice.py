@@ -73,9 +73,13 @@ def open_tables(path: Path, reading: Reading, names: set[str]) -> tuple[list[Tab
 
 
 def table_files(folder: Path) -> list[Path]:
-    """The files of a folder that may be tables, by name."""
-    files = [file for file in sorted(folder.iterdir()) if file.is_file() and file.name[0] not in "._"]
+    """The files of a folder that may be tables, by name; of numbers in it, 2 comes before 10."""
+    files = [file for file in sorted(folder.iterdir(), key=_in_parts) if file.is_file() and file.name[0] not in "._"]
     return [file for file in files if plain_suffix(file) in (*SUFFIXES, *OTHERS) or re.match(r"part-\d+", file.name)]
+
+
+def _in_parts(file: Path) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", file.name)]
 
 
 def only(path: Path, tables: list[Table], others: list[str], names: Sequence[str], item: str) -> Parts:
@@ -97,7 +101,9 @@ def only(path: Path, tables: list[Table], others: list[str], names: Sequence[str
     found = "; ".join([*(_described(table) for table in tables), *others])[:1_000]
     if not found:
         there = shortened([file.name for file in sorted(path.iterdir())])
-        raise InputError(f"{path}: no table there, only {there or 'nothing'} - where one is a table, give it as RAW_DIR")
+        raise InputError(
+            f"{path}: no table there, only {there or 'nothing'} - where one is a table, give it as RAW_DIR"
+        )
     remedy = _remedy(tables, names, item)
     raise InputError(f"{path}: no CSV or parquet table has the columns {', '.join(names)} ({found}) - {remedy}")
 

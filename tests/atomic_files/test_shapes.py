@@ -206,6 +206,13 @@ def test_parts_of_one_table_are_read_together_and_a_bad_line_is_named_in_its_par
     assert "part-00001.csv, line 3: time 'noon'" in capsys.readouterr().err
 
 
+def test_part_10_comes_after_part_2(tmp_path):
+    for part, user in ((2, "u"), (10, "v")):
+        write_lines(tmp_path / "raw" / f"part-{part}.csv", ["user,item", f"{user},i"])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES[:3]) == 0
+    assert events(tmp_path) == [["u", "i", "2"], ["v", "i", "4"]]  # without times the order of the lines counts
+
+
 def test_a_table_without_a_header_needs_columns_and_says_so(tmp_path, capsys):
     lines = [f"{user}\t2010-10-1{item}T23:55:27Z\t30.2\t-97.7\t{item}" for user in (0, 1) for item in range(3)]
     write_lines(tmp_path / "raw" / "checkins.txt", lines)
