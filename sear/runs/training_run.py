@@ -184,12 +184,12 @@ class TrainingRun:
         return f"{shlex.join(COMMAND)} --resume={shlex.quote(shown(self.folder))}"
 
     def _places(self) -> list[str]:
-        """Where the run reads, writes and computes, in full: these follow from the settings and the working folder."""
+        """Where the run computes, reads and writes, in full: these follow from the settings and the working folder."""
         results = self.folder if self.begun else PROJECT_ROOT / self.config["results_path"]
         return [
+            f"device: {self.environment['device']}",
             f"data folder: {os.path.abspath(self.config['data_path'])}",
             f"results folder: {os.path.abspath(results)}",
-            f"device: {self.environment['device']}",
         ]
 
     def _fit(self, prepared: Prepared, validated: RunRecord | None) -> None:
