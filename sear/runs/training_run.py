@@ -233,6 +233,7 @@ class TrainingRun:
                 f"{self.folder} was trained on every event, so there is nothing to test - evaluate the run"
                 " that held its last events out"
             )
+        logger.info(self._places()[0])
         self.checkpoints.read(self.checkpoints.best)  # before anything that takes long
         prepared = prepare(self.config, self.checkpoints)
         metrics, cases = self._test(prepared)
