@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from sear.data.dataset import data_hashes
-from sear.errors import InputError
+from sear.errors import InputError, OtherDataError
 from sear.runs.find import find_runs
 from sear.runs.log import RunLog
 from sear.runs.record import RunRecord, read_metrics
@@ -26,7 +26,12 @@ def validated_run(config: SEARConfig) -> RunRecord:
     if not finished:
         logger.info("first with the last events held out: validation says for how many epochs")
         with RunLog() as log:
-            run = TrainingRun(own, unfinished, begun=True).train(log) if unfinished else train_in_new_folder(own, log)
+            run = None
+            try:
+                run = TrainingRun(own, unfinished, begun=True).train(log) if unfinished else None
+            except OtherDataError as error:  # such as the run of a night that was killed, and new orders since
+                logger.info(f"{str(error).partition(' - ')[0]}: it begins anew")
+            run = run or train_in_new_folder(own, log)
         finished = Path(run["run_folder"])
     record = read_metrics(finished)
     if record.best_epoch is None:

@@ -15,7 +15,7 @@ from sear.report import make_report
 from sear.runs.folder import read_run_folder
 from sear.runs.model_folder import model_folder, point_at, read_model
 from tests.conftest import random_histories, write_atomic_files
-from tests.helpers.killed_run import run
+from tests.helpers.killed_run import interrupt_at_step, run
 
 
 def test_every_event_trains_and_none_is_held_out():
@@ -60,6 +60,16 @@ def test_the_newest_model_is_named_by_a_file_and_a_broken_one_is_not(here):
     newest.write_text("a\nb\n")
     with pytest.raises(InputError, match="is not one line that names a model's folder"):
         sear.load(newest)
+
+
+def test_a_run_that_was_stopped_on_earlier_data_does_not_stop_later_ones(here, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt_at_step(2, patch)
+        run(here, train_on="all", epochs=2, train_batch_size=2048)
+    more = {user: [*events, ("i1", 3, 881260000)] for user, events in random_histories().items()}
+    write_atomic_files(here, "tiny", more)
+    done = run(here, train_on="all", epochs=2, train_batch_size=2048)
+    assert done["statistics"]["interactions"] == sum(map(len, more.values()))
 
 
 def test_a_warm_start_takes_over_what_it_knows_by_id(here):
