@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from sear.data.dataset import data_hashes
 from sear.errors import InputError, OtherDataError
@@ -19,20 +20,11 @@ def validated_run(config: SEARConfig) -> RunRecord:
     Raises:
         InputError: it was not validated.
     """
-    from sear.runs.training_run import TrainingRun, train_in_new_folder
-
     own = config_from_settings(effective_settings(config) | {"train_on": "split"}, "train_on: all")
     finished, unfinished = find_runs(effective_settings(own), data_hashes(own))
     if not finished:
         logger.info("first with the last events held out: validation says for how many epochs")
-        with RunLog() as log:
-            run = None
-            try:
-                run = TrainingRun(own, unfinished, begun=True).train(log) if unfinished else None
-            except OtherDataError as error:  # such as the run of a night that was killed, and new orders since
-                logger.info(f"{str(error).partition(' - ')[0]}: it begins anew")
-            run = run or train_in_new_folder(own, log)
-        finished = Path(run["run_folder"])
+        finished = Path(_trained(own, unfinished)["run_folder"])
     record = read_metrics(finished)
     if record.best_epoch is None:
         raise InputError(
@@ -40,3 +32,16 @@ def validated_run(config: SEARConfig) -> RunRecord:
         )
     logger.info(f"every event trains, for {record.best_epoch + 1} epochs, as {finished} chose")
     return record
+
+
+def _trained(config: SEARConfig, unfinished: Path | None) -> dict[str, Any]:
+    from sear.runs.training_run import TrainingRun, train_in_new_folder
+
+    if unfinished:
+        try:
+            with RunLog() as log:
+                return TrainingRun(config, unfinished, begun=True).train(log)
+        except OtherDataError as error:  # such as the run of a night that was killed, and new orders since
+            logger.info(f"{str(error).partition(' - ')[0]}: it begins anew")
+    with RunLog() as log:
+        return train_in_new_folder(config, log)
