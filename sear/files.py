@@ -36,6 +36,7 @@ PROJECT_ROOT = CHECKOUT or Path.cwd()  # data, results and relative paths count 
 BUNDLED = CHECKOUT or _PACKAGE / "bundled"  # where config/ and ready text embeddings lie
 HOST = re.sub(r"\W", "_", socket.gethostname()) or "host"  # whose process a temporary file or folder belongs to
 DAY = 86_400  # seconds
+LONGEST_POINTER = 4096  # bytes of a file that names a folder
 MOST_NESTED = 50  # lists and mappings of a JSON file in each other
 COMMAND = ("python", "custom_trainer.py") if CHECKOUT else ("sear", "train")
 REPORT_COMMAND = ("python", "-m", "sear.report") if CHECKOUT else ("sear", "report")
@@ -147,6 +148,21 @@ def read_json(path: Path, remedy: str) -> Any:
 
 def _parts(value: dict | list) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value
+
+
+def pointed_at(path: Path) -> Path:
+    """What a file of one line names, counted from that file; `path` itself where no file is.
+
+    Raises:
+        InputError: the file holds anything else.
+    """
+    if not path.is_file():
+        return path
+    with open(path, "rb") as file:
+        lines = file.read(LONGEST_POINTER).decode("utf-8", errors="replace").split("\n")
+    if not lines[0].strip() or "\0" in lines[0] or any(map(str.strip, lines[1:])):
+        raise InputError(f"{path} is not one line that names a model's folder - name the folder itself")
+    return path.parent / lines[0].strip()
 
 
 def from_here(path: Path | str) -> str:

@@ -26,13 +26,12 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from sear.errors import InputError
-from sear.files import write_aside, write_text
+from sear.files import pointed_at, write_aside, write_text
 
 FORMAT = "sear-model-1"
 MANIFEST = "model.json"
 IN_RUN = "model"  # the folder's name inside a run folder
 PROJECTED = "projected_text"  # beside the weights: (V, d)
-LONGEST_POINTER = 4096  # bytes of a file that names a folder
 REMEDY = "restore it, or export the model again"
 REQUIRED = ("model", "dataset", "settings", "texts", "columns", "files", "digest")
 
@@ -115,8 +114,7 @@ def model_folder(path: Path) -> Path:
     Raises:
         InputError: there is no model.
     """
-    if path.is_file():
-        path = path.parent / _named_in(path)
+    path = pointed_at(path)
     for folder in (path, path / IN_RUN):
         if is_model(folder):
             return folder
@@ -128,14 +126,6 @@ def model_folder(path: Path) -> Path:
             f" - make one of a SEAR with: sear export {path} FOLDER"
         )
     raise InputError(f"{path} holds no model - name a folder that `sear export` wrote, or a finished run's")
-
-
-def _named_in(path: Path) -> str:
-    with open(path, "rb") as file:
-        lines = file.read(LONGEST_POINTER).decode("utf-8", errors="replace").split("\n")
-    if not lines[0].strip() or "\0" in lines[0] or any(map(str.strip, lines[1:])):
-        raise InputError(f"{path} is not one line that names a model's folder - name the folder itself")
-    return lines[0].strip()
 
 
 def point_at(pointer: Path, folder: Path) -> None:
@@ -185,7 +175,7 @@ def read_model(folder: Path | str) -> TrainedModel:
         InputError: a file is missing, truncated or changed, or was written by a later SEAR.
     """
     folder = Path(folder)
-    about = _read_manifest(folder)
+    about = read_about(folder)
     weights = _tensors(folder, about, "weights.safetensors")
     items = _json(folder, about, "items.json")
     users = None
@@ -211,7 +201,8 @@ def _texts(folder: Path, about: Mapping[str, Any]) -> np.ndarray | None:
     return _tensors(folder, about, "texts.safetensors")["text"].numpy()
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def read_about(folder: Path) -> dict[str, Any]:
+    """What model.json holds, checked; raises InputError as `read_model`."""
     path = folder / MANIFEST
     try:
         about = orjson.loads(path.read_bytes())

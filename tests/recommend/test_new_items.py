@@ -9,7 +9,7 @@ import torch
 
 import sear
 from sear.cli.commands import main
-from sear.recommend.new_items import TextMap
+from sear.model.text_map import TextMap
 from tests.helpers.tiny_encoder import make_tiny_encoder
 from tests.helpers.used_model import EVERYTHING, toy_run
 
