@@ -30,8 +30,8 @@ from sear.data.text_cache import sentence_vectors
 from sear.evaluation.metrics import metrics_by_row
 from sear.evaluation.ranks import ranks_from_scores
 from sear.files import BUNDLED, CHECKOUT
-from sear.recommend.load import load
 from sear.model.text_map import TextMap
+from sear.recommend.load import load
 from sear.recommend.new_items import PADDING
 from sear.recommend.recommender import Recommender
 from sear.runs.machine import commit

@@ -7,11 +7,14 @@ directory.
 """
 
 import csv
+import ctypes
 import io
 import json
 import os
 import re
+import shutil
 import socket
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -36,6 +39,7 @@ PROJECT_ROOT = CHECKOUT or Path.cwd()  # data, results and relative paths count 
 BUNDLED = CHECKOUT or _PACKAGE / "bundled"  # where config/ and ready text embeddings lie
 HOST = re.sub(r"\W", "_", socket.gethostname()) or "host"  # whose process a temporary file or folder belongs to
 DAY = 86_400  # seconds
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # linux/fs.h
 LONGEST_POINTER = 4096  # bytes of a file that names a folder
 MOST_NESTED = 50  # lists and mappings of a JSON file in each other
 COMMAND = ("python", "custom_trainer.py") if CHECKOUT else ("sear", "train")
@@ -85,21 +89,32 @@ def write_aside(path: Path | str) -> Iterator[Path]:
                 aside.unlink(missing_ok=True)
 
 
-def clear_asides(folder: Path, name: str = "") -> None:
+def clear_asides(folder: Path, name: str = "", folders: bool = False) -> None:
     """Remove what `write_aside` of processes that were killed has left in a folder: of the file `name`, or of all.
 
-    Whether a process of another machine (or container) still runs is not known: what it left goes after a day.
+    With `folders`, what is called so and is a folder, in place of files. Whether a process of another machine (or container) still runs is not known: what it left goes after a day.
     """
     pattern = re.compile(rf"\.{re.escape(name) or '.+'}\.(?P<host>\w+)-(?P<process>\d+)\.tmp")
     with suppress(OSError):
         for entry in list(folder.iterdir()):
             found = pattern.fullmatch(entry.name)
-            if not found or not entry.is_file():
+            if not found or not (entry.is_dir() if folders else entry.is_file()):
                 continue
             process = int(found["process"])
             running = process == os.getpid() or is_running(process)
             if not running if found["host"] == HOST else entry.stat().st_mtime < time.time() - DAY:
-                entry.unlink(missing_ok=True)
+                shutil.rmtree(entry) if folders else entry.unlink(missing_ok=True)
+
+
+def exchanged(one: Path, other: Path) -> bool:
+    """Whether the two folders have changed places, in one step."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    return rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0
 
 
 def is_running(process: int) -> bool:

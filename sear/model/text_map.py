@@ -1,4 +1,4 @@
-"""Where training would have put an item, as far as its text tells. V items, N others, E text width, D width of a row."""
+"""Where training would have put an item, as far as its text tells. V items, N others, E text width, D its row's."""
 
 import numpy as np
 

@@ -1,8 +1,8 @@
 """New items from their texts: where training would have put them, as far as the texts of the others tell.
 
 A ridge regression (sear.model.text_map) maps the items' text embeddings to what training learned of them: their rows of
-the item embedding and of a free output table. A tied table has its text part by itself. N new items, V items incl. padding id 0, E text
-width, D width of a learned row.
+the item embedding and of a free output table. A tied table has its text part by itself. N new items, V items incl.
+padding id 0, E text width, D width of a learned row.
 """
 
 from collections.abc import Mapping, Sequence

@@ -26,7 +26,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from sear.errors import InputError
-from sear.files import pointed_at, write_aside, write_text
+from sear.files import HOST, clear_asides, exchanged, pointed_at, write_aside, write_text
 
 FORMAT = "sear-model-1"
 MANIFEST = "model.json"
@@ -85,23 +85,33 @@ class TrainedModel:
 
 
 def write_model(folder: Path, model: TrainedModel) -> None:
-    """Write a model folder aside and rename it; a model folder that is there already is replaced.
+    """Write a model folder aside, then put it in its place; a model folder that is there already is replaced.
+
+    Whoever looks finds the old one or the new one, except that on other systems than Linux there is none for a moment.
 
     Raises:
         InputError: something else lies there.
     """
-    folder = Path(os.path.abspath(folder))
+    folder = Path(os.path.realpath(folder))  # a link goes on naming what it names
     if folder.exists() and not (folder.is_dir() and (is_model(folder) or not any(folder.iterdir()))):
         raise InputError(f"{folder} is there and holds no model of SEAR - name another folder, or remove it")
-    aside, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{kind}") for kind in ("tmp", "old"))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    clear_asides(folder.parent, folder.name, folders=True)
+    aside, old = (folder.with_name(f".{folder.name}.{HOST}-{os.getpid()}.{kind}") for kind in ("tmp", "old"))
     try:
         _write_files(aside, model)
-        if folder.exists():
+        if not folder.exists():
+            os.replace(aside, folder)
+        elif not exchanged(aside, folder):
             os.replace(folder, old)
-        os.replace(aside, folder)
+            try:
+                os.replace(aside, folder)
+            except BaseException:
+                os.replace(old, folder)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
     finally:
-        for left in (aside, old):
-            shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def is_model(folder: Path) -> bool:
@@ -130,7 +140,7 @@ def model_folder(path: Path) -> Path:
 
 def point_at(pointer: Path, folder: Path) -> None:
     """Make `pointer` the file that names a model's folder beside it; those who follow it see the old or the new one."""
-    read_model(model_folder(folder))  # a model that cannot be read never takes the place of one that can
+    _ = read_model(model_folder(folder)).text_VE  # a model that cannot be read never takes the place of one that can
     write_text(pointer, f"{folder.relative_to(pointer.parent).as_posix()}\n")
 
 

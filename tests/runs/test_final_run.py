@@ -58,8 +58,8 @@ def test_the_newest_model_is_named_by_a_file_and_a_broken_one_is_not(here):
     assert len(sear.load(newest).recommend(["u0"], k=3)) == 3
     later = Path(run(here, train_on="all", seed=2, **FAST)["run_folder"])
     assert model_folder(newest) == later / "model"
-    (folder / "model" / "items.json").write_text("[]")
-    with pytest.raises(InputError, match="items.json is damaged"):
+    (folder / "model" / "texts.safetensors").write_text("[]")
+    with pytest.raises(InputError, match="texts.safetensors is damaged"):
         point_at(newest, folder)
     assert model_folder(newest) == later / "model"
     newest.write_text("a\nb\n")
