@@ -92,7 +92,8 @@ def write_aside(path: Path | str) -> Iterator[Path]:
 def clear_asides(folder: Path, name: str = "", folders: bool = False) -> None:
     """Remove what `write_aside` of processes that were killed has left in a folder: of the file `name`, or of all.
 
-    With `folders`, what is called so and is a folder, in place of files. Whether a process of another machine (or container) still runs is not known: what it left goes after a day.
+    With `folders`, what is called so and is a folder, in place of files. Whether a process of another machine (or
+    container) still runs is not known: what it left goes after a day.
     """
     pattern = re.compile(rf"\.{re.escape(name) or '.+'}\.(?P<host>\w+)-(?P<process>\d+)\.tmp")
     with suppress(OSError):

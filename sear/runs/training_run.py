@@ -33,6 +33,7 @@ from sear.runs.folder import (
     write_history,
     write_metrics,
 )
+from sear.runs.grid import keep_best_checkpoint
 from sear.runs.lock import held
 from sear.runs.log import RunLog
 from sear.runs.machine import PeakMemory, environment
@@ -297,6 +298,8 @@ class TrainingRun:
             )
         write_metrics(self.folder, record)  # last: its presence says that the run is finished
         if validated:
+            for folder in (self.folder, validated[0]):  # night after night they would fill the disk
+                keep_best_checkpoint(folder)
             self._finish_untested()
             return record.to_dict() | {"run_folder": str(self.folder)}
         masked = {f"filtered_{name}": value for name, value in (record.test_history_masked or {}).items()}

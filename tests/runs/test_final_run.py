@@ -100,6 +100,7 @@ def test_a_warm_start_is_validated_on_events_that_its_weights_have_never_seen(he
     first = Path(run(here, train_on="all", **FAST)["run_folder"])
     newest, validated = first.parent / "newest", read_metrics(first).validated_by
     about = sear.load(newest).info
+    assert not list(first.parent.glob("*/last.pth"))
     assert about["metrics"]["test"] == read_metrics(first.parent / validated).test != {}
     with pytest.raises(InputError, match="trained on every event, so those held out would not be new to it"):
         run(here, warm_start=str(newest), **FAST)
