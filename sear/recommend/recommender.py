@@ -261,11 +261,19 @@ class Recommender:
         return from_bytes(self, data)
 
     def warm_up(self) -> None:
-        """Load or compile all kernels that recommending takes, so that nobody's request waits for them."""
+        """Answer once of each kind: what is compiled, read or imported for it is there then, and nobody's request waits.
+
+        Raises:
+            InputError: the model cannot answer, such as one whose text embeddings are damaged.
+        """
         item = self.item_ids[0]
         for users in (1, FEW_EVENTS + 1):  # few events and many go different ways
             self.recommend(history=pd.DataFrame({"user_id": range(users), "item_id": item}), k=1)
-        self.session([item]).add(item)
+        self.recommend(history=[item], k=1)
+        session = self.session([item])
+        session.add(item)
+        session.recommend(k=1)
+        self.explain([item], item)
 
     def _histories(self, users: Sequence[Any] | None, history: History | None) -> tuple[UserHistories, int]:
         """The users asked for with their histories, and how many events were skipped."""

@@ -33,7 +33,7 @@ def serve(folder: str, host: str, port: int, device: str = "cpu", threads: int =
 
         from sear.serve.app import create_app
         from sear.serve.live_model import LiveModel, say
-        from sear.serve.service import Service
+        from sear.serve.service import Service, in_words
 
         torch.set_num_threads(threads)
         live = LiveModel(folder, device)
@@ -42,8 +42,9 @@ def serve(folder: str, host: str, port: int, device: str = "cpu", threads: int =
         say(f"http://{place}:{listener.getsockname()[1]} - the interface at /docs, Ctrl-C stops")
         if token:
             say(f"requests must send the header Authorization: Bearer and what {TOKEN} holds")
+        service = Service(live)
         config = uvicorn.Config(
-            create_app(Service(live), token),
+            create_app(service, token),
             http="h11",
             lifespan="on",
             log_config=None,
@@ -53,8 +54,11 @@ def serve(folder: str, host: str, port: int, device: str = "cpu", threads: int =
         )
         server = uvicorn.Server(config)
         # uvicorn sends itself the signal again after it has stopped; here that does no harm, and the exit code stays 0.
-        signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
+        stop = service.on_failure = lambda: setattr(server, "should_exit", True)
+        signal.signal(signal.SIGTERM, lambda *_: stop())
         server.run(sockets=[listener])
+        if service.failure:
+            raise InputError(f"the model cannot answer: {in_words(service.failure)}") from service.failure
 
 
 def _check_token(host: str, token: str | None) -> None:

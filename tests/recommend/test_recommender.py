@@ -190,6 +190,7 @@ def test_after_warming_up_no_kernel_is_still_to_come(toy_model):
     code = (
         "import sys, sear; recommender = sear.load(sys.argv[1]); recommender.warm_up(); before = set(sys.modules);"
         "recommender.recommend(history=['i3']); recommender.recommend(); recommender.session(['i3']).add('i4');"
+        "recommender.similar_items(['i3']); recommender.session().recommend();"
         "late = [name for name in set(sys.modules) - before if name.startswith(('sear', 'numba'))];"
         "assert not late, late"
     )
