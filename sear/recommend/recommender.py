@@ -189,6 +189,23 @@ class Recommender:
         order = met[np.argsort(-score_V[met], kind="stable")][:k]
         return [(self._catalogue.ids[other - 1], float(score_V[other])) for other in order]
 
+    def rank(self, history: Sequence[Any], item: Any, filter_seen: bool = True) -> tuple[int | None, int]:
+        """The item's rank among all that may be recommended after a history, None where it may not; and their number.
+
+        Args:
+            history: item ids, or pairs of an id and a rating, the oldest first; unknown items are skipped.
+        """
+        (number,) = self._catalogue.numbers_of([str(item)], "item")
+        events, _ = from_list(history, self._catalogue)
+        score_V = np.concatenate([[-np.inf], self._catalogue.counts])
+        if len(events.item):
+            score_V[1:] = self._scorer.scores(self._scorer.user_vectors(events), events)[0, 1:].cpu().numpy()
+        if filter_seen:
+            score_V[events.item] = -np.inf
+        own = score_V[number]
+        rank = 1 + int((score_V > own).sum() + (score_V[:number] == own).sum())  # of equal ones the lower item first
+        return (rank if own > -np.inf else None), int((score_V > -np.inf).sum())
+
     @cached_property
     def _similarity(self) -> Similarity:
         return Similarity(self._scorer.table_VD, self._model.text_VE)
@@ -261,7 +278,7 @@ class Recommender:
         return from_bytes(self, data)
 
     def warm_up(self) -> None:
-        """Answer once of each kind: what is compiled, read or imported for it is there then, and nobody's request waits.
+        """Answer once of each kind, so that nobody's request waits for what is compiled, read or imported.
 
         Raises:
             InputError: the model cannot answer, such as one whose text embeddings are damaged.

@@ -163,16 +163,14 @@ def explain(model: ServedModel, body: ExplainBody, events: Events) -> Explanatio
     """The item's place in the whole ranking, and the most similar items of the history."""
     catalogue = model.catalogue
     check_known([body.item_id], catalogue, "item_id")
-    wishes = Query(None, tuple(events), len(catalogue), body.filter_seen)
-    (ranking,) = recommend_all(model, [wishes])
-    rank = next((one.rank for one in ranking.items if one.item_id == body.item_id), None)
+    rank, count = model.recommender.rank(events, body.item_id, body.filter_seen)
     known = [item_id for item_id, _ in events if item_id in catalogue]
     because = model.recommender.explain(known, body.item_id, k=body.k) if known else []
     return Explanation(
         item_id=body.item_id,
         title=catalogue.title(body.item_id),
         rank=rank,
-        of=len(ranking.items),
+        of=count,
         because=[Reason(item_id=i, title=catalogue.title(i), similarity=number) for i, number in because],
     )
 

@@ -52,7 +52,7 @@ def model_routes(service: Service) -> APIRouter:
         return await service.add_items(body)
 
     @router.get("/search", responses=BAD)
-    async def search(
+    def search(  # in a thread: it looks at every title
         text: Annotated[str, Query(max_length=200)] = "", k: Annotated[int, Query(ge=1, le=100)] = 10
     ) -> bodies.Found:
         """Items whose title or id holds all these words, the popular ones first."""

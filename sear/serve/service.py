@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TypeVar
 
@@ -12,7 +13,7 @@ from sear.serve.bodies import ItemsAdded, NewItemsBody
 from sear.serve.limits import Limits
 from sear.serve.live_model import LiveModel, ServedModel, say
 from sear.serve.metrics import Metrics
-from sear.serve.model_thread import ModelThread
+from sear.serve.model_thread import ModelThread, Overloaded
 from sear.serve.sessions import Sessions
 
 T = TypeVar("T")
@@ -38,6 +39,7 @@ class Service:
         self.failure: Exception | None = None
         self.on_failure: Callable[[], None] = lambda: None
         self._changing = asyncio.Lock()  # items are not added while a model is loaded, nor by two requests at a time
+        self._adding = 0  # requests that do or wait for it
         self._tasks: list[asyncio.Task] = []
 
     def start(self) -> None:
@@ -53,7 +55,7 @@ class Service:
     async def add_items(self, body: NewItemsBody) -> ItemsAdded:
         """Make items recommendable from their texts. Only the last step holds up who asks for recommendations."""
         live, most = self.live, self.limits.added_items
-        async with self._changing:
+        async with self._turn_to_add():
             table = new_items(live, body, most)
             try:
                 vectors = await in_own_thread(partial(live.now.recommender.vectors_of, table))
@@ -65,6 +67,17 @@ class Service:
                 return ItemsAdded(added=len(table), items=len(model.catalogue))
 
             return await self.thread.run(add)
+
+    @asynccontextmanager
+    async def _turn_to_add(self) -> AsyncIterator[None]:
+        if self._adding >= self.limits.adding:
+            raise Overloaded
+        self._adding += 1
+        try:
+            async with self._changing:
+                yield
+        finally:
+            self._adding -= 1
 
     def metrics_text(self) -> bytes:
         self.metrics.sessions.set(len(self.sessions))
@@ -86,6 +99,8 @@ class Service:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._watch_seconds)
+            with suppress(Overloaded):
+                await self.thread.run(lambda _: self.sessions.drop_old())
             if await asyncio.to_thread(self.live.has_newer):
                 await self.reload()
 

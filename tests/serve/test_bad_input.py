@@ -57,6 +57,13 @@ def test_one_clear_line(client, name):
     assert client.post("/recommend", json={"user_id": "u1"}).status_code == 200
 
 
+def test_a_mistake_is_told_shortly_and_in_its_own_letters(client):
+    told = client.post("/recommend", json={"räting" + "x" * 10_000: 1}).json()["error"]
+    assert told.startswith("rätingxxx") and len(told) < 200
+    told = client.post("/recommend", json={"history": [5] * 10_000}).json()["error"]
+    assert told == "history.0: input should be a valid string"
+
+
 def test_other_paths_and_methods(client):
     assert client.get("/nothing").status_code == 404
     refused = client.get("/recommend")
