@@ -1,6 +1,6 @@
 """Histories that somebody brings along, as item numbers: a table of many users, or a list of one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,6 +11,7 @@ from sear.recommend.catalogue import Catalogue
 from sear.runs.model_folder import UserHistories
 
 STANDARD = {"user": "user_id", "item": "item_id", "rating": "rating", "time": "timestamp"}
+HIGHEST = 1e6  # that a rating may be; the network's numbers would overflow far above
 History: TypeAlias = pd.DataFrame | Sequence[Any]
 
 
@@ -46,6 +47,9 @@ def from_table(
     codes, tokens = pd.factorize(table[names["item"]].astype(str))
     item = np.array([catalogue.numbers.get(token, 0) for token in tokens], dtype=np.int32)[codes]
     rating = _numbers(table, names["rating"], place) if "rating" in names else np.full(len(table), np.nan)
+    if (np.abs(rating) > HIGHEST).any():
+        row = int(np.nanargmax(np.abs(rating))) + 1
+        raise InputError(f"{place}, row {row}: {names['rating']} is {rating[row - 1]:g}, above {HIGHEST:g} - mend it")
     known = order[item[order] > 0]
     offsets = np.concatenate([[0], np.cumsum(np.bincount(user[known], minlength=len(ids)))]).astype(np.int64)
     return UserHistories(list(ids), offsets, item[known], rating[known].astype(np.float32)), len(table) - len(known)
@@ -59,6 +63,8 @@ def from_list(events: Sequence[Any], catalogue: Catalogue) -> tuple[UserHistorie
     """
     if isinstance(events, str):
         raise InputError(f"history is the text {events!r} - write a list of item ids, such as [{events!r}]")
+    if not isinstance(events, Iterable):
+        raise InputError(f"history is {events!r} - write a table, or a list of item ids")
     pairs = [_pair(event) for event in events]
     numbers = np.array([catalogue.numbers.get(item, 0) for item, _ in pairs], dtype=np.int32)
     rating = np.array([stars for _, stars in pairs], dtype=np.float32)
@@ -73,16 +79,16 @@ def _pair(event: Any) -> tuple[str, float]:
     try:
         item, rating = event
         return str(item), stars(rating)
-    except ValueError:
+    except (ValueError, TypeError):
         raise InputError(
             f"history: {event!r} is no pair of an item id and a rating - write (id, 4.0), or the id alone"
         ) from None
 
 
 def stars(rating: Any) -> float:
-    """A rating as the model reads it, None as NaN. Raises ValueError for what is no finite number."""
+    """A rating as the model reads it, None as NaN. Raises ValueError or TypeError for what is no such number."""
     value = np.nan if rating is None else float(rating)
-    if np.isinf(value):
+    if abs(value) > HIGHEST:
         raise ValueError(rating)
     return value
 

@@ -1,6 +1,6 @@
 """Recommender: a trained model in use. `sear.load(folder)` makes one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -91,7 +91,8 @@ class Recommender:
         """The best items of each user, best first.
 
         Args:
-            users: ids, each counted once; None = all whose histories are known, or with `history` all of those.
+            users: ids, each counted once; None = all whose histories are known, or with `history` all of those. One
+                that is not known is a new user, without any event.
             history: in place of the histories known: a table of columns user_id, item_id and, if there are any, rating
                 and timestamp, one row per event; or for one user without a name a list of item ids, or of pairs of an
                 id and a rating, the oldest first. Items that the model does not know are skipped.
@@ -135,6 +136,8 @@ class Recommender:
         batch_size: int = BATCH,
     ) -> tuple[int, Iterator[pd.DataFrame]]:
         """As `recommend`, for more users than one table should hold: their number, and the table part by part."""
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(f"batch_size is {batch_size!r} - write a whole number from 1")
         histories, skipped = self._histories(users, history)
         selection = self._selection(k, filter_seen, items, exclude)
 
@@ -316,14 +319,14 @@ class Recommender:
         if users is None:
             return self._users
         wanted = _ids(users)
-        unknown = [user for user in wanted if user not in self._user_rows]
-        if unknown:
-            more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-            raise InputError(
-                f"users: no user {unknown[0]!r}{more} among the {len(self._users.user_ids):,} that the model knows"
-                " - leave it out, or give its history"
-            )
-        return selected(self._users, np.array([self._user_rows[user] for user in wanted], dtype=np.int64))
+        known = [user for user in wanted if user in self._user_rows]
+        found = selected(self._users, np.array([self._user_rows[user] for user in known], dtype=np.int64))
+        if len(known) == len(wanted):
+            return found
+        new = [user for user in wanted if user not in self._user_rows]
+        nothing = UserHistories(new, np.zeros(len(new) + 1, np.int64), found.item[:0], found.rating[:0])
+        row_of = {user: row for row, user in enumerate([*known, *new])}
+        return selected(joined(found, nothing), np.array([row_of[user] for user in wanted], dtype=np.int64))
 
     @cached_property
     def _user_rows(self) -> dict[str, int]:
@@ -399,5 +402,7 @@ class Recommender:
         return ranked[: selection.k]
 
 
-def _ids(users: Sequence[Any] | str) -> list[str]:
+def _ids(users: Any) -> list[str]:
+    if not isinstance(users, Iterable):
+        raise InputError(f"users is {users!r} - write a list of ids")
     return list(dict.fromkeys(str(user) for user in ([users] if isinstance(users, str) else users)))

@@ -28,7 +28,7 @@ ANONYMOUS = "\x1f"  # begins no id of a table; NUL would end a text for pandas
 
 
 class UnknownError(InputError):
-    """A user, item or session that is not there."""
+    """An item or session that is not there."""
 
 
 class ConflictError(InputError):
@@ -67,10 +67,8 @@ def check_query(query: Query, model: ServedModel) -> None:
     check_k(query.k, model.catalogue)
     check_known(query.items or (), model.catalogue, "items")
     check_known(query.exclude, model.catalogue, "exclude")
-    if query.user_id is not None and model.users is None:
+    if query.user_id is not None and model.recommender.user_ids is None:
         raise InputError("user_id: this model was exported without users - send a history")
-    if query.user_id is not None and query.user_id not in (model.users or ()):
-        raise UnknownError(f"user_id: the model knows no user {query.user_id!r} - send a history")
 
 
 def recommend_all(model: ServedModel, queries: Sequence[Query]) -> list[Recommendations]:

@@ -92,7 +92,7 @@ class Recommended(BaseModel):
 
 
 class Recommendations(BaseModel):
-    """source: "model", or "popularity" where the history holds nothing that the model knows."""
+    """source: "model", or "popularity" where the model knows nothing of the history, or of the user."""
 
     items: list[Recommended]
     source: str

@@ -20,17 +20,14 @@ Fingerprint = tuple[Any, ...]
 
 @dataclass
 class ServedModel:
-    """One loaded model, with its items and users. generation: 1 for the first one, one more for each reload."""
+    """One loaded model, with its items. generation: 1 for the first one, one more for each reload."""
 
     recommender: Recommender
     generation: int
     catalogue: Catalogue = field(init=False)
-    users: frozenset[str] | None = field(init=False)
 
     def __post_init__(self):
         self.read_catalogue()
-        users = self.recommender.user_ids
-        self.users = None if users is None else frozenset(users)
 
     def read_catalogue(self) -> None:
         """Know the items anew, after some were added."""

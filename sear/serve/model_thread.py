@@ -81,7 +81,7 @@ class ModelThread:
 
 
 def answer_each(live: LiveModel, queries: list[Query]) -> list[Any]:
-    """One answer or exception per query; one that fails, such as an unknown user, leaves the others together."""
+    """One answer or exception per query; one that fails, such as one of an unknown item, leaves the others together."""
     model, answers = live.now, dict[int, Any]()
     for place, query in enumerate(queries):
         try:

@@ -110,6 +110,9 @@ def test_a_user_without_a_known_event_gets_what_is_popular(plain):
     assert table.attrs["unknown_items"] == 2
     nobody = recommender.recommend(history=[], k=2, exclude=popular[:1], items=popular)
     assert nobody.item_id.tolist() == popular[1:]
+    new = recommender.recommend(["u1", "new", "u0"], k=1)
+    assert new.user_id.tolist() == ["u1", "new", "u0"] and new.source.tolist() == ["model", "popularity", "model"]
+    assert recommender.recommend(["new"], k=3).item_id.tolist() == popular
 
 
 def test_allowed_and_excluded_items(plain):
@@ -128,7 +131,11 @@ def test_allowed_and_excluded_items(plain):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"users": ["u0", "u99", "u98"]}, "users: no user 'u99' and 1 more among the 40"),
+        ({"users": 5}, "users is 5 - write a list of ids"),
+        ({"history": 5}, "history is 5 - write a table, or a list of item ids"),
+        ({"history": [("i3", {})]}, "is no pair of an item id and a rating"),
+        ({"history": [("i3", 1e300)]}, "is no pair of an item id and a rating"),
+        ({"batch_size": 0}, "batch_size is 0"),
         ({"k": 0}, "k is 0 - write a whole number from 1 to"),
         ({"k": 31}, "k is 31"),
         ({"items": ["i3", "ii3"]}, "items: no item 'ii3' \\(did you mean"),

@@ -5,7 +5,6 @@ import json
 import pytest
 
 CASES = {
-    "unknown user": ("/recommend", {"user_id": "nobody"}, 404, "user_id: the model knows no user 'nobody'"),
     "k of 0": ("/recommend", {"k": 0}, 422, "k: input should be greater than or equal to 1"),
     "k above the catalogue": ("/recommend", {"k": 61}, 422, "k: 61 is more than the model's 60 items"),
     "k above the limit": ("/recommend", {"k": 1001}, 422, "k: input should be less than or equal to 1000"),

@@ -66,7 +66,7 @@ def test_one_that_fails_does_not_take_the_others_with_it(service, monkeypatch):
         "sear.serve.model_thread.recommend_all",
         lambda model, asked: together.append(len(asked)) or recommend_all(model, asked),
     )
-    bad = [Query("nobody", None, 3), Query("u1", None, 61)]
+    bad = [Query("u1", None, 3, items=("gone",)), Query("u1", None, 61)]
     answers = asyncio.run(while_busy(service.thread, [*bad, *QUERIES]))
     assert all(isinstance(answer, InputError) for answer in answers[:2])
     assert [len(answer.items) for answer in answers[2:]] == [3, 5, 9, 4, 2, 6, 6, 2, ALLOWED]
