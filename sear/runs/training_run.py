@@ -139,7 +139,6 @@ class TrainingRun:
 
     def __init__(self, config: SEARConfig, folder: Path, begun: bool = False):
         self.config, self.folder, self.begun = config, folder, begun
-        self.memory = PeakMemory()
         torch.set_num_threads(config["threads"] or ALL_THREADS)
         self.environment = environment(config["device"])  # now: the commit may be another when the run ends
         settings = deciding_settings(effective_settings(config))
@@ -158,6 +157,7 @@ class TrainingRun:
                 if (self.folder / "metrics.json").exists():  # since it was looked for
                     raise HeldError(f"{self.folder} was finished by another process just now - nothing is left to do")
                 self.checkpoints.check()  # before anything that takes long
+                self.memory = PeakMemory()
                 write_config(self.folder, effective_settings(self.config))
                 earlier = None if self.checkpoints.last.exists() else earlier_model(self.config)
                 prepared = prepare(self.config, self.checkpoints)
