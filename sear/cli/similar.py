@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sear.console import show_what_can_be_shown, stopped_in_order
+from sear.errors import InputError
 from sear.program import Parser, obey
 
 
@@ -43,6 +44,8 @@ def _similar(asked: argparse.Namespace) -> None:
         if asked.new_items:
             recommender.add_items(read_table(asked.new_items))
         items = recommender.item_ids if asked.items is None else read_ids(asked.items, "item_id")
+        if not items:
+            raise InputError(f"--items={asked.items} names no item - name at least one")
         for first in range(0, len(items), 1024):
             part = items[first : first + 1024]
             write(recommender.similar_items(part, asked.k, by=asked.by, with_titles=asked.titles))

@@ -31,7 +31,7 @@ def serve(folder: str, host: str, port: int, device: str = "cpu", threads: int =
         import torch
         import uvicorn
 
-        from sear.serve.app import create_app
+        from sear.serve.app import LOCAL_HOSTS, create_app
         from sear.serve.live_model import LiveModel, say
         from sear.serve.service import Service, in_words
 
@@ -44,7 +44,7 @@ def serve(folder: str, host: str, port: int, device: str = "cpu", threads: int =
             say(f"requests must send the header Authorization: Bearer and what {TOKEN} holds")
         service = Service(live)
         config = uvicorn.Config(
-            create_app(service, token),
+            create_app(service, token, LOCAL_HOSTS | names_of(host)),
             http="h11",
             lifespan="on",
             log_config=None,
@@ -74,6 +74,11 @@ def _check_token(host: str, token: str | None) -> None:
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach the address."""
     return all(ipaddress.ip_address(address).is_loopback for _, address in _addresses(host))
+
+
+def names_of(host: str) -> set[str]:
+    """By which a request to that address may call it."""
+    return {host.lower(), *(address for _, address in _addresses(host))}
 
 
 def _addresses(host: str) -> list[tuple[int, str]]:

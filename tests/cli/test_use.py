@@ -98,6 +98,7 @@ def test_an_export_says_how_large_it_is(toy_model, tmp_path, capsys):
         (["recommend", "RUN", "--history=other.csv"], "history has no column user_id"),
         (["recommend", "RUN", "--device=cuda:7"], "torch finds no CUDA device"),
         (["similar", "RUN", "--items=other.csv"], "other.csv has no column item_id"),
+        (["similar", "RUN", "--items=none.txt", "--out=a.parquet"], "none.txt names no item"),
         (["similar", "RUN", "--by=colour"], "by is 'colour'"),
         (["export", "nowhere", "out"], "nowhere is no run folder"),
     ],
@@ -106,8 +107,9 @@ def test_a_mistake_is_one_line_and_leaves_nothing(toy_model, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.csv").write_bytes(b"user_id,item_id\n\xff,i3\n")
     (tmp_path / "other.csv").write_text("customer,product\n1,2\n")
+    (tmp_path / "none.txt").write_text("\n")
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert main([word.replace("RUN", str(toy_model)) for word in words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and message in line
-    assert {path.name for path in tmp_path.iterdir()} == {"bad.csv", "other.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == {"bad.csv", "other.csv", "none.txt"}

@@ -90,3 +90,12 @@ def test_bodies_of_all_requests_together_are_limited(model_folder):
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         for _ in range(5):  # nothing of earlier ones counts
             assert client.post("/recommend", json={"history": ["i1"] * 4}).status_code == 200
+
+
+def test_a_service_answers_to_the_name_it_was_given(service):
+    from sear.serve.app import LOCAL_HOSTS
+    from sear.serve.server import names_of
+
+    with client_of(service, hosts=LOCAL_HOSTS | names_of("127.0.0.2")) as client:
+        assert client.get("/health", headers={"host": "127.0.0.2:8000"}).status_code == 200
+        assert client.get("/health", headers={"host": "127.0.0.3:8000"}).status_code == 400
