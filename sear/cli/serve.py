@@ -5,8 +5,8 @@ import os
 from collections.abc import Sequence
 
 from sear.program import Parser, obey
+from sear.serve.server import TOKEN, serve
 
-TOKEN = "SEAR_TOKEN"
 ABOUT = f"""\
 Serve a trained model over HTTP, with a page at / and the interface's description at /docs. The environment variable
 {TOKEN} holds the token that requests must then send; it is needed where --host can be reached from other machines.
@@ -33,12 +33,7 @@ def parser(prog: str = "sear serve") -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "sear serve") -> int:
-    """Serve until SIGTERM or Ctrl-C; 0 when stopped, 2 when the user has something to mend."""
+    """Serve until it is stopped; 0 by SIGTERM, 130 by Ctrl-C, 2 when the user has something to mend."""
     asked = parser(prog).parse_args(arguments)
-    return obey(lambda: _serve(asked))
-
-
-def _serve(asked: argparse.Namespace) -> None:
-    from sear.serve.server import serve
-
-    serve(asked.folder, asked.host, asked.port, asked.device, asked.threads, os.environ.get(TOKEN))
+    token = os.environ.get(TOKEN)
+    return obey(lambda: serve(asked.folder, asked.host, asked.port, asked.device, asked.threads, token))

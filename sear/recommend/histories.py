@@ -21,8 +21,8 @@ def from_table(
     """Everybody's history, users in the order in which they first come, and how many events had unknown items.
 
     Args:
-        table: one row per event: user, item and, where there are any, rating and time. Without times the rows stand in
-            order.
+        table: one row per event: user, item and, where there are any, rating and time, a number or an ISO date. Without
+            times the rows stand in order.
         columns: what the model's own data call them: {"user": …, "item": …, "rating": …, "time": …}; the names in
             STANDARD are understood too.
         place: what messages call the table.
@@ -39,7 +39,7 @@ def from_table(
             row = int(np.argmax(table[names[role]].isna().to_numpy())) + 1
             raise InputError(f"{place}, row {row}: {names[role]} is empty - give it a value, or remove the row")
     user, ids = pd.factorize(table[names["user"]].astype(str))
-    time = _numbers(table, names["time"], place) if "time" in names else np.zeros(len(table))
+    time = _times(table, names["time"], place) if "time" in names else np.zeros(len(table))
     if np.isnan(time).any():
         row = int(np.argmax(np.isnan(time))) + 1
         raise InputError(f"{place}, row {row}: {names['time']} is empty - give it a value, or remove the row")
@@ -121,3 +121,20 @@ def _numbers(table: pd.DataFrame, name: str, place: str) -> np.ndarray:
         row = int(np.argmax(bad))
         raise InputError(f"{place}, row {row + 1}: {name} is {table[name].iloc[row]!r}, no number - mend it")
     return values
+
+
+def _times(table: pd.DataFrame, name: str, place: str) -> np.ndarray:
+    """float64 of a column of numbers or of ISO dates, these as seconds, NaN = empty; raises as `_numbers`."""
+    column = table[name]
+    is_date = pd.api.types.is_datetime64_any_dtype(column)
+    if not is_date and not pd.api.types.is_numeric_dtype(column):
+        is_date = pd.to_numeric(column, errors="coerce").isna().sum() > column.isna().sum()
+    if not is_date:
+        return _numbers(table, name, place)
+    found = pd.to_datetime(column, format="ISO8601", utc=True, errors="coerce")
+    bad = found.isna() & column.notna()
+    if bad.any():
+        row = int(np.argmax(bad))
+        told = f"{name} is {column.iloc[row]!r}, no number and no date such as 2026-01-31 12:00"
+        raise InputError(f"{place}, row {row + 1}: {told} - mend it")
+    return ((found - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(np.float64)

@@ -56,6 +56,17 @@ def test_new_histories_and_chosen_items_come_from_files(toy_model, recommender, 
     assert "1 events of" in printed.err
 
 
+def test_a_shops_own_columns_and_dates_are_a_history(toy_model, recommender, tmp_path, capsys):
+    rows = "a,i4,2025-02-01 12:00\na,i3,2025-01-31T09:00:00\n"
+    (tmp_path / "orders.csv").write_text("customer,product,ordered_at\n" + rows)
+    words = ["--user=customer", "--item=product", "--time=ordered_at", f"--history={tmp_path / 'orders.csv'}", "--k=4"]
+    assert main(["recommend", str(toy_model), *words]) == 0
+    found = [line.split(",")[1] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert found == recommender.recommend(history=["i3", "i4"], k=4).item_id.tolist()
+    assert main(["recommend", str(toy_model), *words, "--rating=stars"]) == 2
+    assert "has no column stars" in capsys.readouterr().err
+
+
 def test_chosen_users(toy_model, recommender, tmp_path, capsys):
     assert main(["recommend", str(toy_model), "--users=u3,u1", "--k=2"]) == 0
     assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()[1:]] == ["u3", "u3", "u1", "u1"]

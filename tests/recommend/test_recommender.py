@@ -131,6 +131,14 @@ def test_allowed_and_excluded_items(plain):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (
+            {"history": pd.DataFrame({"user_id": ["a"], "item_id": ["i3"], "timestamp": [pd.NaT]})},
+            "row 1: timestamp is empty",
+        ),
+        (
+            {"history": pd.DataFrame({"user_id": ["a"], "item_id": ["i3"], "timestamp": ["soon"]})},
+            "row 1: timestamp is 'soon', no number and no date",
+        ),
         ({"users": 5}, "users is 5 - write a list of ids"),
         ({"history": 5}, "history is 5 - write a table, or a list of item ids"),
         ({"history": [("i3", {})]}, "is no pair of an item id and a rating"),
