@@ -42,6 +42,11 @@ def parser(prog: str = "sear recommend") -> argparse.ArgumentParser:
         metavar="FILE",
         help=".csv, .parquet or .item of item_id and text columns: items that were never sold compete too",
     )
+    made.add_argument(
+        "--encoder",
+        metavar="FOLDER",
+        help="folder of the text encoder (default: where the training's lies in this project)",
+    )
     made.add_argument("--titles", action="store_true", help="write titles too")
     made.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
     return made
@@ -61,7 +66,7 @@ def _recommend(asked: argparse.Namespace) -> str:
     from sear.recommend.tables import read_table, table_file
 
     with stopped_in_order(), table_file(asked.out) as write:
-        recommender = load(asked.model, asked.device)
+        recommender = load(asked.model, asked.device, asked.encoder)
         if asked.new_items:
             recommender.add_items(read_table(asked.new_items))
         count, tables = recommender.recommend_batches(

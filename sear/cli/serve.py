@@ -24,6 +24,11 @@ def parser(prog: str = "sear serve") -> argparse.ArgumentParser:
     made.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     made.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
     made.add_argument(
+        "--encoder",
+        metavar="FOLDER",
+        help="folder of the text encoder (default: where the training's lies in this project)",
+    )
+    made.add_argument(
         "--threads",
         type=int,
         default=1,
@@ -36,4 +41,4 @@ def main(arguments: Sequence[str] | None = None, prog: str = "sear serve") -> in
     """Serve until it is stopped; 0 by SIGTERM, 130 by Ctrl-C, 2 when the user has something to mend."""
     asked = parser(prog).parse_args(arguments)
     token = os.environ.get(TOKEN)
-    return obey(lambda: serve(asked.folder, asked.host, asked.port, asked.device, asked.threads, token))
+    return obey(lambda: serve(asked.folder, asked.host, asked.port, asked.device, asked.threads, token, asked.encoder))

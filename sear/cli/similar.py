@@ -24,6 +24,11 @@ def parser(prog: str = "sear similar") -> argparse.ArgumentParser:
         metavar="FILE",
         help=".csv, .parquet or .item of item_id and text columns: items that were never sold compete too",
     )
+    made.add_argument(
+        "--encoder",
+        metavar="FOLDER",
+        help="folder of the text encoder (default: where the training's lies in this project)",
+    )
     made.add_argument("--titles", action="store_true", help="write titles too")
     return made
 
@@ -40,7 +45,7 @@ def _similar(asked: argparse.Namespace) -> None:
     from sear.recommend.tables import read_ids, read_table, table_file
 
     with stopped_in_order(), table_file(asked.out) as write:
-        recommender = load(asked.model)
+        recommender = load(asked.model, encoder=asked.encoder)
         if asked.new_items:
             recommender.add_items(read_table(asked.new_items))
         items = recommender.item_ids if asked.items is None else read_ids(asked.items, "item_id")

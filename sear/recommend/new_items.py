@@ -116,7 +116,7 @@ class Placement:
         if not (encoder.filled or encoder.hub_name):
             raise InputError(
                 f"{encoder.folder} has no encoder, which new texts need - fill it (all-mpnet-base-v2/README.md), "
-                "or give vectors"
+                "say where it is (encoder), or give vectors"
             )
         encoder = download(encoder)
         if identity is not None and identity not in encoder.identities:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,9 @@ class Recommender:
         info: model, dataset, seed, commit, versions, metrics, counts of users, items and events, digest.
     """
 
-    def __init__(self, model: TrainedModel, device: torch.device | str = "cpu"):
+    def __init__(self, model: TrainedModel, device: torch.device | str = "cpu", encoder: str | None = None):
         self.info: dict[str, Any] = model.about
-        self._model, self._users = model, model.users
+        self._model, self._users, self._encoder = model, model.users, encoder
         self._catalogue = Catalogue(model.item_ids, model.titles, model.training_counts)
         self._scorer = Scorer(model, torch.device(device))
 
@@ -252,7 +253,11 @@ class Recommender:
         network, counts = self._scorer.network, self._catalogue.counts
         learned = [getattr(network, name, None) for name in ("collaborative_emb", "item_decoder")]
         tables = [None if table is None else table.weight.detach().cpu().numpy() for table in learned]
-        return Placement(self.info["texts"], self._model.text_VE, tables, counts, self._scorer.device)
+        texts = self.info["texts"]
+        if self._encoder:
+            here = Path(self._encoder).expanduser().absolute()  # a folder counts from here, other words name the hub's
+            texts = texts | {"encoder": str(here) if here.is_dir() else self._encoder}
+        return Placement(texts, self._model.text_VE, tables, counts, self._scorer.device)
 
     def session(self, history: Sequence[Any] = (), ratings: Sequence[float | None] | None = None) -> Session:
         """One user's history that grows event by event (sear.recommend.session).

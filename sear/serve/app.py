@@ -109,7 +109,7 @@ def _describe(app: FastAPI, service: Service) -> None:
         known, key = request.scope[AUTHORISED], (model.generation, len(model.catalogue))
         if made.get(known, (None,))[0] != key:
             whole = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
-            made[known] = key, JSONResponse(fitted(whole, model) if known else whole).body
+            made[known] = key, bytes(JSONResponse(fitted(whole, model) if known else whole).body)
         return Response(made[known][1], media_type="application/json")
 
 

@@ -42,11 +42,11 @@ class LiveModel:
         folder: a model's folder, a symbolic link to one, or a file whose one line names one (counted from that file).
     """
 
-    def __init__(self, folder: Path | str, device: str = "cpu"):
-        self.folder, self._device = Path(folder), device
+    def __init__(self, folder: Path | str, device: str = "cpu", encoder: str | None = None):
+        self.folder, self._device, self._encoder = Path(folder), device, encoder
         self._tried = fingerprint(self.folder)
         self._added: list[pd.DataFrame] = []
-        self.now = ServedModel(load(self.folder, device), 1)
+        self.now = ServedModel(load(self.folder, device, encoder), 1)
 
     def has_newer(self) -> bool:
         """Whether another model lies in its place since the last look. A failed load is not tried twice."""
@@ -60,7 +60,7 @@ class LiveModel:
 
     def load_newer(self) -> ServedModel:
         """The newer model, warm, with the items that were added here; `now` stays as it is. May take seconds."""
-        recommender = load(self.folder, self._device)
+        recommender = load(self.folder, self._device, self._encoder)
         add_unknown(recommender, self._added)
         recommender.warm_up()
         return ServedModel(recommender, self.now.generation + 1)

@@ -13,12 +13,21 @@ SHORTEST_TOKEN = 16  # characters
 GRACE_SECONDS = 30  # for requests that run when the service is told to stop
 
 
-def serve(folder: str, host: str, port: int, device: str = "cpu", threads: int = 1, token: str | None = None) -> None:
+def serve(
+    folder: str,
+    host: str,
+    port: int,
+    device: str = "cpu",
+    threads: int = 1,
+    token: str | None = None,
+    encoder: str | None = None,
+) -> None:
     """Load the model and serve it until the process is told to stop.
 
     Args:
         threads: of the model's products on the CPU. One list needs no more, and threads that wait for each other suffer
             most from other work on the machine.
+        encoder: where the text encoder is, see `sear.load`.
 
     Raises:
         InputError: the address is not to be had, a token or a package is missing, or the folder holds no model.
@@ -36,7 +45,7 @@ def serve(folder: str, host: str, port: int, device: str = "cpu", threads: int =
         from sear.serve.service import Service, in_words
 
         torch.set_num_threads(threads)
-        live = LiveModel(folder, device)
+        live = LiveModel(folder, device, encoder)
         place = f"[{host}]" if ":" in host else host
         say(f"{live.now.recommender.name} on {live.now.recommender.dataset}: {len(live.now.catalogue):,} items")
         say(f"http://{place}:{listener.getsockname()[1]} - the interface at /docs, Ctrl-C stops")
