@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from sear.serve.answers import Query, UnknownError, check_known, check_query, recommendations
+from sear.serve.answers import Query, UnknownError, check_known, check_query, recommendations, selection_of
 from sear.serve.bodies import Event, SessionAnswer, SessionHistory
 from sear.serve.limits import Limits
 from sear.serve.live_model import ServedModel
@@ -45,7 +45,7 @@ class Sessions:
         """A new session with a history that may be empty, and its first recommendations."""
         check_query(wishes, model)
         kept = deque(events, self._limits.history)
-        held = Held(kept, self._state(model, events), model.generation, self._clock(), len(events))
+        held = Held(kept, model.recommender.session(events), model.generation, self._clock(), len(events))
         answer_id = secrets.token_urlsafe(16)
         self._held[answer_id] = held
         self._drop_oldest()
@@ -62,7 +62,7 @@ class Sessions:
         held.events.append((item_id, rating))
         held.count += 1
         if len(held.state) > 2 * self._limits.history:  # a state remembers all its items
-            held.state = self._state(model, held.events)
+            held.state = model.recommender.session(held.events)
         return self._answer(model, session_id, held, wishes)
 
     def recommend(self, model: ServedModel, session_id: str, wishes: Query) -> SessionAnswer:
@@ -91,25 +91,12 @@ class Sessions:
         self._held.move_to_end(session_id)
         held.used = self._clock()
         if held.generation != model.generation:  # a newer model makes its own state of the same events
-            held.state, held.generation = self._state(model, held.events), model.generation
+            held.state, held.generation = model.recommender.session(held.events), model.generation
         return held
 
-    def _state(self, model: ServedModel, events: Sequence[tuple[str, float | None]]) -> Any:
-        known = [(item_id, rating) for item_id, rating in events if item_id in model.catalogue]
-        ratings = [rating for _, rating in known]
-        rated = any(rating is not None for rating in ratings)
-        return model.recommender.session([item_id for item_id, _ in known], ratings if rated else None)
-
     def _answer(self, model: ServedModel, session_id: str, held: Held, wishes: Query) -> SessionAnswer:
-        table = held.state.recommend(
-            k=wishes.k,
-            filter_seen=wishes.filter_seen,
-            items=None if wishes.items is None else list(dict.fromkeys(wishes.items)),
-            exclude=list(dict.fromkeys(wishes.exclude)) or None,
-        )
-        unknown = sum(item_id not in model.catalogue for item_id, _ in held.events)
-        source = "model" if len(held.state) else "popularity"
-        found = recommendations(table.assign(source=source), wishes.k, model.catalogue, unknown)
+        top = held.state.top_items(wishes.k, **selection_of(wishes))
+        found = recommendations(model, top, 0, wishes.k, held.state.unknown_items)
         return SessionAnswer(session_id=session_id, events=held.count, **dict(found))
 
     def _drop_oldest(self) -> None:
