@@ -102,11 +102,14 @@ def selected(histories: UserHistories, rows: np.ndarray) -> UserHistories:
     return UserHistories(ids, offsets, histories.item[at], histories.rating[at])
 
 
-def joined(first: UserHistories, second: UserHistories) -> UserHistories:
-    """The users of both, one after the other."""
-    offsets = np.concatenate([first.offsets, second.offsets[1:] + first.offsets[-1]])
-    events = (np.concatenate([getattr(part, name) for part in (first, second)]) for name in ("item", "rating"))
-    return UserHistories([*first.user_ids, *second.user_ids], offsets, *events)
+def joined(*parts: UserHistories) -> UserHistories:
+    """The users of all parts, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    events = (np.concatenate([getattr(part, name) for part in parts]) for name in ("item", "rating"))
+    return UserHistories([user for part in parts for user in part.user_ids], offsets, *events)
 
 
 def _column(table: pd.DataFrame, role: str, columns: Mapping[str, str]) -> str | None:

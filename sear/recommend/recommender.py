@@ -16,6 +16,7 @@ from sear.recommend.new_items import Placement
 from sear.recommend.scorer import FEW_EVENTS, Scorer, Selection
 from sear.recommend.session import Session, from_bytes
 from sear.recommend.similar import Similarity
+from sear.recommend.top_items import TopItems
 from sear.runs.model_folder import TrainedModel, UserHistories
 
 BATCH = 4096  # users ranked at a time
@@ -149,6 +150,25 @@ class Recommender:
 
         return len(histories.user_ids), parts()
 
+    def read_history(self, events: Sequence[Any]) -> tuple[UserHistories, int]:
+        """One history, as `recommend` takes it as a list, and how many events of unknown items were skipped."""
+        return from_list(events, self._catalogue)
+
+    def known_history(self, user: Any) -> UserHistories:
+        """The history of one user that the model folder holds. Raises InputError where it holds none."""
+        return self._known_histories([user])
+
+    def top_items(
+        self,
+        *histories: UserHistories,
+        k: int = 10,
+        filter_seen: bool = True,
+        items: Sequence[Any] | None = None,
+        exclude: Sequence[Any] | None = None,
+    ) -> TopItems:
+        """What `recommend` makes a table of, as arrays, for those who have no time for a table; raises alike."""
+        return self._top(joined(*histories), self._selection(k, filter_seen, items, exclude))
+
     def similar_items(
         self, items: Sequence[Any], k: int = 10, *, by: str = "table", with_titles: bool = False
     ) -> pd.DataFrame:
@@ -192,23 +212,6 @@ class Recommender:
         score_V = self._similarity.of(np.array([number]), "table")[0].cpu().numpy()
         order = met[np.argsort(-score_V[met], kind="stable")][:k]
         return [(self._catalogue.ids[other - 1], float(score_V[other])) for other in order]
-
-    def rank(self, history: Sequence[Any], item: Any, filter_seen: bool = True) -> tuple[int | None, int]:
-        """The item's rank among all that may be recommended after a history, None where it may not; and their number.
-
-        Args:
-            history: item ids, or pairs of an id and a rating, the oldest first; unknown items are skipped.
-        """
-        (number,) = self._catalogue.numbers_of([str(item)], "item")
-        events, _ = from_list(history, self._catalogue)
-        score_V = np.concatenate([[-np.inf], self._catalogue.counts])
-        if len(events.item):
-            score_V[1:] = self._scorer.scores(self._scorer.user_vectors(events), events)[0, 1:].cpu().numpy()
-        if filter_seen:
-            score_V[events.item] = -np.inf
-        own = score_V[number]
-        rank = 1 + int((score_V > own).sum() + (score_V[:number] == own).sum())  # of equal ones the lower item first
-        return (rank if own > -np.inf else None), int((score_V > -np.inf).sum())
 
     @cached_property
     def _similarity(self) -> Similarity:
@@ -356,19 +359,13 @@ class Recommender:
         """At least one table, however few users there are."""
         for first in range(0, max(1, len(histories.user_ids)), batch_size):
             rows = np.arange(first, min(first + batch_size, len(histories.user_ids)))
-            yield self._ranked(selected(histories, rows), selection, with_titles)
+            part = selected(histories, rows)
+            yield self._table(part.user_ids, self._top(part, selection), with_titles)
 
-    def _ranked(
-        self,
-        histories: UserHistories,
-        selection: Selection,
-        with_titles: bool,
-        vectors_BD: torch.Tensor | None = None,
-    ) -> pd.DataFrame:
-        """The table of some users; vectors_BD: of every one of them, where they are known and all have events."""
-        users = len(histories.user_ids)
+    def _top(self, histories: UserHistories, selection: Selection, vectors_BD: torch.Tensor | None = None) -> TopItems:
+        """The best items of some users; vectors_BD: of every one of them, where they are known and all have events."""
+        users = len(histories.offsets) - 1
         by_model = np.diff(histories.offsets) > 0
-        popular = self._popular(selection)
         width = max(min(selection.k, self._candidates(selection)), 1)
         score_Bk = np.full((users, width), -np.inf, np.float32)
         item_Bk = np.zeros((users, width), np.int64)
@@ -378,19 +375,24 @@ class Recommender:
                 vectors_BD = self._scorer.user_vectors(known)
             score_Bk[by_model], item_Bk[by_model] = self._scorer.best(vectors_BD, known, selection)
         if not by_model.all():
+            popular = self._popular(selection)
             item_Bk[~by_model, : len(popular)] = popular
             score_Bk[~by_model, : len(popular)] = self._catalogue.counts[popular - 1]
-        there_Bk = score_Bk > -np.inf
+        return TopItems(score_Bk, item_Bk, by_model)
+
+    def _table(self, users: Sequence[str | None], top: TopItems, with_titles: bool) -> pd.DataFrame:
+        """What `recommend` returns."""
+        there_Bk = top.score_Bk > -np.inf
         row_N, place_N = np.nonzero(there_Bk)
         names, titles = self._catalogue.names
-        item_N = item_Bk[there_Bk]
-        ids = np.array([*histories.user_ids, None], dtype=object)[:-1]
+        item_N = top.item_Bk[there_Bk]
+        ids = np.array([*users, None], dtype=object)[:-1]
         columns = {
             "user_id": ids[row_N],
             "item_id": names[item_N],
-            "score": score_Bk[there_Bk],
+            "score": top.score_Bk[there_Bk],
             "rank": place_N + 1,
-            "source": np.array(["popularity", "model"], dtype=object)[by_model.astype(int)][row_N],
+            "source": np.array(["popularity", "model"], dtype=object)[top.by_model_B.astype(int)][row_N],
         }
         return pd.DataFrame(columns | ({"title": titles[item_N]} if with_titles else {}))
 

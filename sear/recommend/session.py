@@ -19,6 +19,7 @@ from safetensors.torch import load, save
 from sear.errors import InputError
 from sear.model.stacked_streams import Memory
 from sear.recommend.histories import stars
+from sear.recommend.top_items import TopItems
 from sear.runs.model_folder import UserHistories
 
 if TYPE_CHECKING:
@@ -89,10 +90,23 @@ class Session:
 
         Before the first event they are the popular ones, and their scores are counts.
         """
+        top = self.top_items(k, filter_seen, items, exclude)
+        names, titles = self._recommender._catalogue.names
+        numbers, scores = top.of(0)
+        columns = {"item_id": names[numbers], "score": np.array(scores, np.float32), "rank": range(1, len(numbers) + 1)}
+        return pd.DataFrame(columns | ({"title": titles[numbers]} if with_titles else {}))
+
+    def top_items(
+        self,
+        k: int = 10,
+        filter_seen: bool = True,
+        items: Sequence[Any] | None = None,
+        exclude: Sequence[Any] | None = None,
+    ) -> TopItems:
+        """The same as arrays, for those who have no time for a table."""
         selection = self._recommender._selection(k, filter_seen, items, exclude)
         self._current()
-        table = self._recommender._ranked(self._events(), selection, with_titles, self._user_1D)
-        return table.drop(columns=["user_id", "source"])
+        return self._recommender._top(self._events(), selection, self._user_1D)
 
     def to_bytes(self) -> bytes:
         """The session, for `Recommender.session_from_bytes`."""

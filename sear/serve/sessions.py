@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from sear.serve.answers import Query, UnknownError, check_known, check_query, recommendations
+from sear.serve.answers import Query, UnknownError, check_known, check_query, recommendations, selection_of
 from sear.serve.bodies import Event, SessionAnswer, SessionHistory
 from sear.serve.limits import Limits
 from sear.serve.live_model import ServedModel
@@ -20,8 +20,7 @@ from sear.serve.live_model import ServedModel
 class Held:
     """One session: its events, which outlive a model, and the state that one model made of them.
 
-    Events whose item the model did not know are not kept; `count` counts all, `unknown` these, and `gone` the kept ones
-    whose item a newer model does not know.
+    Events whose item the model did not know are not kept; `count` counts all, `unknown` these.
     """
 
     events: deque[tuple[str, float | None]]
@@ -30,7 +29,6 @@ class Held:
     generation: int
     used: float
     count: int
-    gone: int = 0
 
 
 class Sessions:
@@ -53,7 +51,8 @@ class Sessions:
         check_query(wishes, model)
         known = [(item_id, rating) for item_id, rating in events if item_id in model.catalogue]
         kept, unknown = deque(known, self._limits.history), len(events) - len(known)
-        held = Held(kept, unknown, self._state(model, kept), model.generation, self._clock(), len(events))
+        state = model.recommender.session(kept)
+        held = Held(kept, unknown, state, model.generation, self._clock(), len(events))
         answer_id = secrets.token_urlsafe(16)
         self._held[answer_id] = held
         self._events += len(kept)
@@ -72,7 +71,7 @@ class Sessions:
         held.events.append((item_id, rating))
         held.count += 1
         if len(held.state) > 2 * self._limits.history:  # a state remembers all its items
-            held.state = self._state(model, held.events)
+            held.state = model.recommender.session(held.events)
         return self._answer(model, session_id, held, wishes)
 
     def recommend(self, model: ServedModel, session_id: str, wishes: Query) -> SessionAnswer:
@@ -102,25 +101,12 @@ class Sessions:
         self._held.move_to_end(session_id)
         held.used = self._clock()
         if held.generation != model.generation:  # a newer model makes its own state of the same events
-            held.state, held.generation = self._state(model, held.events), model.generation
-            held.gone = sum(item_id not in model.catalogue for item_id, _ in held.events)
+            held.state, held.generation = model.recommender.session(held.events), model.generation
         return held
 
-    def _state(self, model: ServedModel, events: Sequence[tuple[str, float | None]]) -> Any:
-        known = [(item_id, rating) for item_id, rating in events if item_id in model.catalogue]
-        ratings = [rating for _, rating in known]
-        rated = any(rating is not None for rating in ratings)
-        return model.recommender.session([item_id for item_id, _ in known], ratings if rated else None)
-
     def _answer(self, model: ServedModel, session_id: str, held: Held, wishes: Query) -> SessionAnswer:
-        table = held.state.recommend(
-            k=wishes.k,
-            filter_seen=wishes.filter_seen,
-            items=None if wishes.items is None else list(dict.fromkeys(wishes.items)),
-            exclude=list(dict.fromkeys(wishes.exclude)) or None,
-        )
-        source = "model" if len(held.state) else "popularity"
-        found = recommendations(table.assign(source=source), wishes.k, model.catalogue, held.unknown + held.gone)
+        top = held.state.top_items(wishes.k, **selection_of(wishes))
+        found = recommendations(model, top, 0, wishes.k, held.unknown + held.state.unknown_items)
         return SessionAnswer(session_id=session_id, events=held.count, **dict(found))
 
     def drop_old(self) -> None:
