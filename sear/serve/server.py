@@ -5,8 +5,13 @@ import ipaddress
 import signal
 import socket
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 from sear.errors import InputError
+
+if TYPE_CHECKING:
+    from sear.serve.guard import Guard
+    from sear.serve.service import Service
 
 TOKEN = "SEAR_TOKEN"
 SHORTEST_TOKEN = 16  # characters
@@ -38,7 +43,6 @@ def serve(
     _require_packages()
     with closing(listen(host, port)) as listener:  # first: a port in use must be told before a model is loaded
         import torch
-        import uvicorn
 
         from sear.serve.app import LOCAL_HOSTS, create_app
         from sear.serve.live_model import LiveModel, say
@@ -52,22 +56,28 @@ def serve(
         if token:
             say(f"requests must send the header Authorization: Bearer and what {TOKEN} holds")
         service = Service(live)
-        config = uvicorn.Config(
-            create_app(service, token, LOCAL_HOSTS | names_of(host)),
-            http="h11",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )
-        server = uvicorn.Server(config)
-        # uvicorn sends itself the signal again after it has stopped; here that does no harm, and the exit code stays 0.
-        stop = service.on_failure = lambda: setattr(server, "should_exit", True)
-        signal.signal(signal.SIGTERM, lambda *_: stop())
-        server.run(sockets=[listener])
+        _run_until_stopped(service, create_app(service, token, LOCAL_HOSTS | names_of(host)), listener)
         if service.failure:
             raise InputError(f"the model cannot answer: {in_words(service.failure)}") from service.failure
+
+
+def _run_until_stopped(service: "Service", app: "Guard", listener: socket.socket) -> None:
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    server = uvicorn.Server(config)
+    # uvicorn sends itself the signal again after it has stopped; here that does no harm, and the exit code stays 0.
+    stop = service.on_failure = lambda: setattr(server, "should_exit", True)
+    signal.signal(signal.SIGTERM, lambda *_: stop())
+    server.run(sockets=[listener])
 
 
 def _check_token(host: str, token: str | None) -> None:

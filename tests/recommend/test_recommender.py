@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import sear
 from sear.files import PROJECT_ROOT
@@ -31,10 +32,21 @@ def ranks_of(recommender, cases, history):
 
 
 @pytest.mark.parametrize("name", EVERYTHING)
-def test_the_ranks_of_a_runs_own_test_come_out_again(here, name):
+def test_scores_and_ranks_of_a_runs_own_test_come_out_again(here, monkeypatch, name):
+    from sear.runs.training_run import TrainingRun
+
+    kept, report = [], TrainingRun._report
+    monkeypatch.setattr(TrainingRun, "_report", lambda *told: kept.append(told[1]) or report(*told))
     run = toy_run(here, **EVERYTHING[name])
     recommender = sear.load(run)
     cases, history = used_model.test_cases(recommender, run)
+    for batch, *_ in kept[0].loaders[2]:
+        users = kept[0].dataset.events.user_tokens[batch["user_id"].numpy()]
+        known, _ = recommender._histories(users.tolist(), history)
+        scores = recommender._scorer.scores(recommender._scorer.user_vectors(known), known)
+        with torch.no_grad():
+            expected = kept[0].trainer.model.full_sort_predict(batch)
+        torch.testing.assert_close(scores[:, 1:], expected[:, 1:], rtol=0, atol=1e-5)
     ranks = ranks_of(recommender, cases, history)
     assert np.array_equal(ranks[:, 0], cases["rank"])
     assert np.array_equal(ranks[:, 1], cases["rank_history_masked"])
