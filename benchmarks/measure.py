@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import json
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from sear.files import PROJECT_ROOT
+from sear.files import PROJECT_ROOT, write_text
 
 LEAST_ROUNDS = 3
 STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -159,3 +160,12 @@ def _status_bytes(field: str) -> float:
 def say(line: str) -> None:
     """A sign of life, beside the table."""
     print(line, file=sys.stderr, flush=True)
+
+
+def write_json(found: object, out: Path | None) -> None:
+    """What was measured as JSON, to a file or to standard output."""
+    text = json.dumps(found, indent=1) + "\n"
+    if out:
+        write_text(out, text)
+    else:
+        print(text, end="")

@@ -2,45 +2,47 @@
 
 A share of the items is held out with all their events before training. A case is an event of a held-out item after its
 user's last training event; its history is what the user did before, held-out items left out. It is ranked among all
-items and among the held-out ones, by the model with several ways to place new items and by baselines. Existing users'
-own test cases are ranked with and without the new items. `--key=value` words are settings of the training.
+items and among the held-out ones, by the model with several ways to place new items and by baselines. Cases of every
+other held-out item are for validation: they choose the way, and the rest is the test. Existing users' own test cases
+are ranked with and without the new items. Each seed holds out other items; cases of all seeds are pooled. `--key=value`
+words are settings of the training.
 """
 
 import argparse
-import json
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.measure import say
+from benchmarks.measure import say, write_json
+from sear.cli.arguments import parse
 from sear.data.atomic_table import read_header
 from sear.data.dataset import SEARDataset
 from sear.data.item_texts import item_sentences
 from sear.data.text_cache import sentence_vectors
 from sear.evaluation.metrics import metrics_by_row
 from sear.evaluation.ranks import ranks_from_scores
-from sear.files import BUNDLED, CHECKOUT, write_text
+from sear.files import BUNDLED, CHECKOUT
+from sear.model.text_map import TextMap
 from sear.recommend.load import load
-from sear.recommend.new_items import PADDING, Placement, TextMap
+from sear.recommend.new_items import PADDING
 from sear.recommend.recommender import Recommender
 from sear.runs.machine import commit
 from sear.runs.model_folder import UserHistories
 from sear.settings.recbole_config import build_config
-from sear.settings.rules import load_yaml
 
 CHUNK = 512  # cases at a time
 NEAREST = 10  # items whose learned rows make a new one's, for the way `neighbours`
 RESAMPLES = 1000
 Score = Callable[[UserHistories], torch.Tensor]  # histories of some cases -> (B, V)
+Map = Callable[[np.ndarray], np.ndarray]  # text embeddings (N, E) of new items -> learned rows (N, D)
 
 
 @dataclass
@@ -55,28 +57,41 @@ class Cases:
         return len(self.target)
 
 
-class AllAlike(Placement):
-    """The ridge regression with every item weighing the same."""
-
-    @cached_property
-    def _maps(self):
-        return [None if rows is None else TextMap(self._text_VE[1:], rows[1:]) for rows in self._learned]
+def ridge(text_VE: np.ndarray, learned_VD: np.ndarray, counts: np.ndarray) -> Map:
+    """What `add_items` does: an item weighs as much as it has training events."""
+    return TextMap(text_VE, learned_VD, counts.astype(np.float64))
 
 
-class Neighbours(Placement):
+def ridge_all_alike(text_VE: np.ndarray, learned_VD: np.ndarray, counts: np.ndarray) -> Map:
+    return TextMap(text_VE, learned_VD)
+
+
+def neighbours(text_VE: np.ndarray, learned_VD: np.ndarray, counts: np.ndarray) -> Map:
     """The mean learned row of the items with the nearest texts."""
-
-    @cached_property
-    def _maps(self):
-        unit_VE = self._text_VE[1:] / np.linalg.norm(self._text_VE[1:], axis=1, keepdims=True)
-
-        def mean_row(rows: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-            return lambda text_NE: rows[1:][np.argsort(-(text_NE @ unit_VE.T), axis=1)[:, :NEAREST]].mean(1)
-
-        return [None if rows is None else mean_row(rows) for rows in self._learned]
+    unit_VE = text_VE / np.linalg.norm(text_VE, axis=1, keepdims=True)
+    return lambda text_NE: learned_VD[np.argsort(-(text_NE @ unit_VE.T), axis=1)[:, :NEAREST]].mean(1)
 
 
-WAYS: dict[str, type[Placement]] = {"ridge": Placement, "ridge, items alike": AllAlike, "neighbours": Neighbours}
+def mean_row(text_VE: np.ndarray, learned_VD: np.ndarray, counts: np.ndarray) -> Map:
+    """The same row for every new item: of a tied table only their own text part tells them apart."""
+    return lambda text_NE: np.tile(learned_VD.mean(0), (len(text_NE), 1))
+
+
+WAYS = {"ridge": ridge, "ridge, items alike": ridge_all_alike, "neighbours": neighbours, "tied texts alone": mean_row}
+AMONG = ("all", "all, seen filtered", "new")
+Ranks = dict[str, np.ndarray]  # of the same cases among each of AMONG, or without and with new items
+
+
+@dataclass
+class Split:
+    """What one choice of held-out items gave. users_*: whose case each is, by id."""
+
+    told: dict[str, Any]
+    users: np.ndarray
+    for_validation: np.ndarray
+    ranks: dict[str, Ranks]
+    existing_users: np.ndarray
+    existing: dict[str, Ranks]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,29 +99,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dataset", default="ml-100k", help="name of a config/data/*.yaml (default: ml-100k)")
     parser.add_argument("--model", default="SEAR", help="SEAR or a variant of it (default: SEAR)")
     parser.add_argument("--share", type=float, default=0.1, help="of the items that are held out (default: 0.1)")
-    parser.add_argument("--seed", type=int, default=1, help="of the choice and of the training (default: 1)")
+    parser.add_argument("--seeds", default="1", help="of the choice and of the training, commas between (default: 1)")
     parser.add_argument("--out", type=Path, help="JSON file to write (default: standard output)")
     asked, words = parser.parse_known_args(arguments)
-    settings = {}
-    for word in words:
-        key, equals, text = word.removeprefix("--").partition("=")
-        if not (word.startswith("--") and equals):
-            parser.error(f"{word!r} is no setting - write --key=value")
-        settings[key] = load_yaml(text)
-    found = experiment(asked.dataset, asked.model, asked.share, asked.seed, settings)
-    text = json.dumps(found, indent=1) + "\n"
-    if asked.out:
-        write_text(asked.out, text)
-    else:
-        print(text, end="")
+    settings = parse([f"--dataset={asked.dataset}", f"--model={asked.model}", *words]).overrides
+    seeds = [int(seed) for seed in asked.seeds.split(",")]
+    with redirect_stdout(sys.stderr):
+        splits = [one_split(asked.dataset, asked.model, asked.share, seed, settings) for seed in seeds]
+    about = {"dataset": asked.dataset, "model": asked.model, "settings": settings, "share": asked.share}
+    write_json(about | {"commit": commit(CHECKOUT)} | pooled(splits), asked.out)
     return 0
 
 
-def experiment(dataset: str, model: str, share: float, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
-    """What --out holds: for each way and baseline the metrics of the held-out cases, and what existing users lose."""
+def one_split(dataset: str, model: str, share: float, seed: int, settings: dict[str, Any]) -> Split:
+    """Ranks of the held-out cases by each way and baseline, and of existing users with and without the new items."""
     from sear import run_sear
 
-    with redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as work:
+    with tempfile.TemporaryDirectory() as work:
         whole = SEARDataset(build_config(dataset, model, settings))
         held = held_out(whole, share, seed)
         say(f"{len(held):,} of {whole.item_num - 1:,} items held out")
@@ -114,28 +123,53 @@ def experiment(dataset: str, model: str, share: float, seed: int, settings: dict
         places = {"data_path": str(data_path), "results_path": str(Path(work, "results"))}
         run = run_sear(dataset, model, seed=seed, **settings | places)
         folder = Path(run["run_folder"])
-        held = [item for item in held if item not in set(load(folder).item_ids)]
         table, vectors = texts_of(whole, held)
-        found: dict[str, Any] = {"dataset": dataset, "model": model, "seed": seed, "settings": settings}
-        found |= {"held out": len(held), "commit": commit(CHECKOUT), "test": run["test"]}
+        ranks: dict[str, Ranks] = {}
+        existing: dict[str, Ranks] = {}
         for name, way in WAYS.items():
             recommender = load(folder)
-            recommender._placement = way(
-                recommender.info["texts"],
-                recommender._model.text_VE,
-                recommender._placement._learned,
-                recommender.popularity,
-                recommender._scorer.device,
-            )
+            if way is mean_row and not recommender._scorer.network.tied:
+                continue
+            placement, counts = recommender._placement, recommender.popularity
+            placement._maps = [
+                None if rows is None else way(placement._text_VE[1:], rows[1:], counts) for rows in placement._learned
+            ]
             recommender.add_items(table, vectors)
-            cases = held_out_cases(whole, recommender, set(held))
-            if "cases" not in found:
-                found |= {"cases": len(cases), "users with a case": len(np.unique(cases.row_of_user))}
-                for baseline, score in baselines(recommender, seed).items():
-                    found[baseline] = ranked(recommender, cases, score, len(held))
-            found[name] = ranked(recommender, cases, by_model(recommender), len(held))
-            found[name]["existing users"] = existing_users(recommender, len(held))
-            say(f"{name}: {found[name]}")
+            if not ranks:
+                cases = held_out_cases(whole, recommender, set(held))
+                say(f"{len(cases):,} cases of {len(np.unique(cases.row_of_user)):,} users")
+                ranks = {
+                    baseline: ranked(cases, score, len(held))
+                    for baseline, score in baselines(recommender, seed).items()
+                }
+            ranks[name] = ranked(cases, by_model(recommender), len(held))
+            existing[name], rows = existing_users(recommender, len(held))
+        ids = np.array(recommender.user_ids)
+    told = {"seed": seed, "held out": len(held), "cases": len(cases), "epochs": run["epochs"], "test": run["test"]}
+    first_new = cases.target.min(initial=0)
+    return Split(told, ids[cases.row_of_user], (cases.target - first_new) % 2 == 0, ranks, ids[rows], existing)
+
+
+def pooled(splits: Sequence[Split]) -> dict[str, Any]:
+    """Metrics with intervals over the cases of all splits, of validation and of test; validation chooses the way."""
+    users, for_validation = (np.concatenate([getattr(s, name) for s in splits]) for name in ("users", "for_validation"))
+    found: dict[str, Any] = {"splits": [split.told for split in splits]}
+    for part, cases in (("validation", for_validation), ("test", ~for_validation)):
+        found[part] = {"cases": int(cases.sum()), "users": len(np.unique(users[cases]))}
+        for method in splits[0].ranks:
+            ranks = {among: np.concatenate([split.ranks[method][among] for split in splits]) for among in AMONG}
+            found[part][method] = {a: with_interval(of_cases[cases], users[cases]) for a, of_cases in ranks.items()}
+    ways = splits[0].existing
+    found["chosen"] = max(ways, key=lambda way: found["validation"][way]["all"]["mrr"]["mean"])
+    users = np.concatenate([split.existing_users for split in splits])
+    found["existing users"] = {"cases": len(users)}
+    for way in ways:
+        without, with_new = (
+            metrics_of(np.concatenate([split.existing[way][name] for split in splits])) for name in ("without", "with")
+        )
+        change = {name: with_new[name] - without[name] for name in without}
+        parts = {"without": without, "with": with_new, "change": change}
+        found["existing users"][way] = {name: _intervals(values, users) for name, values in parts.items()}
     return found
 
 
@@ -237,9 +271,9 @@ def baselines(recommender: Recommender, seed: int) -> dict[str, Score]:
     }
 
 
-def ranked(recommender: Recommender, cases: Cases, score: Score, new: int) -> dict[str, Any]:
-    """Metrics with intervals among all items, seen ones kept and filtered, and among the new items only."""
-    found: dict[str, list[np.ndarray]] = {"all": [], "all, seen filtered": [], "new": []}
+def ranked(cases: Cases, score: Score, new: int) -> Ranks:
+    """Ranks among all items, seen ones kept and filtered, and among the new items only."""
+    found: dict[str, list[np.ndarray]] = {among: [] for among in AMONG}
     for part, target in _chunks(cases):
         scores = score(part)
         first = scores.shape[1] - new
@@ -247,12 +281,11 @@ def ranked(recommender: Recommender, cases: Cases, score: Score, new: int) -> di
             torch.from_numpy(part.item.astype(np.int64)),
             *map(torch.from_numpy, (part.offsets[:-1], part.offsets[1:])),
         )
-        kept, filtered = ranks_from_scores(scores, target, history)
-        found["all"].append(kept)
-        found["all, seen filtered"].append(filtered)
-        among = torch.cat([scores[:, :1], scores[:, first:]], dim=1)
-        found["new"].append(ranks_from_scores(among, target - first + 1)[0])
-    return {name: with_interval(np.concatenate(ranks), cases.row_of_user) for name, ranks in found.items()}
+        among_new = torch.cat([scores[:, :1], scores[:, first:]], dim=1)
+        parts = *ranks_from_scores(scores, target, history), ranks_from_scores(among_new, target - first + 1)[0]
+        for among, ranks in zip(AMONG, parts, strict=True):
+            found[among].append(ranks)
+    return {among: np.concatenate(parts) for among, parts in found.items()}
 
 
 def _chunks(cases: Cases):
@@ -264,8 +297,8 @@ def _chunks(cases: Cases):
         yield part, torch.from_numpy(cases.target[first : first + CHUNK])
 
 
-def existing_users(recommender: Recommender, new: int) -> dict[str, Any]:
-    """Test metrics of the model's own users without and with the new items, and the difference."""
+def existing_users(recommender: Recommender, new: int) -> tuple[Ranks, np.ndarray]:
+    """Ranks of the test cases of the model's own users without and with the new items, and the users' rows."""
     users = recommender._users
     assert users is not None
     rows = np.flatnonzero(np.diff(users.offsets)[: recommender.info["counts"]["users"]] >= 4)
@@ -275,20 +308,22 @@ def existing_users(recommender: Recommender, new: int) -> dict[str, Any]:
     at = np.concatenate(spans)
     histories = UserHistories([], offsets, users.item[at], users.rating[at])
     cases = Cases(histories, users.item[ends].astype(np.int64), rows)
-    without, among_all = [], []
+    without, with_new = [], []
     score = by_model(recommender)
     for part, target in _chunks(cases):
         scores = score(part)
         without.append(ranks_from_scores(scores[:, : scores.shape[1] - new], target)[0])
-        among_all.append(ranks_from_scores(scores, target)[0])
-    before, after = (metrics_by_row(np.concatenate(ranks)) for ranks in (without, among_all))
-    change = {name: after[name] - before[name] for name in before}
-    parts = {"without": before, "with": after, "change": change}
-    return {name: _intervals(metrics, cases.row_of_user) for name, metrics in parts.items()} | {"cases": len(rows)}
+        with_new.append(ranks_from_scores(scores, target)[0])
+    return {"without": np.concatenate(without), "with": np.concatenate(with_new)}, rows
+
+
+def metrics_of(ranks: np.ndarray) -> dict[str, np.ndarray]:
+    """Those of the evaluation, and the reciprocal rank without a cut-off, which few cases decide on less."""
+    return metrics_by_row(ranks) | {"mrr": 1 / ranks}
 
 
 def with_interval(ranks: np.ndarray, users: np.ndarray) -> dict[str, Any]:
-    return _intervals(metrics_by_row(ranks), users)
+    return _intervals(metrics_of(ranks), users)
 
 
 def _intervals(metrics: dict[str, np.ndarray], users: np.ndarray) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
+import sear
 from benchmarks.untrained_model import write_untrained
 from sear.files import PROJECT_ROOT
 
@@ -33,6 +35,7 @@ K = 10
 USERS = 1000
 START_SECONDS = 300
 WARM_REQUESTS = 50
+MOST_PARTS = 500  # of a load, until the newer model must have been taken
 HEADERS = {"content-type": "application/json"}
 
 
@@ -163,12 +166,16 @@ def while_reloading(server: Server, pointer: Path, folder: Path, bodies, clients
     aside = pointer.with_name("aside")
     aside.symlink_to(folder)
     os.replace(aside, pointer)
-    while server.generation() == before:
+    for _ in range(MOST_PARTS):
         part = load(server, bodies, clients, 20 * clients)
         parts.seconds += part.seconds
         parts.errors += part.errors
         parts.wall += part.wall
-    return parts, server.generation() - before
+        if server.generation() != before:
+            return parts, server.generation() - before
+    raise SystemExit(
+        f"the newer model was not taken within {len(parts.seconds):,} requests - see what the service said"
+    )
 
 
 def measure(folder: Path, clients: list[int], requests: int, soak: int) -> list[list]:
@@ -177,9 +184,7 @@ def measure(folder: Path, clients: list[int], requests: int, soak: int) -> list[
     with tempfile.TemporaryDirectory() as place:
         pointer = Path(place) / "newest"
         pointer.symlink_to(folder.resolve())
-        copy = Path(place) / "copy"
-        copy.symlink_to(folder.resolve())
-        ids = _item_ids(folder)
+        ids = sear.load(folder).item_ids
         with running(pointer) as server:
             kinds = {f"history of {length}": histories(ids, length) for length in (10, HISTORY)}
             kinds["next event of a session"] = session_events(server, ids)
@@ -190,7 +195,7 @@ def measure(folder: Path, clients: list[int], requests: int, soak: int) -> list[
                     rows.append(found.row(name, count, server.memory_mb()))
                     print(rows[-1], file=sys.stderr, flush=True)
             other = Path(place) / "other"
-            _copy(folder, other)
+            shutil.copytree(folder, other)
             found, reloads = while_reloading(server, pointer, other, kinds["history of 10"], max(clients))
             rows.append(found.row(f"history of 10, {reloads} reload", max(clients), server.memory_mb()))
             for part in range(4 if soak else 0):
@@ -198,19 +203,6 @@ def measure(folder: Path, clients: list[int], requests: int, soak: int) -> list[
                 rows.append(found.row(f"history of 10, soak {part + 1} of 4", max(clients), server.memory_mb()))
                 print(rows[-1], file=sys.stderr, flush=True)
     return rows
-
-
-def _item_ids(folder: Path) -> list[str]:
-    import sear
-
-    return sear.load(folder).item_ids
-
-
-def _copy(folder: Path, other: Path) -> None:
-    """The same model in another place."""
-    import shutil
-
-    shutil.copytree(folder, other)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,23 +1,26 @@
-"""What a warm start brings: python -m benchmarks.warm_start --dataset=ml-100k [--share=0.9] [--seeds=1,2,3].
+"""What a warm start brings: python -m benchmarks.warm_start --dataset=ml-100k [--share=0.9] [--seeds=1,2,3] --out=FILE.
 
 The events up to a date make the older data, all events the newer ones. A model is trained on the older data; on the
-newer ones the same model is trained from scratch and from the older one's weights. Prints JSON: seconds of training,
-epochs, validation and test of both.
+newer ones the same model is trained from scratch and from the older one's weights. Writes JSON: seconds of training,
+epochs, validation and test of both. `--key=value` words are settings of all three.
 """
 
 import argparse
-import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from time import process_time
+from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import say
-from sear.files import PROJECT_ROOT
+from benchmarks.measure import say, write_json
+from sear.cli.arguments import parse
+from sear.files import CHECKOUT, PROJECT_ROOT
+from sear.runs.machine import commit
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,20 +29,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default="SEAR", help="SEAR or a variant of it (default: SEAR)")
     parser.add_argument("--share", type=float, default=0.9, help="share of the events that are older (default: 0.9)")
     parser.add_argument("--seeds", default="1", help="commas between (default: 1)")
-    parser.add_argument("--config", help="a YAML file with more settings")
-    asked = parser.parse_args(arguments)
-    files = [Path(asked.config)] if asked.config else []
-    found = [compare(asked.dataset, asked.model, asked.share, int(seed), files) for seed in asked.seeds.split(",")]
-    print(json.dumps({"dataset": asked.dataset, "model": asked.model, "share": asked.share, "runs": found}, indent=1))
+    parser.add_argument("--out", type=Path, help="JSON file to write (default: standard output)")
+    asked, words = parser.parse_known_args(arguments)
+    settings = parse([f"--dataset={asked.dataset}", f"--model={asked.model}", *words]).overrides
+    seeds = [int(seed) for seed in asked.seeds.split(",")]
+    with redirect_stdout(sys.stderr):  # standard output is for the JSON alone
+        found = [compare(asked.dataset, asked.model, asked.share, seed, settings) for seed in seeds]
+    about = {"dataset": asked.dataset, "model": asked.model, "settings": settings, "share": asked.share}
+    write_json(about | {"commit": commit(CHECKOUT), "runs": found}, asked.out)
     return 0
 
 
-def compare(dataset: str, model: str, share: float, seed: int, files: Sequence[Path] = ()) -> dict:
+def compare(dataset: str, model: str, share: float, seed: int, settings: Mapping[str, Any]) -> dict:
     """`{"seed": …, "older": {…}, "from scratch": {…}, "warm start": {…}}` of one seed."""
     from sear import run_sear
     from sear.settings.recbole_config import build_config
 
-    own = build_config(dataset, model, config_files=files)
+    own = build_config(dataset, model, settings)
     source, name = Path(own["data_path"]), own["dataset"]
     with tempfile.TemporaryDirectory() as work:
         older = Path(work, "older", name)
@@ -48,18 +54,12 @@ def compare(dataset: str, model: str, share: float, seed: int, files: Sequence[P
         for path in bundled.glob("*.safetensors") if bundled.is_dir() and bundled != source else ():
             shutil.copy(path, older)  # ready text embeddings
         cut_at_date(older / f"{name}.inter", own["TIME_FIELD"], share)
+        common = {**settings, "seed": seed, "mask_history": True, "results_path": str(Path(work, "results"))}
 
         def train(**changes) -> dict:
-            with redirect_stdout(sys.stderr):  # standard output is for the JSON alone
-                return run_sear(
-                    dataset,
-                    model,
-                    files,
-                    seed=seed,
-                    mask_history=True,
-                    results_path=str(Path(work, "results")),
-                    **changes,
-                )
+            started = process_time()
+            run = run_sear(dataset, model, **common | changes)
+            return run | {"cpu_seconds": process_time() - started}
 
         first = train(data_path=str(older.parent))
         scratch, warm = train(), train(warm_start=first["run_folder"])
@@ -68,13 +68,15 @@ def compare(dataset: str, model: str, share: float, seed: int, files: Sequence[P
 
 
 def told(run: dict) -> dict:
-    """What is compared of a finished run."""
+    """What is compared of a finished run. CPU seconds are those of the whole run, seconds those of its training."""
     each = run["seconds"]["train"] / run["epochs"]
     return {
         "statistics": run["statistics"],
         "epochs": run["epochs"],
+        "best epoch": run["best_epoch"],
         "seconds": run["seconds"]["train"],
         "seconds to the best epoch": each * (run["best_epoch"] + 1),
+        "CPU seconds": run["cpu_seconds"],
         "valid": run["valid"],
         "test": run["test"],
         "test, seen items filtered": run["test_history_masked"],

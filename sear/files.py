@@ -7,11 +7,14 @@ directory.
 """
 
 import csv
+import ctypes
 import io
 import json
 import os
 import re
+import shutil
 import socket
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -36,6 +39,8 @@ PROJECT_ROOT = CHECKOUT or Path.cwd()  # data, results and relative paths count 
 BUNDLED = CHECKOUT or _PACKAGE / "bundled"  # where config/ and ready text embeddings lie
 HOST = re.sub(r"\W", "_", socket.gethostname()) or "host"  # whose process a temporary file or folder belongs to
 DAY = 86_400  # seconds
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # linux/fs.h
+LONGEST_POINTER = 4096  # bytes of a file that names a folder
 MOST_NESTED = 50  # lists and mappings of a JSON file in each other
 COMMAND = ("python", "custom_trainer.py") if CHECKOUT else ("sear", "train")
 REPORT_COMMAND = ("python", "-m", "sear.report") if CHECKOUT else ("sear", "report")
@@ -84,21 +89,33 @@ def write_aside(path: Path | str) -> Iterator[Path]:
                 aside.unlink(missing_ok=True)
 
 
-def clear_asides(folder: Path, name: str = "") -> None:
+def clear_asides(folder: Path, name: str = "", folders: bool = False) -> None:
     """Remove what `write_aside` of processes that were killed has left in a folder: of the file `name`, or of all.
 
-    Whether a process of another machine (or container) still runs is not known: what it left goes after a day.
+    With `folders`, what is called so and is a folder, in place of files. Whether a process of another machine (or
+    container) still runs is not known: what it left goes after a day.
     """
     pattern = re.compile(rf"\.{re.escape(name) or '.+'}\.(?P<host>\w+)-(?P<process>\d+)\.tmp")
     with suppress(OSError):
         for entry in list(folder.iterdir()):
             found = pattern.fullmatch(entry.name)
-            if not found or not entry.is_file():
+            if not found or not (entry.is_dir() if folders else entry.is_file()):
                 continue
             process = int(found["process"])
             running = process == os.getpid() or is_running(process)
             if not running if found["host"] == HOST else entry.stat().st_mtime < time.time() - DAY:
-                entry.unlink(missing_ok=True)
+                shutil.rmtree(entry) if folders else entry.unlink(missing_ok=True)
+
+
+def exchanged(one: Path, other: Path) -> bool:
+    """Whether the two folders have changed places, in one step."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    return rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0
 
 
 def is_running(process: int) -> bool:
@@ -147,6 +164,21 @@ def read_json(path: Path, remedy: str) -> Any:
 
 def _parts(value: dict | list) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value
+
+
+def pointed_at(path: Path) -> Path:
+    """What a file of one line names, counted from that file; `path` itself where no file is.
+
+    Raises:
+        InputError: the file holds anything else.
+    """
+    if not path.is_file():
+        return path
+    with open(path, "rb") as file:
+        lines = file.read(LONGEST_POINTER).decode("utf-8", errors="replace").split("\n")
+    if not lines[0].strip() or "\0" in lines[0] or any(map(str.strip, lines[1:])):
+        raise InputError(f"{path} is not one line that names a model's folder - name the folder itself")
+    return path.parent / lines[0].strip()
 
 
 def from_here(path: Path | str) -> str:

@@ -5,18 +5,14 @@ of the file system. Where there is no such step (not Linux, a mounted folder), f
 converter killed between two of them leaves .NAME.HOST-PROCESS.commit, and the next one finishes that first.
 """
 
-import ctypes
 import os
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sear.files import HOST, is_running
-
-AT_FDCWD, RENAME_EXCHANGE = -100, 2  # linux/fs.h
+from sear.files import HOST, exchanged, is_running
 
 
 class FolderReplacement:
@@ -58,7 +54,7 @@ class FolderReplacement:
         for entry in others:
             with suppress(OSError):  # what cannot be linked is moved afterwards
                 os.link(entry, self.place / entry.name, follow_symlinks=False)
-        if _exchanged(self.place, self.folder):
+        if exchanged(self.place, self.folder):
             return True
         for entry in others:
             (self.place / entry.name).unlink(missing_ok=True)
@@ -130,14 +126,3 @@ def _discard(place: Path, folder: Path) -> None:
             if entry.name not in _pair(folder) and not os.path.lexists(folder / entry.name):
                 os.rename(entry, folder / entry.name)
     shutil.rmtree(place, ignore_errors=True)
-
-
-def _exchanged(one: Path, other: Path) -> bool:
-    """Whether the two folders have changed places, in one step."""
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        rename = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError):
-        return False
-    return rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0

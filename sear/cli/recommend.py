@@ -4,9 +4,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sear.console import say, show_what_can_be_shown, stopped_in_order
+from sear.errors import InputError
 from sear.program import Parser, obey
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = {"user": "user_id", "item": "item_id", "rating": "rating", "time": "timestamp"}
 
 
 def parser(prog: str = "sear recommend") -> argparse.ArgumentParser:
@@ -24,6 +31,8 @@ def parser(prog: str = "sear recommend") -> argparse.ArgumentParser:
         help=".csv, .parquet or .inter of user_id, item_id and, if known, rating and timestamp: whole histories of new "
         "users, or in place of those the model knows",
     )
+    for role, name in COLUMNS.items():
+        made.add_argument(f"--{role}", metavar="COLUMN", help=f"the history's column in place of {name}")
     made.add_argument("--items", metavar="IDS", help="recommend only these, given as for --users (default: all)")
     made.add_argument("--exclude", metavar="IDS", help="recommend none of these")
     made.add_argument("--keep_seen", action="store_true", help="also recommend what a user's history holds")
@@ -32,6 +41,11 @@ def parser(prog: str = "sear recommend") -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help=".csv, .parquet or .item of item_id and text columns: items that were never sold compete too",
+    )
+    made.add_argument(
+        "--encoder",
+        metavar="FOLDER",
+        help="folder of the text encoder (default: where the training's lies in this project)",
     )
     made.add_argument("--titles", action="store_true", help="write titles too")
     made.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
@@ -52,14 +66,14 @@ def _recommend(asked: argparse.Namespace) -> str:
     from sear.recommend.tables import read_table, table_file
 
     with stopped_in_order(), table_file(asked.out) as write:
-        recommender = load(asked.model, asked.device)
+        recommender = load(asked.model, asked.device, asked.encoder)
         if asked.new_items:
             recommender.add_items(read_table(asked.new_items))
         count, tables = recommender.recommend_batches(
             _ids(asked.users, "user_id"),
             items=_ids(asked.items, "item_id"),
             exclude=_ids(asked.exclude, "item_id"),
-            history=None if asked.history is None else read_table(asked.history),
+            history=_history(asked),
             k=asked.k,
             filter_seen=not asked.keep_seen,
             with_titles=asked.titles,
@@ -75,6 +89,23 @@ def _recommend(asked: argparse.Namespace) -> str:
     lines += [f"{skipped:,} events of {asked.history} skipped: the model does not know their items"] * bool(skipped)
     lines += [f"written to {asked.out}"] * (asked.out is not None)
     return "\n".join(lines)
+
+
+def _history(asked: argparse.Namespace) -> "pd.DataFrame | None":
+    from sear.recommend.tables import read_table
+
+    own = {name: getattr(asked, role) for role, name in COLUMNS.items() if getattr(asked, role)}
+    if asked.history is None:
+        if own:
+            raise InputError("--user, --item, --rating and --time name columns of a history - give --history=FILE too")
+        return None
+    table = read_table(asked.history)
+    missing = [column for column in own.values() if column not in table]
+    if missing:
+        raise InputError(
+            f"{asked.history} has no column {missing[0]} (it has: {', '.join(map(str, table))}) - name another"
+        )
+    return table[[name for name in table if name not in own]].assign(**{name: table[own[name]] for name in own})
 
 
 def _ids(words: str | None, column: str) -> list[str] | None:

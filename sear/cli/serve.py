@@ -5,8 +5,8 @@ import os
 from collections.abc import Sequence
 
 from sear.program import Parser, obey
+from sear.serve.server import TOKEN, serve
 
-TOKEN = "SEAR_TOKEN"
 ABOUT = f"""\
 Serve a trained model over HTTP, with a page at / and the interface's description at /docs. The environment variable
 {TOKEN} holds the token that requests must then send; it is needed where --host can be reached from other machines.
@@ -24,6 +24,11 @@ def parser(prog: str = "sear serve") -> argparse.ArgumentParser:
     made.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     made.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
     made.add_argument(
+        "--encoder",
+        metavar="FOLDER",
+        help="folder of the text encoder (default: where the training's lies in this project)",
+    )
+    made.add_argument(
         "--threads",
         type=int,
         default=1,
@@ -33,12 +38,7 @@ def parser(prog: str = "sear serve") -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "sear serve") -> int:
-    """Serve until SIGTERM or Ctrl-C; 0 when stopped, 2 when the user has something to mend."""
+    """Serve until it is stopped; 0 by SIGTERM, 130 by Ctrl-C, 2 when the user has something to mend."""
     asked = parser(prog).parse_args(arguments)
-    return obey(lambda: _serve(asked))
-
-
-def _serve(asked: argparse.Namespace) -> None:
-    from sear.serve.server import serve
-
-    serve(asked.folder, asked.host, asked.port, asked.device, asked.threads, os.environ.get(TOKEN))
+    token = os.environ.get(TOKEN)
+    return obey(lambda: serve(asked.folder, asked.host, asked.port, asked.device, asked.threads, token, asked.encoder))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sear.console import show_what_can_be_shown, stopped_in_order
+from sear.errors import InputError
 from sear.program import Parser, obey
 
 
@@ -23,6 +24,11 @@ def parser(prog: str = "sear similar") -> argparse.ArgumentParser:
         metavar="FILE",
         help=".csv, .parquet or .item of item_id and text columns: items that were never sold compete too",
     )
+    made.add_argument(
+        "--encoder",
+        metavar="FOLDER",
+        help="folder of the text encoder (default: where the training's lies in this project)",
+    )
     made.add_argument("--titles", action="store_true", help="write titles too")
     return made
 
@@ -39,10 +45,12 @@ def _similar(asked: argparse.Namespace) -> None:
     from sear.recommend.tables import read_ids, read_table, table_file
 
     with stopped_in_order(), table_file(asked.out) as write:
-        recommender = load(asked.model)
+        recommender = load(asked.model, encoder=asked.encoder)
         if asked.new_items:
             recommender.add_items(read_table(asked.new_items))
         items = recommender.item_ids if asked.items is None else read_ids(asked.items, "item_id")
+        if not items:
+            raise InputError(f"--items={asked.items} names no item - name at least one")
         for first in range(0, len(items), 1024):
             part = items[first : first + 1024]
             write(recommender.similar_items(part, asked.k, by=asked.by, with_titles=asked.titles))

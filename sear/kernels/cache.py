@@ -67,6 +67,8 @@ class _KernelCache(FunctionCache):
 
     def __init__(self, py_func):
         super().__init__(py_func)
+        # numba would name a folder by where the source lies; without it a copy of the project uses the kernels in it
+        self._impl.locator._cache_path = self._cache_path = str(CACHE_FOLDER)
         stamp = self._impl.locator.get_source_stamp()
         self._cache_file = _CheckedFiles(self.cache_path, self._impl.filename_base, stamp)
 

@@ -1,6 +1,6 @@
 """Histories that somebody brings along, as item numbers: a table of many users, or a list of one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,6 +11,7 @@ from sear.recommend.catalogue import Catalogue
 from sear.runs.model_folder import UserHistories
 
 STANDARD = {"user": "user_id", "item": "item_id", "rating": "rating", "time": "timestamp"}
+HIGHEST = 1e6  # that a rating may be; the network's numbers would overflow far above
 History: TypeAlias = pd.DataFrame | Sequence[Any]
 
 
@@ -20,8 +21,8 @@ def from_table(
     """Everybody's history, users in the order in which they first come, and how many events had unknown items.
 
     Args:
-        table: one row per event: user, item and, where there are any, rating and time. Without times the rows stand in
-            order.
+        table: one row per event: user, item and, where there are any, rating and time, a number or an ISO date. Without
+            times the rows stand in order.
         columns: what the model's own data call them: {"user": …, "item": …, "rating": …, "time": …}; the names in
             STANDARD are understood too.
         place: what messages call the table.
@@ -38,7 +39,7 @@ def from_table(
             row = int(np.argmax(table[names[role]].isna().to_numpy())) + 1
             raise InputError(f"{place}, row {row}: {names[role]} is empty - give it a value, or remove the row")
     user, ids = pd.factorize(table[names["user"]].astype(str))
-    time = _numbers(table, names["time"], place) if "time" in names else np.zeros(len(table))
+    time = _times(table, names["time"], place) if "time" in names else np.zeros(len(table))
     if np.isnan(time).any():
         row = int(np.argmax(np.isnan(time))) + 1
         raise InputError(f"{place}, row {row}: {names['time']} is empty - give it a value, or remove the row")
@@ -46,6 +47,9 @@ def from_table(
     codes, tokens = pd.factorize(table[names["item"]].astype(str))
     item = np.array([catalogue.numbers.get(token, 0) for token in tokens], dtype=np.int32)[codes]
     rating = _numbers(table, names["rating"], place) if "rating" in names else np.full(len(table), np.nan)
+    if (np.abs(rating) > HIGHEST).any():
+        row = int(np.nanargmax(np.abs(rating))) + 1
+        raise InputError(f"{place}, row {row}: {names['rating']} is {rating[row - 1]:g}, above {HIGHEST:g} - mend it")
     known = order[item[order] > 0]
     offsets = np.concatenate([[0], np.cumsum(np.bincount(user[known], minlength=len(ids)))]).astype(np.int64)
     return UserHistories(list(ids), offsets, item[known], rating[known].astype(np.float32)), len(table) - len(known)
@@ -59,6 +63,8 @@ def from_list(events: Sequence[Any], catalogue: Catalogue) -> tuple[UserHistorie
     """
     if isinstance(events, str):
         raise InputError(f"history is the text {events!r} - write a list of item ids, such as [{events!r}]")
+    if not isinstance(events, Iterable):
+        raise InputError(f"history is {events!r} - write a table, or a list of item ids")
     pairs = [_pair(event) for event in events]
     numbers = np.array([catalogue.numbers.get(item, 0) for item, _ in pairs], dtype=np.int32)
     rating = np.array([stars for _, stars in pairs], dtype=np.float32)
@@ -73,16 +79,16 @@ def _pair(event: Any) -> tuple[str, float]:
     try:
         item, rating = event
         return str(item), stars(rating)
-    except ValueError:
+    except (ValueError, TypeError):
         raise InputError(
             f"history: {event!r} is no pair of an item id and a rating - write (id, 4.0), or the id alone"
         ) from None
 
 
 def stars(rating: Any) -> float:
-    """A rating as the model reads it, None as NaN. Raises ValueError for what is no finite number."""
+    """A rating as the model reads it, None as NaN. Raises ValueError or TypeError for what is no such number."""
     value = np.nan if rating is None else float(rating)
-    if np.isinf(value):
+    if abs(value) > HIGHEST:
         raise ValueError(rating)
     return value
 
@@ -96,11 +102,14 @@ def selected(histories: UserHistories, rows: np.ndarray) -> UserHistories:
     return UserHistories(ids, offsets, histories.item[at], histories.rating[at])
 
 
-def joined(first: UserHistories, second: UserHistories) -> UserHistories:
-    """The users of both, one after the other."""
-    offsets = np.concatenate([first.offsets, second.offsets[1:] + first.offsets[-1]])
-    events = (np.concatenate([getattr(part, name) for part in (first, second)]) for name in ("item", "rating"))
-    return UserHistories([*first.user_ids, *second.user_ids], offsets, *events)
+def joined(*parts: UserHistories) -> UserHistories:
+    """The users of all parts, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    events = (np.concatenate([getattr(part, name) for part in parts]) for name in ("item", "rating"))
+    return UserHistories([user for part in parts for user in part.user_ids], offsets, *events)
 
 
 def _column(table: pd.DataFrame, role: str, columns: Mapping[str, str]) -> str | None:
@@ -115,3 +124,20 @@ def _numbers(table: pd.DataFrame, name: str, place: str) -> np.ndarray:
         row = int(np.argmax(bad))
         raise InputError(f"{place}, row {row + 1}: {name} is {table[name].iloc[row]!r}, no number - mend it")
     return values
+
+
+def _times(table: pd.DataFrame, name: str, place: str) -> np.ndarray:
+    """float64 of a column of numbers or of ISO dates, these as seconds, NaN = empty; raises as `_numbers`."""
+    column = table[name]
+    is_date = pd.api.types.is_datetime64_any_dtype(column)
+    if not is_date and not pd.api.types.is_numeric_dtype(column):
+        is_date = pd.to_numeric(column, errors="coerce").isna().sum() > column.isna().sum()
+    if not is_date:
+        return _numbers(table, name, place)
+    found = pd.to_datetime(column, format="ISO8601", utc=True, errors="coerce")
+    bad = found.isna() & column.notna()
+    if bad.any():
+        row = int(np.argmax(bad))
+        told = f"{name} is {column.iloc[row]!r}, no number and no date such as 2026-01-31 12:00"
+        raise InputError(f"{place}, row {row + 1}: {told} - mend it")
+    return ((found - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(np.float64)

@@ -1,9 +1,8 @@
 """New items from their texts: where training would have put them, as far as the texts of the others tell.
 
-A ridge regression maps the items' text embeddings to what training learned of them: their rows of the item embedding
-and of a free output table. An item counts as much as it has training events, for rows of rare items have hardly left
-their start. A tied table has its text part by itself. N new items, V items incl. padding id 0, E text
-width, D width of a learned row.
+A ridge regression (sear.model.text_map) maps the items' text embeddings to what training learned of them: their rows of
+the item embedding and of a free output table. A tied table has its text part by itself. N new items, V items incl.
+padding id 0, E text width, D width of a learned row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,10 +17,9 @@ import torch
 from sear.data.item_texts import item_sentences
 from sear.data.text_encoder import Encoder, download, encode, find_encoder, load_encoder
 from sear.errors import InputError
+from sear.model.text_map import TextMap
 from sear.recommend.catalogue import Catalogue
 
-ALPHAS = (1.0, 10.0, 100.0, 1000.0, 10_000.0)  # of which leave-one-out chooses
-MOST_TO_CHOOSE = 8192  # items that it is chosen on
 PADDING = "[PAD]"
 
 
@@ -32,29 +30,6 @@ class NewItems:
     ids: list[str]
     titles: list[str | None]
     sentences: list[str]
-
-
-class TextMap:
-    """The ridge regression from text embeddings to learned rows."""
-
-    def __init__(self, text_VE: np.ndarray, learned_VD: np.ndarray, weight_V: np.ndarray | None = None):
-        """Args: items only, without padding; weight_V: how much each item counts, None = alike."""
-        from sklearn.linear_model import Ridge, RidgeCV
-
-        self._scale = text_VE.std() or 1.0  # the alphas are for numbers of about 1
-        text_VE = text_VE.astype(np.float64) / self._scale
-        some = np.random.default_rng(0).permutation(len(text_VE))[:MOST_TO_CHOOSE]
-        weight_some = None if weight_V is None else weight_V[some]
-        chosen = RidgeCV(ALPHAS).fit(text_VE[some], learned_VD[some], weight_some)
-        self.alpha = chosen.alpha_ * len(text_VE) / len(some)
-        self._ridge = chosen
-        if len(some) < len(text_VE):
-            self._ridge = Ridge(self.alpha).fit(text_VE, learned_VD, weight_V)
-
-    def __call__(self, text_NE: np.ndarray) -> np.ndarray:
-        """float32 (N, D)."""
-        rows = self._ridge.predict(text_NE.astype(np.float64) / self._scale)
-        return rows.reshape(len(text_NE), -1).astype(np.float32)
 
 
 class Placement:
@@ -141,7 +116,7 @@ class Placement:
         if not (encoder.filled or encoder.hub_name):
             raise InputError(
                 f"{encoder.folder} has no encoder, which new texts need - fill it (all-mpnet-base-v2/README.md), "
-                "or give vectors"
+                "say where it is (encoder), or give vectors"
             )
         encoder = download(encoder)
         if identity is not None and identity not in encoder.identities:

@@ -1,7 +1,8 @@
 """Recommender: a trained model in use. `sear.load(folder)` makes one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from sear.recommend.new_items import Placement
 from sear.recommend.scorer import FEW_EVENTS, Scorer, Selection
 from sear.recommend.session import Session, from_bytes
 from sear.recommend.similar import Similarity
+from sear.recommend.top_items import TopItems
 from sear.runs.model_folder import TrainedModel, UserHistories
 
 BATCH = 4096  # users ranked at a time
@@ -28,9 +30,9 @@ class Recommender:
         info: model, dataset, seed, commit, versions, metrics, counts of users, items and events, digest.
     """
 
-    def __init__(self, model: TrainedModel, device: torch.device | str = "cpu"):
+    def __init__(self, model: TrainedModel, device: torch.device | str = "cpu", encoder: str | None = None):
         self.info: dict[str, Any] = model.about
-        self._model, self._users = model, model.users
+        self._model, self._users, self._encoder = model, model.users, encoder
         self._catalogue = Catalogue(model.item_ids, model.titles, model.training_counts)
         self._scorer = Scorer(model, torch.device(device))
 
@@ -91,7 +93,8 @@ class Recommender:
         """The best items of each user, best first.
 
         Args:
-            users: ids, each counted once; None = all whose histories are known, or with `history` all of those.
+            users: ids, each counted once; None = all whose histories are known, or with `history` all of those. One
+                that is not known is a new user, without any event.
             history: in place of the histories known: a table of columns user_id, item_id and, if there are any, rating
                 and timestamp, one row per event; or for one user without a name a list of item ids, or of pairs of an
                 id and a rating, the oldest first. Items that the model does not know are skipped.
@@ -135,6 +138,8 @@ class Recommender:
         batch_size: int = BATCH,
     ) -> tuple[int, Iterator[pd.DataFrame]]:
         """As `recommend`, for more users than one table should hold: their number, and the table part by part."""
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(f"batch_size is {batch_size!r} - write a whole number from 1")
         histories, skipped = self._histories(users, history)
         selection = self._selection(k, filter_seen, items, exclude)
 
@@ -144,6 +149,25 @@ class Recommender:
                 yield table
 
         return len(histories.user_ids), parts()
+
+    def read_history(self, events: Sequence[Any]) -> tuple[UserHistories, int]:
+        """One history, as `recommend` takes it as a list, and how many events of unknown items were skipped."""
+        return from_list(events, self._catalogue)
+
+    def known_history(self, user: Any) -> UserHistories:
+        """The history of one user that the model folder holds. Raises InputError where it holds none."""
+        return self._known_histories([user])
+
+    def top_items(
+        self,
+        *histories: UserHistories,
+        k: int = 10,
+        filter_seen: bool = True,
+        items: Sequence[Any] | None = None,
+        exclude: Sequence[Any] | None = None,
+    ) -> TopItems:
+        """What `recommend` makes a table of, as arrays, for those who have no time for a table; raises alike."""
+        return self._top(joined(*histories), self._selection(k, filter_seen, items, exclude))
 
     def similar_items(
         self, items: Sequence[Any], k: int = 10, *, by: str = "table", with_titles: bool = False
@@ -232,7 +256,11 @@ class Recommender:
         network, counts = self._scorer.network, self._catalogue.counts
         learned = [getattr(network, name, None) for name in ("collaborative_emb", "item_decoder")]
         tables = [None if table is None else table.weight.detach().cpu().numpy() for table in learned]
-        return Placement(self.info["texts"], self._model.text_VE, tables, counts, self._scorer.device)
+        texts = self.info["texts"]
+        if self._encoder:
+            here = Path(self._encoder).expanduser().absolute()  # a folder counts from here, other words name the hub's
+            texts = texts | {"encoder": str(here) if here.is_dir() else self._encoder}
+        return Placement(texts, self._model.text_VE, tables, counts, self._scorer.device)
 
     def session(self, history: Sequence[Any] = (), ratings: Sequence[float | None] | None = None) -> Session:
         """One user's history that grows event by event (sear.recommend.session).
@@ -261,11 +289,19 @@ class Recommender:
         return from_bytes(self, data)
 
     def warm_up(self) -> None:
-        """Load or compile all kernels that recommending takes, so that nobody's request waits for them."""
+        """Answer once of each kind, so that nobody's request waits for what is compiled, read or imported.
+
+        Raises:
+            InputError: the model cannot answer, such as one whose text embeddings are damaged.
+        """
         item = self.item_ids[0]
         for users in (1, FEW_EVENTS + 1):  # few events and many go different ways
             self.recommend(history=pd.DataFrame({"user_id": range(users), "item_id": item}), k=1)
-        self.session([item]).add(item)
+        self.recommend(history=[item], k=1)
+        session = self.session([item])
+        session.add(item)
+        session.recommend(k=1)
+        self.explain([item], item)
 
     def _histories(self, users: Sequence[Any] | None, history: History | None) -> tuple[UserHistories, int]:
         """The users asked for with their histories, and how many events were skipped."""
@@ -291,14 +327,14 @@ class Recommender:
         if users is None:
             return self._users
         wanted = _ids(users)
-        unknown = [user for user in wanted if user not in self._user_rows]
-        if unknown:
-            more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-            raise InputError(
-                f"users: no user {unknown[0]!r}{more} among the {len(self._users.user_ids):,} that the model knows"
-                " - leave it out, or give its history"
-            )
-        return selected(self._users, np.array([self._user_rows[user] for user in wanted], dtype=np.int64))
+        known = [user for user in wanted if user in self._user_rows]
+        found = selected(self._users, np.array([self._user_rows[user] for user in known], dtype=np.int64))
+        if len(known) == len(wanted):
+            return found
+        new = [user for user in wanted if user not in self._user_rows]
+        nothing = UserHistories(new, np.zeros(len(new) + 1, np.int64), found.item[:0], found.rating[:0])
+        row_of = {user: row for row, user in enumerate([*known, *new])}
+        return selected(joined(found, nothing), np.array([row_of[user] for user in wanted], dtype=np.int64))
 
     @cached_property
     def _user_rows(self) -> dict[str, int]:
@@ -323,19 +359,13 @@ class Recommender:
         """At least one table, however few users there are."""
         for first in range(0, max(1, len(histories.user_ids)), batch_size):
             rows = np.arange(first, min(first + batch_size, len(histories.user_ids)))
-            yield self._ranked(selected(histories, rows), selection, with_titles)
+            part = selected(histories, rows)
+            yield self._table(part.user_ids, self._top(part, selection), with_titles)
 
-    def _ranked(
-        self,
-        histories: UserHistories,
-        selection: Selection,
-        with_titles: bool,
-        vectors_BD: torch.Tensor | None = None,
-    ) -> pd.DataFrame:
-        """The table of some users; vectors_BD: of every one of them, where they are known and all have events."""
-        users = len(histories.user_ids)
+    def _top(self, histories: UserHistories, selection: Selection, vectors_BD: torch.Tensor | None = None) -> TopItems:
+        """The best items of some users; vectors_BD: of every one of them, where they are known and all have events."""
+        users = len(histories.offsets) - 1
         by_model = np.diff(histories.offsets) > 0
-        popular = self._popular(selection)
         width = max(min(selection.k, self._candidates(selection)), 1)
         score_Bk = np.full((users, width), -np.inf, np.float32)
         item_Bk = np.zeros((users, width), np.int64)
@@ -345,19 +375,24 @@ class Recommender:
                 vectors_BD = self._scorer.user_vectors(known)
             score_Bk[by_model], item_Bk[by_model] = self._scorer.best(vectors_BD, known, selection)
         if not by_model.all():
+            popular = self._popular(selection)
             item_Bk[~by_model, : len(popular)] = popular
             score_Bk[~by_model, : len(popular)] = self._catalogue.counts[popular - 1]
-        there_Bk = score_Bk > -np.inf
+        return TopItems(score_Bk, item_Bk, by_model)
+
+    def _table(self, users: Sequence[str | None], top: TopItems, with_titles: bool) -> pd.DataFrame:
+        """What `recommend` returns."""
+        there_Bk = top.score_Bk > -np.inf
         row_N, place_N = np.nonzero(there_Bk)
         names, titles = self._catalogue.names
-        item_N = item_Bk[there_Bk]
-        ids = np.array([*histories.user_ids, None], dtype=object)[:-1]
+        item_N = top.item_Bk[there_Bk]
+        ids = np.array([*users, None], dtype=object)[:-1]
         columns = {
             "user_id": ids[row_N],
             "item_id": names[item_N],
-            "score": score_Bk[there_Bk],
+            "score": top.score_Bk[there_Bk],
             "rank": place_N + 1,
-            "source": np.array(["popularity", "model"], dtype=object)[by_model.astype(int)][row_N],
+            "source": np.array(["popularity", "model"], dtype=object)[top.by_model_B.astype(int)][row_N],
         }
         return pd.DataFrame(columns | ({"title": titles[item_N]} if with_titles else {}))
 
@@ -374,5 +409,7 @@ class Recommender:
         return ranked[: selection.k]
 
 
-def _ids(users: Sequence[Any] | str) -> list[str]:
+def _ids(users: Any) -> list[str]:
+    if not isinstance(users, Iterable):
+        raise InputError(f"users is {users!r} - write a list of ids")
     return list(dict.fromkeys(str(user) for user in ([users] if isinstance(users, str) else users)))

@@ -157,9 +157,9 @@ class Scorer:
     def _change(
         self, score_BC: Tensor, row_P: np.ndarray, item_P: np.ndarray, column_V: np.ndarray | None, by: Tensor | float
     ) -> None:
-        """Add a number to the scores of distinct pairs of a user and an item, in place."""
+        """Add a number to the scores of pairs of a user and an item, in place; once, however often a pair comes."""
         column_P, there = self._columns(item_P, column_V)
-        score_BC[torch.from_numpy(row_P[there]).to(self.device), column_P] += by
+        score_BC[torch.from_numpy(row_P[there]).to(self.device), column_P] += by  # reads, adds, then writes
 
     def _columns(self, item_P: np.ndarray, column_V: np.ndarray | None) -> tuple[Tensor, np.ndarray]:
         """The columns of these items, those without one left out; and which have one."""
@@ -183,8 +183,5 @@ def _part(histories: UserHistories, chunk: slice) -> UserHistories:
 
 
 def _met(part: UserHistories) -> tuple[np.ndarray, np.ndarray]:
-    """int64 (P,) each: rows and items of the distinct pairs of a user and an item of the whole history."""
-    rows = np.repeat(np.arange(len(part.offsets) - 1), np.diff(part.offsets))
-    width = int(part.item.max(initial=0)) + 1
-    pairs = np.unique(rows * width + part.item)
-    return pairs // width, pairs % width
+    """int64 (P,) each: rows and items of all events of the whole history; a pair may come twice."""
+    return np.repeat(np.arange(len(part.offsets) - 1), np.diff(part.offsets)), part.item.astype(np.int64)

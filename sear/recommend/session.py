@@ -7,6 +7,7 @@ with more. `recommender.session(session.history, session.ratings)` begins anew w
 """
 
 import hashlib
+from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from safetensors.torch import load, save
 from sear.errors import InputError
 from sear.model.stacked_streams import Memory
 from sear.recommend.histories import stars
+from sear.recommend.top_items import TopItems
 from sear.runs.model_folder import UserHistories
 
 if TYPE_CHECKING:
@@ -34,20 +36,24 @@ class Session:
 
     Attributes:
         history: ids of the items so far, the oldest first.
-        ratings: one of each event, NaN = none.
         unknown_items: how many events of the history it began with were skipped.
     """
 
     def __init__(self, recommender: "Recommender", events: UserHistories, unknown_items: int = 0):
         self._recommender, self.unknown_items = recommender, unknown_items
-        self._numbers: list[int] = events.item.tolist()
+        self._numbers = array("i", events.item.tolist())  # arrays grow like lists, and are copied at once
+        self._ratings = array("d", events.rating.tolist())
         self.history: list[str] = recommender._catalogue.names[0][events.item].tolist()
-        self.ratings: list[float] = events.rating.tolist()
         self._memory: Memory | None = None
         self._user_1D: torch.Tensor | None = None  # after the last event
 
     def __len__(self) -> int:
-        return len(self.history)
+        return len(self._numbers)
+
+    @property
+    def ratings(self) -> list[float]:
+        """One of each event, NaN = none."""
+        return self._ratings.tolist()
 
     def add(self, item_id: Any, rating: float | None = None) -> None:
         """One more event. Raises InputError where the item is not known or the rating is no number."""
@@ -62,7 +68,7 @@ class Session:
         self._user_1D, self._memory = scorer.stacked.add(memory, item_B, rating_B)
         self._numbers.append(number)
         self.history.append(str(item_id))
-        self.ratings.append(value)
+        self._ratings.append(value)
 
     def _current(self) -> Memory:
         """The memory of the events so far; read from the history when it is first asked for."""
@@ -74,7 +80,7 @@ class Session:
         return self._memory
 
     def _events(self) -> UserHistories:
-        items, ratings = np.array(self._numbers, np.int32), np.array(self.ratings, np.float32)
+        items, ratings = np.array(self._numbers, np.int32), np.array(self._ratings, np.float32)
         return UserHistories([""], np.array([0, len(items)]), items, ratings)
 
     def recommend(
@@ -89,10 +95,23 @@ class Session:
 
         Before the first event they are the popular ones, and their scores are counts.
         """
+        top = self.top_items(k, filter_seen, items, exclude)
+        names, titles = self._recommender._catalogue.names
+        numbers, scores = top.of(0)
+        columns = {"item_id": names[numbers], "score": np.array(scores, np.float32), "rank": range(1, len(numbers) + 1)}
+        return pd.DataFrame(columns | ({"title": titles[numbers]} if with_titles else {}))
+
+    def top_items(
+        self,
+        k: int = 10,
+        filter_seen: bool = True,
+        items: Sequence[Any] | None = None,
+        exclude: Sequence[Any] | None = None,
+    ) -> TopItems:
+        """The same as arrays, for those who have no time for a table."""
         selection = self._recommender._selection(k, filter_seen, items, exclude)
         self._current()
-        table = self._recommender._ranked(self._events(), selection, with_titles, self._user_1D)
-        return table.drop(columns=["user_id", "source"])
+        return self._recommender._top(self._events(), selection, self._user_1D)
 
     def to_bytes(self) -> bytes:
         """The session, for `Recommender.session_from_bytes`."""

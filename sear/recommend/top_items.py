@@ -1,9 +1,30 @@
 """The highest scores of each row, best first and of equal ones the lower item first, as ranks count them."""
 
+from typing import NamedTuple
+
 import numpy as np
 from torch import Tensor
 
 from sear.errors import InputError
+
+
+class TopItems(NamedTuple):
+    """The best items of B users, best first, in k places.
+
+    Attributes:
+        score_Bk: float32; -inf in places for which nothing is left.
+        item_Bk: int64 item numbers, from 1.
+        by_model_B: bool; False for a user without any known event, whose items are the popular ones and scores counts.
+    """
+
+    score_Bk: np.ndarray
+    item_Bk: np.ndarray
+    by_model_B: np.ndarray
+
+    def of(self, row: int) -> tuple[list[int], list[float]]:
+        """One user's item numbers and scores, as many as there are."""
+        there_k = self.score_Bk[row] > -np.inf
+        return self.item_Bk[row][there_k].tolist(), self.score_Bk[row][there_k].tolist()
 
 
 def best_items(score_BV: Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:

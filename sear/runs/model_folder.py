@@ -26,13 +26,12 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from sear.errors import InputError
-from sear.files import write_aside, write_text
+from sear.files import HOST, clear_asides, exchanged, pointed_at, write_aside, write_text
 
 FORMAT = "sear-model-1"
 MANIFEST = "model.json"
 IN_RUN = "model"  # the folder's name inside a run folder
 PROJECTED = "projected_text"  # beside the weights: (V, d)
-LONGEST_POINTER = 4096  # bytes of a file that names a folder
 REMEDY = "restore it, or export the model again"
 REQUIRED = ("model", "dataset", "settings", "texts", "columns", "files", "digest")
 
@@ -86,23 +85,33 @@ class TrainedModel:
 
 
 def write_model(folder: Path, model: TrainedModel) -> None:
-    """Write a model folder aside and rename it; a model folder that is there already is replaced.
+    """Write a model folder aside, then put it in its place; a model folder that is there already is replaced.
+
+    Whoever looks finds the old one or the new one, except that on other systems than Linux there is none for a moment.
 
     Raises:
         InputError: something else lies there.
     """
-    folder = Path(os.path.abspath(folder))
+    folder = Path(os.path.realpath(folder))  # a link goes on naming what it names
     if folder.exists() and not (folder.is_dir() and (is_model(folder) or not any(folder.iterdir()))):
         raise InputError(f"{folder} is there and holds no model of SEAR - name another folder, or remove it")
-    aside, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{kind}") for kind in ("tmp", "old"))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    clear_asides(folder.parent, folder.name, folders=True)
+    aside, old = (folder.with_name(f".{folder.name}.{HOST}-{os.getpid()}.{kind}") for kind in ("tmp", "old"))
     try:
         _write_files(aside, model)
-        if folder.exists():
+        if not folder.exists():
+            os.replace(aside, folder)
+        elif not exchanged(aside, folder):
             os.replace(folder, old)
-        os.replace(aside, folder)
+            try:
+                os.replace(aside, folder)
+            except BaseException:
+                os.replace(old, folder)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
     finally:
-        for left in (aside, old):
-            shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def is_model(folder: Path) -> bool:
@@ -115,8 +124,7 @@ def model_folder(path: Path) -> Path:
     Raises:
         InputError: there is no model.
     """
-    if path.is_file():
-        path = path.parent / _named_in(path)
+    path = pointed_at(path)
     for folder in (path, path / IN_RUN):
         if is_model(folder):
             return folder
@@ -130,17 +138,9 @@ def model_folder(path: Path) -> Path:
     raise InputError(f"{path} holds no model - name a folder that `sear export` wrote, or a finished run's")
 
 
-def _named_in(path: Path) -> str:
-    with open(path, "rb") as file:
-        lines = file.read(LONGEST_POINTER).decode("utf-8", errors="replace").split("\n")
-    if not lines[0].strip() or "\0" in lines[0] or any(map(str.strip, lines[1:])):
-        raise InputError(f"{path} is not one line that names a model's folder - name the folder itself")
-    return lines[0].strip()
-
-
 def point_at(pointer: Path, folder: Path) -> None:
     """Make `pointer` the file that names a model's folder beside it; those who follow it see the old or the new one."""
-    read_model(model_folder(folder))  # a model that cannot be read never takes the place of one that can
+    _ = read_model(model_folder(folder)).text_VE  # a model that cannot be read never takes the place of one that can
     write_text(pointer, f"{folder.relative_to(pointer.parent).as_posix()}\n")
 
 
@@ -185,7 +185,7 @@ def read_model(folder: Path | str) -> TrainedModel:
         InputError: a file is missing, truncated or changed, or was written by a later SEAR.
     """
     folder = Path(folder)
-    about = _read_manifest(folder)
+    about = read_about(folder)
     weights = _tensors(folder, about, "weights.safetensors")
     items = _json(folder, about, "items.json")
     users = None
@@ -211,7 +211,8 @@ def _texts(folder: Path, about: Mapping[str, Any]) -> np.ndarray | None:
     return _tensors(folder, about, "texts.safetensors")["text"].numpy()
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def read_about(folder: Path) -> dict[str, Any]:
+    """What model.json holds, checked; raises InputError as `read_model`."""
     path = folder / MANIFEST
     try:
         about = orjson.loads(path.read_bytes())

@@ -35,6 +35,7 @@ class RunRecord:
         command: makes the run again; for readers only.
         transition_prior: {weight, floor, score, tried} that validation chose, see SEARTrainer.choose_prior.
         text_encoder: {path, weights, files} of the encoder of the items' texts, see encoder_checksums in sear.data.
+        validated_by: RUN_ID of the run that says how good this one is, where every event trained.
         variant, cases_sha256: of a frozen run, see sear.report.freeze.
     """
 
@@ -63,6 +64,7 @@ class RunRecord:
     peak_gpu_memory_mb: float | None = None
     transition_prior: dict[str, Any] | None = None
     text_encoder: dict[str, str | None] | None = None
+    validated_by: str | None = None
     variant: str | None = None
     cases_sha256: str | None = None
 

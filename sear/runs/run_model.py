@@ -27,12 +27,15 @@ def can_be_kept(model: object) -> bool:
 
 
 @torch.no_grad()
-def trained_model(model: SEAR, dataset: SEARDataset, record: RunRecord) -> TrainedModel:
+def trained_model(
+    model: SEAR, dataset: SEARDataset, record: RunRecord, validated: RunRecord | None = None
+) -> TrainedModel:
     """What the model knows, with every user's whole history: what training held out is history in use.
 
     Args:
         model: with the weights, and the choice of a transition prior, that were tested.
         record: what metrics.json tells of the run.
+        validated: the same of the run that says how good this one is, where every event trained.
     """
     was_training = model.training
     model.eval()
@@ -42,7 +45,7 @@ def trained_model(model: SEAR, dataset: SEARDataset, record: RunRecord) -> Train
     ids = [str(token) for token in dataset.events.item_tokens[1:]]
     titles = [title if title != token else None for title, token in zip(dataset.texts.titles[1:], ids, strict=True)]
     return TrainedModel(
-        about=_about(dataset, record),
+        about=_about(dataset, record, validated or record),
         settings={key: _plain(dataset.config[key]) for key in SETTINGS},
         weights=dict(model.state_dict()),
         projected_text=projected,
@@ -54,7 +57,7 @@ def trained_model(model: SEAR, dataset: SEARDataset, record: RunRecord) -> Train
     )
 
 
-def _about(dataset: SEARDataset, record: RunRecord) -> dict[str, Any]:
+def _about(dataset: SEARDataset, record: RunRecord, measured: RunRecord) -> dict[str, Any]:
     environment = record.environment or {}
     config, events = dataset.config, dataset.events
     texts = {"fields": dataset.texts.fields, "title": dataset.texts.title_field}
@@ -65,7 +68,9 @@ def _about(dataset: SEARDataset, record: RunRecord) -> dict[str, Any]:
         "commit": environment.get("commit"),
         "versions": {"sear": sear.__version__}
         | {name: value for name, value in environment.items() if name not in NOT_VERSIONS},
-        "metrics": {"test": record.test, "test_seen_filtered": record.test_history_masked, "valid": record.valid},
+        "train_on": config["train_on"],
+        "validated_by": record.validated_by,  # whose metrics these are, where every event trained
+        "metrics": {"test": measured.test, "test_seen_filtered": measured.test_history_masked, "valid": measured.valid},
         "counts": {"users": dataset.user_num - 1, "items": dataset.item_num - 1, "events": len(events)},
         "texts": texts | _encoder(config["item_sem_embedding_model_path"]),
         "columns": {

@@ -33,6 +33,7 @@ from sear.runs.folder import (
     write_history,
     write_metrics,
 )
+from sear.runs.grid import keep_best_checkpoint
 from sear.runs.lock import held
 from sear.runs.log import RunLog
 from sear.runs.machine import PeakMemory, environment
@@ -41,7 +42,7 @@ from sear.runs.record import RunRecord, read_metrics
 from sear.runs.run_model import can_be_kept, trained_model
 from sear.runs.summary import append_summary, read_summary
 from sear.runs.validated import validated_run
-from sear.runs.warm_start import start_from
+from sear.runs.warm_start import earlier_model, start_from
 from sear.settings.recbole_config import (
     SEARConfig,
     effective_settings,
@@ -138,7 +139,6 @@ class TrainingRun:
 
     def __init__(self, config: SEARConfig, folder: Path, begun: bool = False):
         self.config, self.folder, self.begun = config, folder, begun
-        self.memory = PeakMemory()
         torch.set_num_threads(config["threads"] or ALL_THREADS)
         self.environment = environment(config["device"])  # now: the commit may be another when the run ends
         settings = deciding_settings(effective_settings(config))
@@ -152,13 +152,18 @@ class TrainingRun:
         for line in self._places():
             logger.info(line)
         try:
-            validated = validated_run(self.config) if self.config["train_on"] == "all" else None
+            validated = validated_run(self.config) if self.config["train_on"] == "all" else None  # and its folder
             with held(self.folder):
                 if (self.folder / "metrics.json").exists():  # since it was looked for
                     raise HeldError(f"{self.folder} was finished by another process just now - nothing is left to do")
                 self.checkpoints.check()  # before anything that takes long
+                self.memory = PeakMemory()
                 write_config(self.folder, effective_settings(self.config))
+                earlier = None if self.checkpoints.last.exists() else earlier_model(self.config)
                 prepared = prepare(self.config, self.checkpoints)
+                if earlier:
+                    start_from(earlier, prepared.trainer.model, prepared.dataset)
+                    prepared.trainer.average_anew()
                 with prepared.trainer.tracking.of_run(self.folder):
                     self.begun = True
                     log.write_to(self.folder / "run.log")
@@ -192,7 +197,7 @@ class TrainingRun:
             f"results folder: {os.path.abspath(results)}",
         ]
 
-    def _fit(self, prepared: Prepared, validated: RunRecord | None) -> None:
+    def _fit(self, prepared: Prepared, validated: tuple[Path, RunRecord] | None) -> None:
         trainer = prepared.trainer
         for left in self.folder.glob(".*.tmp"):  # half-written when the run was killed
             with writing(left):
@@ -202,9 +207,6 @@ class TrainingRun:
             commit = self.environment["commit"]
             place = f" at commit {commit}" if commit else ""
             logger.info(f"going on after epoch {trainer.start_epoch - 1}{place}")
-        elif self.config["warm_start"]:
-            start_from(self.config["warm_start"], trainer.model, prepared.dataset)
-            trainer.average_anew()
         self._name_commits()
 
         def on_epoch_end() -> None:
@@ -214,8 +216,8 @@ class TrainingRun:
 
         trainer.on_epoch_end = on_epoch_end
         train_data, valid_data, _ = prepared.loaders
-        if validated and validated.best_epoch is not None:
-            trainer.epochs, valid_data = validated.best_epoch + 1, None
+        if validated and validated[1].best_epoch is not None:
+            trainer.epochs, valid_data = validated[1].best_epoch + 1, None
         trainer.fit(train_data, valid_data, show_progress=self.config["show_progress"])
 
     def _name_commits(self) -> None:
@@ -279,9 +281,11 @@ class TrainingRun:
             model.transition_prior.mix.copy_(torch.tensor([prepared.prior["weight"], prepared.prior["floor"]]))
         return {"test": {}, **dict.fromkeys(("test_history_masked", *(f"test_by_{group}" for group in GROUPS)))}
 
-    def _report(self, prepared: Prepared, validated: RunRecord | None) -> dict[str, Any]:
-        metrics, cases = (self._untested(prepared, validated), {}) if validated else self._test(prepared)
+    def _report(self, prepared: Prepared, validated: tuple[Path, RunRecord] | None) -> dict[str, Any]:
+        metrics, cases = (self._untested(prepared, validated[1]), {}) if validated else self._test(prepared)
         record = self._record(prepared, metrics)
+        if validated:
+            record.validated_by = validated[0].name
         trainer = prepared.trainer
         write_history(self.folder, trainer.history)
         if cases:
@@ -290,9 +294,13 @@ class TrainingRun:
             write_examples(self.folder, run_examples(trainer.model, prepared.loaders[2], cases["rank"], titles))
         append_summary(self.folder, record)
         if can_be_kept(trainer.model):
-            write_model(self.folder / IN_RUN, trained_model(trainer.model, prepared.dataset, record))
+            write_model(
+                self.folder / IN_RUN, trained_model(trainer.model, prepared.dataset, record, *(validated or ())[1:])
+            )
         write_metrics(self.folder, record)  # last: its presence says that the run is finished
         if validated:
+            for folder in (self.folder, validated[0]):  # night after night they would fill the disk
+                keep_best_checkpoint(folder)
             self._finish_untested()
             return record.to_dict() | {"run_folder": str(self.folder)}
         masked = {f"filtered_{name}": value for name, value in (record.test_history_masked or {}).items()}

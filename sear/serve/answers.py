@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 
 from sear.errors import InputError
+from sear.recommend.top_items import TopItems
+from sear.runs.model_folder import UserHistories
 from sear.serve.bodies import (
     ExplainBody,
     Explanation,
@@ -24,11 +26,10 @@ from sear.serve.catalogue import Catalogue
 from sear.serve.live_model import LiveModel, ServedModel
 
 Events = Sequence[tuple[str, float | None]]
-ANONYMOUS = "\x1f"  # begins no id of a table; NUL would end a text for pandas
 
 
 class UnknownError(InputError):
-    """A user, item or session that is not there."""
+    """An item or session that is not there."""
 
 
 class ConflictError(InputError):
@@ -67,85 +68,47 @@ def check_query(query: Query, model: ServedModel) -> None:
     check_k(query.k, model.catalogue)
     check_known(query.items or (), model.catalogue, "items")
     check_known(query.exclude, model.catalogue, "exclude")
-    if query.user_id is not None and model.users is None:
+    if query.user_id is not None and model.recommender.user_ids is None:
         raise InputError("user_id: this model was exported without users - send a history")
-    if query.user_id is not None and query.user_id not in (model.users or ()):
-        raise UnknownError(f"user_id: the model knows no user {query.user_id!r} - send a history")
 
 
 def recommend_all(model: ServedModel, queries: Sequence[Query]) -> list[Recommendations]:
-    """One answer per query; those that differ only in user and k are scored together."""
+    """One answer per query; those that differ only in whose history it is and in k are scored together."""
     groups: dict[tuple, list[int]] = defaultdict(list)
     for place, query in enumerate(queries):
         check_query(query, model)
-        by_id = query.user_id is not None
-        groups[(by_id, query.filter_seen, query.items, query.exclude)].append(place)
+        groups[(query.filter_seen, query.items, query.exclude)].append(place)
     answers: dict[int, Recommendations] = {}
-    for (by_id, *_), places in groups.items():
+    for places in groups.values():
         group = [queries[place] for place in places]
-        found = _by_user(model, group) if by_id else _by_history(model, group)
-        answers |= dict(zip(places, found, strict=True))
+        pasts, unknown = zip(*(past_of(model, query) for query in group), strict=True)
+        k = max(query.k for query in group)
+        top = model.recommender.top_items(*pasts, k=k, **selection_of(group[0]))
+        for row, place in enumerate(places):
+            answers[place] = recommendations(model, top, row, group[row].k, unknown[row])
     return [answers[place] for place in range(len(queries))]
 
 
-def _by_user(model: ServedModel, queries: list[Query]) -> list[Recommendations]:
-    users = [query.user_id for query in queries]
-    table = model.recommender.recommend(users=list(dict.fromkeys(users)), **_wishes(queries))
-    rows = dict(iter(table.groupby("user_id", sort=False)))
-    return [
-        recommendations(rows.get(user), query.k, model.catalogue, 0) for user, query in zip(users, queries, strict=True)
-    ]
+def past_of(model: ServedModel, query: Query) -> tuple[UserHistories, int]:
+    """The history that is meant, and how many of its events have unknown items."""
+    if query.user_id is not None:
+        return model.recommender.known_history(query.user_id), 0
+    return model.recommender.read_history(query.events or ())
 
 
-def _by_history(model: ServedModel, queries: list[Query]) -> list[Recommendations]:
-    """Histories of nobody in particular, each under a made-up user id; the empty ones share one answer."""
-    catalogue = model.catalogue
-    unknown = [sum(item not in catalogue for item, _ in query.events or ()) for query in queries]
-    rows = [
-        (f"{ANONYMOUS}{place}", item_id, rating)
-        for place, query in enumerate(queries)
-        for item_id, rating in query.events or ()
-        if item_id in catalogue
-    ]
-    tables: dict[str, pd.DataFrame] = {}
-    if rows and len(queries) == 1:  # a list is read in less time than a table
-        history = [(item_id, rating) for _, item_id, rating in rows]
-        tables = {f"{ANONYMOUS}0": model.recommender.recommend(history=history, **_wishes(queries))}
-    elif rows:
-        events = pd.DataFrame(rows, columns=["user_id", "item_id", "rating"]).astype({"rating": float})
-        table = model.recommender.recommend(history=events, **_wishes(queries))
-        tables = dict(iter(table.groupby("user_id", sort=False)))
-    names = [f"{ANONYMOUS}{place}" for place in range(len(queries))]
-    popular = None
-    if not {row[0] for row in rows}.issuperset(names):
-        popular = model.recommender.recommend(history=[], **_wishes(queries))
-    return [
-        recommendations(tables.get(name, popular), query.k, catalogue, count)
-        for name, query, count in zip(names, queries, unknown, strict=True)
-    ]
+def selection_of(query: Query) -> dict[str, Any]:
+    """What may be recommended, as a Recommender and a Session take it."""
+    return {"filter_seen": query.filter_seen, "items": query.items, "exclude": query.exclude or None}
 
 
-def _wishes(queries: list[Query]) -> dict[str, Any]:
-    first = queries[0]
-    return {
-        "k": max(query.k for query in queries),
-        "filter_seen": first.filter_seen,
-        "items": None if first.items is None else list(dict.fromkeys(first.items)),
-        "exclude": list(dict.fromkeys(first.exclude)) or None,
-    }
-
-
-def recommendations(table: pd.DataFrame | None, k: int, catalogue: Catalogue, unknown: int) -> Recommendations:
-    """The first k rows of one user's table; None and no rows where nothing was left to recommend."""
-    if table is None or not len(table):
-        return Recommendations(items=[], source="model", unknown_items=unknown)
-    rows = zip(table["item_id"].tolist(), table["score"].tolist(), table["rank"].tolist(), strict=True)
+def recommendations(model: ServedModel, top: TopItems, row: int, k: int, unknown: int) -> Recommendations:
+    """The first k items of one user; none where nothing was left to recommend."""
+    ids, titles = model.recommender.item_ids, model.recommender.titles
     items = [
-        Recommended(item_id=item_id, title=catalogue.title(item_id), score=score, rank=rank)
-        for item_id, score, rank in rows
-        if rank <= k
+        Recommended(item_id=ids[number - 1], title=titles[number - 1], score=score, rank=rank)
+        for rank, number, score in zip(range(1, k + 1), *top.of(row), strict=False)
     ]
-    source = table["source"].iloc[0] if "source" in table else "model"
+    source = "model" if top.by_model_B[row] else "popularity"
     return Recommendations(items=items, source=source, unknown_items=unknown)
 
 
@@ -161,19 +124,18 @@ def similar(model: ServedModel, body: SimilarBody) -> SimilarAnswer:
 
 def explain(model: ServedModel, body: ExplainBody, events: Events) -> Explanation:
     """The item's place in the whole ranking, and the most similar items of the history."""
-    catalogue = model.catalogue
+    catalogue, recommender = model.catalogue, model.recommender
     check_known([body.item_id], catalogue, "item_id")
-    wishes = Query(None, tuple(events), len(catalogue), body.filter_seen)
-    (ranking,) = recommend_all(model, [wishes])
-    rank = next((one.rank for one in ranking.items if one.item_id == body.item_id), None)
-    known = [item_id for item_id, _ in events if item_id in catalogue]
-    because = model.recommender.explain(known, body.item_id, k=body.k) if known else []
+    past, target = (recommender.read_history(which)[0] for which in (events, [body.item_id]))
+    ranked = recommender.top_items(past, k=len(catalogue), filter_seen=body.filter_seen).of(0)[0]
+    number = target.item.item()
+    because = recommender.explain(events, body.item_id, k=body.k)
     return Explanation(
         item_id=body.item_id,
         title=catalogue.title(body.item_id),
-        rank=rank,
-        of=len(ranking.items),
-        because=[Reason(item_id=i, title=catalogue.title(i), similarity=number) for i, number in because],
+        rank=ranked.index(number) + 1 if number in ranked else None,
+        of=len(ranked),
+        because=[Reason(item_id=i, title=catalogue.title(i), similarity=likeness) for i, likeness in because],
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
@@ -15,7 +15,8 @@ from starlette.exceptions import HTTPException
 import sear
 from sear.errors import InputError
 from sear.serve.answers import ConflictError, NotReady, UnknownError
-from sear.serve.guard import Guard, problem
+from sear.serve.guard import AUTHORISED, BUSY, Guard, problem
+from sear.serve.live_model import ServedModel
 from sear.serve.model_thread import Overloaded
 from sear.serve.pages import page_routes
 from sear.serve.routes import health_routes, metrics_routes, model_routes, session_routes
@@ -41,14 +42,14 @@ def create_app(service: Service, token: str | None = None, hosts: frozenset[str]
         yield
         await service.stop()
 
-    app = FastAPI(title="SEAR", version=sear.__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title="SEAR", version=sear.__version__, lifespan=lifespan, openapi_url=None)
     behind_token = [Depends(HTTPBearer(auto_error=False))] if token else []  # for the description; Guard checks it
     for router in (model_routes(service), session_routes(service), metrics_routes(service)):
         app.include_router(router, dependencies=behind_token)
     app.include_router(health_routes(service))
     app.include_router(page_routes(), include_in_schema=False)
     _answer_mistakes(app)
-    app.openapi = lambda: described(app, service)  # type: ignore[method-assign]
+    _describe(app, service)
     return Guard(app, service.limits, service.metrics, token, hosts)
 
 
@@ -63,7 +64,7 @@ def _answer_mistakes(app: FastAPI) -> None:
 
     @app.exception_handler(Overloaded)
     async def overloaded(_: Request, __: Overloaded) -> JSONResponse:
-        answer = problem(503, "too many requests wait for the model - try again in a second")
+        answer = problem(503, BUSY)
         answer.headers["retry-after"] = "1"
         return answer
 
@@ -89,14 +90,31 @@ def in_one_line(errors: Any) -> str:
     same = [error for error in errors if error["loc"][:3] == first["loc"][:3]]
     told = max(same, key=lambda error: len(error["loc"]))  # of the forms that an event may have, the one that was meant
     place = ".".join(str(part) for part in told["loc"] if part not in ("body", "query", "path", *FORMS)) or "body"
+    place, message = cut(place, 100), cut(told["msg"], 300)
     more = f"; {len(errors) - len(same)} more" if len(errors) > len(same) else ""
-    return f"{place}: {told['msg'][:1].lower()}{told['msg'][1:]}{more}".encode("ascii", "backslashreplace").decode()
+    line = f"{place}: {message[:1].lower()}{message[1:]}{more}"
+    return line.encode("utf-8", "backslashreplace").decode()  # halves of pairs of surrogates can be sent, but not told
 
 
-def described(app: FastAPI, service: Service) -> dict[str, Any]:
-    """The OpenAPI description with the limits of the model that answers now."""
-    whole = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
-    model = service.live.now
+def cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[:length]}…"
+
+
+def _describe(app: FastAPI, service: Service) -> None:
+    made: dict[bool, tuple[Any, bytes]] = {}
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def description(request: Request) -> Response:
+        model = service.live.now
+        known, key = request.scope[AUTHORISED], (model.generation, len(model.catalogue))
+        if made.get(known, (None,))[0] != key:
+            whole = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
+            made[known] = key, bytes(JSONResponse(fitted(whole, model) if known else whole).body)
+        return Response(made[known][1], media_type="application/json")
+
+
+def fitted(whole: dict[str, Any], model: ServedModel) -> dict[str, Any]:
+    """The OpenAPI description with the limits of a model."""
     for schema in whole["components"]["schemas"].values():
         k = schema.get("properties", {}).get("k")
         if k:

@@ -28,9 +28,9 @@ class Event(Body):
 
 History = Annotated[
     list[Id | Event],
-    Field(max_length=LIMITS.history, description="item ids, or items with ratings; the earliest first"),
+    Field(max_length=LIMITS.history, description="item ids, or items with ratings; the earliest first", fail_fast=True),
 ]
-Items = Annotated[list[Id], Field(max_length=LIMITS.item_list)]
+Items = Annotated[list[Id], Field(max_length=LIMITS.item_list, fail_fast=True)]  # one mistake is told, not 10,000
 
 
 class Wishes(Body):
@@ -92,7 +92,7 @@ class Recommended(BaseModel):
 
 
 class Recommendations(BaseModel):
-    """source: "model", or "popularity" where the history holds nothing that the model knows."""
+    """source: "model", or "popularity" where the model knows nothing of the history, or of the user."""
 
     items: list[Recommended]
     source: str
@@ -163,8 +163,6 @@ class Problem(BaseModel):
 
 class ModelInfo(BaseModel):
     """What the model is: name, data set, commit, metrics and counts, as the export wrote them."""
-
-    model_config = ConfigDict(extra="allow")
 
     name: str
     dataset: str

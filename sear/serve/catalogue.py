@@ -2,8 +2,11 @@
 
 import unicodedata
 from collections.abc import Sequence
+from heapq import nsmallest
 
 import numpy as np
+
+MOST_WORDS = 8  # of a search: each is looked for in every title
 
 
 class Catalogue:
@@ -33,14 +36,15 @@ class Catalogue:
         return self._titles.get(item_id)
 
     def search(self, words: str, k: int) -> list[str]:
-        """Ids of up to k items whose title or id holds all words; those that begin with them first."""
+        """Ids of up to k items whose title or id holds all words (the first MOST_WORDS); those that begin so first."""
         words = folded(words)
-        parts = words.split()
+        parts = words.split()[:MOST_WORDS]
         if not parts:
             return [item_id for item_id, _ in self._texts[:k]]
-        found = [(item_id, text) for item_id, text in self._texts if all(part in text for part in parts)]
-        found.sort(key=lambda one: (not one[1].startswith(words), f" {parts[0]}" not in f" {one[1]}"))
-        return [item_id for item_id, _ in found[:k]]
+        found = ((item_id, text) for item_id, text in self._texts if all(part in text for part in parts))
+        first = f" {parts[0]}"
+        best = nsmallest(k, found, key=lambda one: (not one[1].startswith(words), first not in f" {one[1]}"))
+        return [item_id for item_id, _ in best]
 
     def _text(self, item_id: str) -> str:
         return folded(f"{self._titles[item_id] or ''} {item_id}".strip())

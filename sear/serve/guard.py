@@ -15,8 +15,10 @@ from sear.serve.metrics import Metrics
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+AUTHORISED = "sear.authorised"  # in the scope: whether the client may know of the model
 OPEN = {"/", "/docs", "/openapi.json", "/health", "/ready"}  # tell nothing of the model or its data
 OPEN_FOLDER = "/page/"
+BUSY = "too many requests wait for the model - try again in a second"
 ANSWER_HEADERS = {
     "content-security-policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     "x-content-type-options": "nosniff",
@@ -35,12 +37,13 @@ class Guard:
     def __init__(self, app: Any, limits: Limits, metrics: Metrics, token: str | None, hosts: frozenset[str]):
         self.app, self._limits, self._metrics, self._hosts = app, limits, metrics, hosts
         self._token = token.encode() if token else None
+        self._held = 0  # bytes of all bodies whose requests are being answered
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        begun, sent = perf_counter(), False
+        begun, sent, received = perf_counter(), False, 0
 
         async def send_on(message: Message) -> None:
             nonlocal sent
@@ -50,8 +53,23 @@ class Guard:
                 self._metrics.observe(route_of(scope), message["status"], perf_counter() - begun)
             await send(message)
 
+        async def receive_on() -> Message:
+            """Ends a body that was sent without its length once it is too large, or all together are."""
+            nonlocal received
+            message = await receive()
+            received += (size := len(message.get("body", b"")))
+            self._held += size
+            if received > self._limits.body:
+                raise HTTPException(413, too_large(self._limits))
+            if self._held > self._limits.bodies:
+                raise HTTPException(503, BUSY, {"retry-after": "1"})
+            return message
+
         refusal = self._refusal(scope)
-        await (refusal or self.app)(scope, self._counted(receive), send_on)
+        try:
+            await (refusal or self.app)(scope, receive_on, send_on)
+        finally:
+            self._held -= received
 
     def _refusal(self, scope: MutableMapping[str, Any]) -> JSONResponse | None:
         headers, path = Headers(scope=scope), scope["path"]
@@ -61,7 +79,8 @@ class Guard:
         if self._token is None and origin and scope["method"] != "GET" and not same_place(origin, headers["host"]):
             return problem(403, "origin: the page of another site asks - set SEAR_TOKEN to serve other sites")
         is_open = path in OPEN or path.startswith(OPEN_FOLDER)
-        if self._token is not None and not is_open and not self._is_authorised(headers.get("authorization", "")):
+        scope[AUTHORISED] = self._token is None or self._is_authorised(headers.get("authorization", ""))
+        if not is_open and not scope[AUTHORISED]:
             answer = problem(401, "token: missing or wrong - send the header Authorization: Bearer TOKEN")
             answer.headers["www-authenticate"] = "Bearer"
             return answer
@@ -73,20 +92,6 @@ class Guard:
     def _is_authorised(self, header: str) -> bool:
         kind, _, given = header.partition(" ")
         return kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token or b"")
-
-    def _counted(self, receive: Receive) -> Receive:
-        """Ends a body that was sent without its length once it is too large."""
-        received = 0
-
-        async def receive_on() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._limits.body:
-                raise HTTPException(413, too_large(self._limits))
-            return message
-
-        return receive_on
 
 
 def too_large(limits: Limits) -> str:

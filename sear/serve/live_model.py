@@ -2,7 +2,6 @@
 
 import os
 import sys
-import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,17 +20,14 @@ Fingerprint = tuple[Any, ...]
 
 @dataclass
 class ServedModel:
-    """One loaded model, with its items and users. generation: 1 for the first one, one more for each reload."""
+    """One loaded model, with its items. generation: 1 for the first one, one more for each reload."""
 
     recommender: Recommender
     generation: int
     catalogue: Catalogue = field(init=False)
-    users: frozenset[str] | None = field(init=False)
 
     def __post_init__(self):
         self.read_catalogue()
-        users = self.recommender.user_ids
-        self.users = None if users is None else frozenset(users)
 
     def read_catalogue(self) -> None:
         """Know the items anew, after some were added."""
@@ -46,12 +42,11 @@ class LiveModel:
         folder: a model's folder, a symbolic link to one, or a file whose one line names one (counted from that file).
     """
 
-    def __init__(self, folder: Path | str, device: str = "cpu"):
-        self.folder, self._device = Path(folder), device
+    def __init__(self, folder: Path | str, device: str = "cpu", encoder: str | None = None):
+        self.folder, self._device, self._encoder = Path(folder), device, encoder
         self._tried = fingerprint(self.folder)
         self._added: list[pd.DataFrame] = []
-        self._lock = threading.Lock()  # of what was added, which a reload reads from another thread
-        self.now = ServedModel(load(self.folder, device), 1)
+        self.now = ServedModel(load(self.folder, device, encoder), 1)
 
     def has_newer(self) -> bool:
         """Whether another model lies in its place since the last look. A failed load is not tried twice."""
@@ -65,24 +60,19 @@ class LiveModel:
 
     def load_newer(self) -> ServedModel:
         """The newer model, warm, with the items that were added here; `now` stays as it is. May take seconds."""
-        recommender = load(self.folder, self._device)
-        with self._lock:
-            added = list(self._added)
-        add_unknown(recommender, added)
-        warm_up(recommender)
+        recommender = load(self.folder, self._device, self._encoder)
+        add_unknown(recommender, self._added)
+        recommender.warm_up()
         return ServedModel(recommender, self.now.generation + 1)
 
     def take(self, newer: ServedModel) -> None:
-        """From now on `newer` answers; with what was added while it was loaded."""
-        if add_unknown(newer.recommender, self._added):
-            newer.read_catalogue()
+        """From now on `newer` answers."""
         self.now = newer
 
-    def add_items(self, table: pd.DataFrame, vectors: np.ndarray | None) -> None:
-        """Make new items recommendable, here and in later models that do not know them."""
+    def add_items(self, table: pd.DataFrame, vectors: np.ndarray) -> None:
+        """Make new items recommendable, here and in later models that do not know them. Not while one is loaded."""
         self.now.recommender.add_items(table, vectors)
-        with self._lock:
-            self._added.append(table)
+        self._added.append(table)
         self.now.read_catalogue()
 
     @property
@@ -90,15 +80,19 @@ class LiveModel:
         return sum(map(len, self._added))
 
 
-def add_unknown(recommender: Recommender, tables: list[pd.DataFrame]) -> bool:
-    """Add those items of the tables that the model does not know; whether there were any."""
-    if not tables:
-        return False
-    table, known = pd.concat(tables, ignore_index=True), set(recommender.item_ids)
-    new = table[[item_id not in known for item_id in table["item_id"]]]
-    if len(new):
-        recommender.add_items(new)
-    return bool(len(new))
+def add_unknown(recommender: Recommender, tables: list[pd.DataFrame]) -> None:
+    """Add those items of the tables that the model does not know; those that it cannot take are told and left out."""
+    known, fields = set(recommender.item_ids), set(recommender.text_fields)
+    new = [table[[item_id not in known for item_id in table["item_id"]]] for table in tables]
+    fitting = [table for table in new if fields & set(table.columns)]
+    added, fault = sum(map(len, fitting)), f"none of the text columns {', '.join(sorted(fields))}"
+    try:
+        if added:
+            recommender.add_items(pd.concat(fitting, ignore_index=True))
+    except InputError as error:
+        added, fault = 0, str(error)
+    if left_out := sum(map(len, new)) - added:
+        say(f"{left_out} items that were added here are not in the newer model: {fault}")
 
 
 def fingerprint(place: Path) -> Fingerprint:
@@ -106,20 +100,6 @@ def fingerprint(place: Path) -> Fingerprint:
     folder = model_folder(place)
     files = sorted((entry.name, entry.stat()) for entry in os.scandir(folder) if entry.is_file())
     return (os.path.realpath(folder), *((name, found.st_size, found.st_mtime_ns) for name, found in files))
-
-
-def warm_up(recommender: Recommender) -> None:
-    """Answer once of each kind, so that kernels are compiled and memory is there before the first client asks."""
-    items = list(recommender.item_ids)
-    k = min(10, len(items))
-    for length in (1, 3, 50):
-        recommender.recommend(history=(items * length)[:length], k=k, filter_seen=False)
-    table = pd.DataFrame({"user_id": ["a", "a", "b"], "item_id": [items[0], items[-1], items[0]]})
-    recommender.recommend(history=table, k=k, filter_seen=False)
-    session = recommender.session(items[:1])
-    session.add(items[-1])
-    session.recommend(k=k, filter_seen=False)
-    recommender.similar_items(items[:1], k=1)
 
 
 def say(line: str) -> None:

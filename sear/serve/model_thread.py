@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
-from sear.serve.answers import Query, recommend_all
+from sear.errors import InputError
+from sear.serve.answers import Query, check_query, recommend_all
 from sear.serve.bodies import Recommendations
 from sear.serve.limits import Limits
 from sear.serve.live_model import LiveModel, ServedModel
@@ -80,10 +81,18 @@ class ModelThread:
 
 
 def answer_each(live: LiveModel, queries: list[Query]) -> list[Any]:
-    """One answer or exception per query; a query that fails does not take its neighbours with it."""
+    """One answer or exception per query; one that fails, such as one of an unknown item, leaves the others together."""
+    model, answers = live.now, dict[int, Any]()
+    for place, query in enumerate(queries):
+        try:
+            check_query(query, model)
+        except InputError as error:
+            answers[place] = error
+    left = [place for place in range(len(queries)) if place not in answers]
     try:
-        return list(recommend_all(live.now, queries))
+        answers |= zip(left, recommend_all(model, [queries[place] for place in left]), strict=True)
     except Exception as error:
-        if len(queries) == 1:
-            return [error]
-    return [answer for query in queries for answer in answer_each(live, [query])]
+        if len(left) == 1:
+            return [error if place in left else answers[place] for place in range(len(queries))]
+        answers |= {place: answer_each(live, [queries[place]])[0] for place in left}
+    return [answers[place] for place in range(len(queries))]

@@ -12,7 +12,7 @@ from sear.serve.service import Service
 Responses = dict[int | str, dict[str, Any]]
 SessionId = Annotated[str, Path(min_length=1, max_length=100)]
 BAD: Responses = {422: {"model": Problem, "description": "what is wrong with the request, in one line"}}
-NOT_THERE: Responses = {404: {"model": Problem, "description": "no such user, item or session"}}
+NOT_THERE: Responses = {404: {"model": Problem, "description": "no such item or session"}}
 CONFLICT: Responses = {
     409: {"model": Problem, "description": "it is there already, there are too many, or there is no encoder"}
 }
@@ -30,7 +30,7 @@ def model_routes(service: Service) -> APIRouter:
     async def recommend(body: bodies.RecommendBody) -> bodies.Recommendations:
         """What to offer next to a user that the model knows, or to anybody with this history.
 
-        Without either, the popular items.
+        Without either, or for a user without a known event, the popular items.
         """
         user = body.user_id if body.history is None else None
         history = events_of(body.history or []) if user is None else None
@@ -52,7 +52,7 @@ def model_routes(service: Service) -> APIRouter:
         return await service.add_items(body)
 
     @router.get("/search", responses=BAD)
-    async def search(
+    def search(  # in a thread: it looks at every title
         text: Annotated[str, Query(max_length=200)] = "", k: Annotated[int, Query(ge=1, le=100)] = 10
     ) -> bodies.Found:
         """Items whose title or id holds all these words, the popular ones first."""

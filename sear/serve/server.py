@@ -5,20 +5,34 @@ import ipaddress
 import signal
 import socket
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 from sear.errors import InputError
+
+if TYPE_CHECKING:
+    from sear.serve.guard import Guard
+    from sear.serve.service import Service
 
 TOKEN = "SEAR_TOKEN"
 SHORTEST_TOKEN = 16  # characters
 GRACE_SECONDS = 30  # for requests that run when the service is told to stop
 
 
-def serve(folder: str, host: str, port: int, device: str = "cpu", threads: int = 1, token: str | None = None) -> None:
+def serve(
+    folder: str,
+    host: str,
+    port: int,
+    device: str = "cpu",
+    threads: int = 1,
+    token: str | None = None,
+    encoder: str | None = None,
+) -> None:
     """Load the model and serve it until the process is told to stop.
 
     Args:
         threads: of the model's products on the CPU. One list needs no more, and threads that wait for each other suffer
             most from other work on the machine.
+        encoder: where the text encoder is, see `sear.load`.
 
     Raises:
         InputError: the address is not to be had, a token or a package is missing, or the folder holds no model.
@@ -29,32 +43,41 @@ def serve(folder: str, host: str, port: int, device: str = "cpu", threads: int =
     _require_packages()
     with closing(listen(host, port)) as listener:  # first: a port in use must be told before a model is loaded
         import torch
-        import uvicorn
 
-        from sear.serve.app import create_app
+        from sear.serve.app import LOCAL_HOSTS, create_app
         from sear.serve.live_model import LiveModel, say
-        from sear.serve.service import Service
+        from sear.serve.service import Service, in_words
 
         torch.set_num_threads(threads)
-        live = LiveModel(folder, device)
+        live = LiveModel(folder, device, encoder)
         place = f"[{host}]" if ":" in host else host
         say(f"{live.now.recommender.name} on {live.now.recommender.dataset}: {len(live.now.catalogue):,} items")
         say(f"http://{place}:{listener.getsockname()[1]} - the interface at /docs, Ctrl-C stops")
         if token:
             say(f"requests must send the header Authorization: Bearer and what {TOKEN} holds")
-        config = uvicorn.Config(
-            create_app(Service(live), token),
-            http="h11",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )
-        server = uvicorn.Server(config)
-        # uvicorn sends itself the signal again after it has stopped; here that does no harm, and the exit code stays 0.
-        signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
-        server.run(sockets=[listener])
+        service = Service(live)
+        _run_until_stopped(service, create_app(service, token, LOCAL_HOSTS | names_of(host)), listener)
+        if service.failure:
+            raise InputError(f"the model cannot answer: {in_words(service.failure)}") from service.failure
+
+
+def _run_until_stopped(service: "Service", app: "Guard", listener: socket.socket) -> None:
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    server = uvicorn.Server(config)
+    # uvicorn sends itself the signal again after it has stopped; here that does no harm, and the exit code stays 0.
+    stop = service.on_failure = lambda: setattr(server, "should_exit", True)
+    signal.signal(signal.SIGTERM, lambda *_: stop())
+    server.run(sockets=[listener])
 
 
 def _check_token(host: str, token: str | None) -> None:
@@ -70,6 +93,11 @@ def _check_token(host: str, token: str | None) -> None:
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach the address."""
     return all(ipaddress.ip_address(address).is_loopback for _, address in _addresses(host))
+
+
+def names_of(host: str) -> set[str]:
+    """By which a request to that address may call it."""
+    return {host.lower(), *(address for _, address in _addresses(host))}
 
 
 def _addresses(host: str) -> list[tuple[int, str]]:

@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TypeVar
 
@@ -10,9 +11,9 @@ from sear.errors import InputError
 from sear.serve.answers import ConflictError, new_items
 from sear.serve.bodies import ItemsAdded, NewItemsBody
 from sear.serve.limits import Limits
-from sear.serve.live_model import LiveModel, ServedModel, say, warm_up
+from sear.serve.live_model import LiveModel, ServedModel, say
 from sear.serve.metrics import Metrics
-from sear.serve.model_thread import ModelThread
+from sear.serve.model_thread import ModelThread, Overloaded
 from sear.serve.sessions import Sessions
 
 T = TypeVar("T")
@@ -24,6 +25,9 @@ class Service:
 
     Args:
         watch_seconds: how often the model's folder is looked at for a newer model.
+
+    Attributes:
+        failure, on_failure: why the first model cannot answer, and what is called then.
     """
 
     def __init__(self, live: LiveModel, limits: Limits | None = None, watch_seconds: float = WATCH_SECONDS):
@@ -32,7 +36,10 @@ class Service:
         self.thread = ModelThread(live, self.limits, self.metrics)
         self.is_ready = False
         self._watch_seconds = watch_seconds
-        self._adding = asyncio.Lock()
+        self.failure: Exception | None = None
+        self.on_failure: Callable[[], None] = lambda: None
+        self._changing = asyncio.Lock()  # items are not added while a model is loaded, nor by two requests at a time
+        self._adding = 0  # requests that do or wait for it
         self._tasks: list[asyncio.Task] = []
 
     def start(self) -> None:
@@ -48,20 +55,29 @@ class Service:
     async def add_items(self, body: NewItemsBody) -> ItemsAdded:
         """Make items recommendable from their texts. Only the last step holds up who asks for recommendations."""
         live, most = self.live, self.limits.added_items
-        async with self._adding:  # one request after the other
-            recommender = live.now.recommender
+        async with self._turn_to_add():
             table = new_items(live, body, most)
             try:
-                vectors = await in_own_thread(partial(recommender.vectors_of, table))
+                vectors = await in_own_thread(partial(live.now.recommender.vectors_of, table))
             except InputError as error:  # the table is right, so it is the encoder that is not
                 raise ConflictError(f"items: new texts cannot be read here: {error}") from error
 
             def add(model: ServedModel) -> ItemsAdded:
-                table = new_items(live, body, most)
-                live.add_items(table, vectors if model.recommender is recommender else None)
+                live.add_items(table, vectors)
                 return ItemsAdded(added=len(table), items=len(model.catalogue))
 
             return await self.thread.run(add)
+
+    @asynccontextmanager
+    async def _turn_to_add(self) -> AsyncIterator[None]:
+        if self._adding >= self.limits.adding:
+            raise Overloaded
+        self._adding += 1
+        try:
+            async with self._changing:
+                yield
+        finally:
+            self._adding -= 1
 
     def metrics_text(self) -> bytes:
         self.metrics.sessions.set(len(self.sessions))
@@ -72,24 +88,28 @@ class Service:
 
     async def _warm(self) -> None:
         try:
-            await self.thread.run(lambda model: warm_up(model.recommender))
+            await self.thread.run(lambda model: model.recommender.warm_up())
         except Exception as error:
-            say(f"the model cannot answer: {in_words(error)}")
-            raise
-        self.is_ready = True
-        say("ready")
+            self.failure = error
+            self.on_failure()
+        else:
+            self.is_ready = True
+            say("ready")
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._watch_seconds)
+            with suppress(Overloaded):
+                await self.thread.run(lambda _: self.sessions.drop_old())
             if await asyncio.to_thread(self.live.has_newer):
                 await self.reload()
 
     async def reload(self) -> None:
         """Load what the folder holds now and let it answer; where that fails, the model in use stays."""
         try:
-            newer = await in_own_thread(self.live.load_newer)
-            await self.thread.run(lambda _: self._take(newer))
+            async with self._changing:
+                newer = await in_own_thread(self.live.load_newer)
+                await self.thread.run(lambda _: self._take(newer))
         except Exception as error:  # whatever a broken folder leads to: the service goes on
             self.metrics.reloads.labels("failed").inc()
             say(f"no reload, the model in use stays: {in_words(error)}")
@@ -100,6 +120,7 @@ class Service:
     def _take(self, newer: ServedModel) -> None:
         self.live.take(newer)
         self.sessions.forget_states()
+        self.is_ready = True
 
 
 def in_words(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """Sessions: each carries the model's state of one history, so that an event costs the same however long that is.
 
-All but `expired` runs in the model's thread, so that no two requests change one session at a time.
+All of it runs in the model's thread, so that no two requests change one session at a time.
 """
 
 import secrets
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from sear.serve.answers import Query, UnknownError, check_known, check_query, recommendations
+from sear.serve.answers import Query, UnknownError, check_known, check_query, recommendations, selection_of
 from sear.serve.bodies import Event, SessionAnswer, SessionHistory
 from sear.serve.limits import Limits
 from sear.serve.live_model import ServedModel
@@ -18,9 +18,13 @@ from sear.serve.live_model import ServedModel
 
 @dataclass
 class Held:
-    """One session: its events, which outlive a model, and the state that one model made of them."""
+    """One session: its events, which outlive a model, and the state that one model made of them.
+
+    Events whose item the model did not know are not kept; `count` counts all, `unknown` these.
+    """
 
     events: deque[tuple[str, float | None]]
+    unknown: int
     state: Any
     generation: int
     used: float
@@ -28,7 +32,7 @@ class Held:
 
 
 class Sessions:
-    """At most so many sessions; the one unused for longest goes first, and any unused for too long.
+    """At most so many sessions and events; the one unused for longest goes first, and any unused for too long.
 
     Args:
         clock: seconds, never backwards.
@@ -37,6 +41,7 @@ class Sessions:
     def __init__(self, limits: Limits, clock=monotonic):
         self._limits, self._clock = limits, clock
         self._held: OrderedDict[str, Held] = OrderedDict()  # the one used last stands last
+        self._events = 0  # of all
 
     def __len__(self) -> int:
         return len(self._held)
@@ -44,11 +49,14 @@ class Sessions:
     def begin(self, model: ServedModel, events: Sequence[tuple[str, float | None]], wishes: Query) -> SessionAnswer:
         """A new session with a history that may be empty, and its first recommendations."""
         check_query(wishes, model)
-        kept = deque(events, self._limits.history)
-        held = Held(kept, self._state(model, events), model.generation, self._clock(), len(events))
+        known = [(item_id, rating) for item_id, rating in events if item_id in model.catalogue]
+        kept, unknown = deque(known, self._limits.history), len(events) - len(known)
+        state = model.recommender.session(kept)
+        held = Held(kept, unknown, state, model.generation, self._clock(), len(events))
         answer_id = secrets.token_urlsafe(16)
         self._held[answer_id] = held
-        self._drop_oldest()
+        self._events += len(kept)
+        self.drop_old()
         return self._answer(model, answer_id, held, wishes)
 
     def add(
@@ -59,10 +67,11 @@ class Sessions:
         held = self._find(model, session_id)
         check_known([item_id], model.catalogue, "item_id")
         held.state.add(item_id, rating)
+        self._events += len(held.events) < self._limits.history
         held.events.append((item_id, rating))
         held.count += 1
         if len(held.state) > 2 * self._limits.history:  # a state remembers all its items
-            held.state = self._state(model, held.events)
+            held.state = model.recommender.session(held.events)
         return self._answer(model, session_id, held, wishes)
 
     def recommend(self, model: ServedModel, session_id: str, wishes: Query) -> SessionAnswer:
@@ -75,8 +84,9 @@ class Sessions:
         return SessionHistory(session_id=session_id, history=events)
 
     def end(self, session_id: str) -> None:
-        if self._held.pop(session_id, None) is None:
+        if session_id not in self._held:
             raise _unknown(session_id)
+        self._events -= len(self._held.pop(session_id).events)
 
     def forget_states(self) -> None:
         """After a change of models: a state keeps the model that made it in memory. Events stay."""
@@ -84,38 +94,30 @@ class Sessions:
             held.state, held.generation = None, 0
 
     def _find(self, model: ServedModel, session_id: str) -> Held:
-        self._drop_oldest()
+        self.drop_old()
         held = self._held.get(session_id)
         if held is None:
             raise _unknown(session_id)
         self._held.move_to_end(session_id)
         held.used = self._clock()
         if held.generation != model.generation:  # a newer model makes its own state of the same events
-            held.state, held.generation = self._state(model, held.events), model.generation
+            held.state, held.generation = model.recommender.session(held.events), model.generation
         return held
 
-    def _state(self, model: ServedModel, events: Sequence[tuple[str, float | None]]) -> Any:
-        known = [(item_id, rating) for item_id, rating in events if item_id in model.catalogue]
-        ratings = [rating for _, rating in known]
-        rated = any(rating is not None for rating in ratings)
-        return model.recommender.session([item_id for item_id, _ in known], ratings if rated else None)
-
     def _answer(self, model: ServedModel, session_id: str, held: Held, wishes: Query) -> SessionAnswer:
-        table = held.state.recommend(
-            k=wishes.k,
-            filter_seen=wishes.filter_seen,
-            items=None if wishes.items is None else list(dict.fromkeys(wishes.items)),
-            exclude=list(dict.fromkeys(wishes.exclude)) or None,
-        )
-        unknown = sum(item_id not in model.catalogue for item_id, _ in held.events)
-        source = "model" if len(held.state) else "popularity"
-        found = recommendations(table.assign(source=source), wishes.k, model.catalogue, unknown)
+        top = held.state.top_items(wishes.k, **selection_of(wishes))
+        found = recommendations(model, top, 0, wishes.k, held.unknown + held.state.unknown_items)
         return SessionAnswer(session_id=session_id, events=held.count, **dict(found))
 
-    def _drop_oldest(self) -> None:
-        latest = self._clock() - self._limits.session_seconds
-        while self._held and (len(self._held) > self._limits.sessions or next(iter(self._held.values())).used < latest):
-            self._held.popitem(last=False)
+    def drop_old(self) -> None:
+        """Forget what is unused for too long, or too much; the session used last stays."""
+        latest, limits = self._clock() - self._limits.session_seconds, self._limits
+        while self._held:
+            used = next(iter(self._held.values())).used
+            too_much = len(self._held) > limits.sessions or self._events > limits.session_events
+            if used >= latest and not (too_much and len(self._held) > 1):
+                return
+            self._events -= len(self._held.popitem(last=False)[1].events)
 
 
 def _unknown(session_id: str) -> UnknownError:

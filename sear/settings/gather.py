@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sear.errors import InputError
-from sear.files import BUNDLED, CHECKOUT, PROJECT_ROOT, from_here, shown
+from sear.files import BUNDLED, CHECKOUT, PROJECT_ROOT, from_here, pointed_at, shown
 from sear.settings.keys import KEYS, Role, with_role
 from sear.settings.known_models import OWN_MODELS, UNFED_MODELS, recbole_models, recbole_root, settings_without
 from sear.settings.own_models import is_reference, known_base, new_keys, own_class, recbole_base, yaml_files
@@ -125,6 +125,9 @@ def gather_settings(
         if isinstance(overrides.get(key), (str, Path)):
             overrides[key] = from_here(overrides[key])
     settings.put_asked(overrides, overrides_from)
+    earlier = settings.get("warm_start")
+    if isinstance(earlier, str) and earlier:  # not the file that names another folder tomorrow
+        settings.values["warm_start"] = shown(pointed_at(PROJECT_ROOT / earlier))
     part = settings.get("ablate")
     if settings.family == "SEAR" and isinstance(part, str):
         settings.put(settings_without(part, settings.get("streams")), f"ablate: {part}")

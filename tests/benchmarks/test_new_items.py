@@ -20,18 +20,27 @@ def no_encoder(monkeypatch):
 @pytest.mark.slow
 def test_it_runs_at_toy_size_and_says_what_it_measured(here, no_encoder, tmp_path):
     out = tmp_path / "found.json"
-    assert new_items.main(["--dataset=tiny", "--share=0.2", f"--out={out}", *WORDS]) == 0
+    assert (
+        new_items.main(["--dataset=tiny", "--share=0.2", "--seeds=1,2", "--item_table=tied", f"--out={out}", *WORDS])
+        == 0
+    )
     found = json.loads(out.read_text())
-    assert found["held out"] == 6 and found["cases"] >= found["users with a case"] > 5
-    methods = [*new_items.WAYS, "random", "popularity", *(f"texts of the last {last}" for last in (1, 5, 20))]
+    assert [split["held out"] for split in found["splits"]] == [6, 6]
+    cases = [found[part]["cases"] for part in ("validation", "test")]
+    assert min(cases) > 5 and sum(cases) == sum(split["cases"] for split in found["splits"])
+    ways = ["ridge", "ridge, items alike", "neighbours", "tied texts alone"]
+    methods = [*ways, "random", "popularity", *(f"texts of the last {last}" for last in (1, 5, 20))]
     for method in methods:
         for among in ("all", "all, seen filtered", "new"):
-            for value in found[method][among].values():
+            for value in found["test"][method][among].values():
                 assert 0 <= value["low"] <= value["mean"] <= value["high"] <= 1
-        assert found[method]["new"]["hit@10"]["mean"] == 1  # of six
-    for way in new_items.WAYS:
-        change = found[way]["existing users"]["change"]["mrr@10"]
-        assert found[way]["existing users"]["cases"] >= 38 and change["low"] <= change["mean"] <= change["high"] <= 0
+        assert found["test"][method]["new"]["hit@10"]["mean"] == 1  # of six
+    validated = {way: found["validation"][way]["all"]["mrr"]["mean"] for way in ways}
+    assert validated[found["chosen"]] == max(validated.values())
+    assert found["existing users"]["cases"] >= 76
+    for way in ways:
+        change = found["existing users"][way]["change"]["mrr@10"]
+        assert change["low"] <= change["mean"] <= change["high"] <= 0
 
 
 def test_what_is_held_out_is_gone_and_cases_come_after_training(here, no_encoder, monkeypatch):
@@ -45,7 +54,7 @@ def test_what_is_held_out_is_gone_and_cases_come_after_training(here, no_encoder
     cases = new_items.held_out_cases
     monkeypatch.setattr("benchmarks.new_items.held_out_cases", catch)
     with pytest.raises(KeyboardInterrupt):
-        new_items.experiment("tiny", "SEAR", 0.1, 1, {key: SETTINGS[key] for key in SETTINGS if key != "seed"})
+        new_items.one_split("tiny", "SEAR", 0.1, 1, {key: SETTINGS[key] for key in SETTINGS if key != "seed"})
     whole, recommender, found = (seen[key] for key in ("whole", "recommender", "cases"))
     assert recommender.item_ids[-2:] == ["i3", "i4"] and recommender.popularity[-2:].tolist() == [0, 0]
     assert len(recommender.item_ids) == whole.item_num - 1

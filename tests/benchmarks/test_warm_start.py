@@ -21,7 +21,7 @@ def test_both_trainings_are_told(tmp_path, monkeypatch, tiny_text):
     settings = TOY | {"data_path": str(tmp_path), "epochs": 1}
     (root / "data" / "tiny.yaml").write_text(dump_yaml(settings))
     monkeypatch.setattr("sear.settings.gather.CONFIG_ROOT", root)
-    found = compare("tiny", "SEAR", 0.8, seed=1)
+    found = compare("tiny", "SEAR", 0.8, 1, {})
     older, scratch, warm = (found[name]["statistics"] for name in ("older", "from scratch", "warm start"))
     assert older["interactions"] < scratch["interactions"] == warm["interactions"]
     assert found["warm start"]["test"] != found["from scratch"]["test"]

@@ -56,6 +56,17 @@ def test_new_histories_and_chosen_items_come_from_files(toy_model, recommender, 
     assert "1 events of" in printed.err
 
 
+def test_a_shops_own_columns_and_dates_are_a_history(toy_model, recommender, tmp_path, capsys):
+    rows = "a,i4,2025-02-01 12:00\na,i3,2025-01-31T09:00:00\n"
+    (tmp_path / "orders.csv").write_text("customer,product,ordered_at\n" + rows)
+    words = ["--user=customer", "--item=product", "--time=ordered_at", f"--history={tmp_path / 'orders.csv'}", "--k=4"]
+    assert main(["recommend", str(toy_model), *words]) == 0
+    found = [line.split(",")[1] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert found == recommender.recommend(history=["i3", "i4"], k=4).item_id.tolist()
+    assert main(["recommend", str(toy_model), *words, "--rating=stars"]) == 2
+    assert "has no column stars" in capsys.readouterr().err
+
+
 def test_chosen_users(toy_model, recommender, tmp_path, capsys):
     assert main(["recommend", str(toy_model), "--users=u3,u1", "--k=2"]) == 0
     assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()[1:]] == ["u3", "u3", "u1", "u1"]
@@ -93,12 +104,12 @@ def test_an_export_says_how_large_it_is(toy_model, tmp_path, capsys):
         (["recommend", "RUN", "--k=0"], "k is 0"),
         (["recommend", "nowhere"], "nowhere holds no model"),
         (["recommend", "RUN", "--users=u1,,u2"], "holds an empty id"),
-        (["recommend", "RUN", "--users=u1,nobody"], "no user 'nobody'"),
         (["recommend", "RUN", "--history=gone.csv"], "gone.csv is missing"),
         (["recommend", "RUN", "--history=bad.csv"], "bad.csv cannot be read"),
         (["recommend", "RUN", "--history=other.csv"], "history has no column user_id"),
         (["recommend", "RUN", "--device=cuda:7"], "torch finds no CUDA device"),
         (["similar", "RUN", "--items=other.csv"], "other.csv has no column item_id"),
+        (["similar", "RUN", "--items=none.txt", "--out=a.parquet"], "none.txt names no item"),
         (["similar", "RUN", "--by=colour"], "by is 'colour'"),
         (["export", "nowhere", "out"], "nowhere is no run folder"),
     ],
@@ -107,8 +118,9 @@ def test_a_mistake_is_one_line_and_leaves_nothing(toy_model, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.csv").write_bytes(b"user_id,item_id\n\xff,i3\n")
     (tmp_path / "other.csv").write_text("customer,product\n1,2\n")
+    (tmp_path / "none.txt").write_text("\n")
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert main([word.replace("RUN", str(toy_model)) for word in words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and message in line
-    assert {path.name for path in tmp_path.iterdir()} == {"bad.csv", "other.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == {"bad.csv", "other.csv", "none.txt"}

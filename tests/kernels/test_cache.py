@@ -1,6 +1,7 @@
 """Compiled kernels between runs: a new dispatcher for the same function stands for the next run."""
 
 import errno
+import importlib.util
 import logging
 import os
 import shutil
@@ -39,6 +40,20 @@ def run(caplog) -> tuple[bool, list[str]]:
 def test_a_kernel_is_compiled_once_and_then_read(folder, caplog):
     assert run(caplog) == (False, [])
     assert run(caplog) == (True, [])
+
+
+def test_a_copy_of_the_source_uses_the_kernels_of_the_first(folder):
+    hits = []
+    for place in ("first", "copy"):
+        (folder / place).mkdir()
+        path = shutil.copy2(__file__, folder / place)  # the time too, by which an earlier numba knows a source
+        spec = importlib.util.spec_from_file_location("a_copy", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        dispatcher = compiled(module._double)
+        dispatcher(np.arange(3.0))
+        hits.append(sum(dispatcher.stats.cache_hits.values()))
+    assert hits == [0, 1]
 
 
 def cut_in_half(content):

@@ -9,7 +9,7 @@ import torch
 
 import sear
 from sear.cli.commands import main
-from sear.recommend.new_items import TextMap
+from sear.model.text_map import TextMap
 from tests.helpers.tiny_encoder import make_tiny_encoder
 from tests.helpers.used_model import EVERYTHING, toy_run
 
@@ -129,22 +129,24 @@ def test_without_texts_or_encoder(here, toy_model, monkeypatch):
 @pytest.mark.slow
 def test_texts_are_encoded_as_training_encoded_them(here, monkeypatch, capsys):
     monkeypatch.undo()  # the vectors without an encoder
-    make_tiny_encoder(here / "encoder")
+    folder = make_tiny_encoder(here / "encoders" / "mine")
     monkeypatch.setattr("sear.settings.gather.CONFIG_ROOT", here / "config")
     monkeypatch.setattr("sear.data.text_encoder.PROJECT_ROOT", here)
-    run = toy_run(here, item_sem_embedding_model_path="encoder", hidden_size=4)
-    recommender = sear.load(run)
+    run = toy_run(here, item_sem_embedding_model_path="encoders/mine", hidden_size=4)
+    with pytest.raises(sear.InputError, match="has no encoder.*say where it is"):  # the model knows no path
+        sear.load(run).add_items(TABLE)
+    recommender = sear.load(run, encoder=folder)
     texts = pd.read_csv(here / "tiny" / "tiny.item", sep="\t", names=["item_id", "title", "kind"], skiprows=1)
     number = recommender.item_ids.index("i3") + 1
     recommender.add_items(texts[texts.item_id == "i3"].assign(item_id="new"))
     np.testing.assert_allclose(recommender._model.text_VE[-1], recommender._model.text_VE[number], atol=1e-5)
     texts[texts.item_id == "i4"].assign(item_id="newer").to_csv(here / "new.csv", index=False)
-    words = [str(run), f"--new_items={here / 'new.csv'}", "--by=texts"]
+    words = [str(run), f"--new_items={here / 'new.csv'}", f"--encoder={folder}", "--by=texts"]
     assert main(["similar", *words, "--items=newer", "--k=1"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("newer,i4,")
-    assert main(["recommend", *words[:2], "--items=newer", "--users=u1"]) == 0
+    assert main(["recommend", *words[:3], "--items=newer", "--users=u1"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("u1,newer,")
-    shutil.rmtree(here / "encoder")
-    make_tiny_encoder(here / "encoder", seed=4)
+    shutil.rmtree(folder)
+    make_tiny_encoder(folder, seed=4)
     with pytest.raises(sear.InputError, match="is not the encoder that the model was trained with"):
-        sear.load(run).add_items(TABLE)
+        sear.load(run, encoder=folder).add_items(TABLE)

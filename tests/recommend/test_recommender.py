@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import sear
 from sear.files import PROJECT_ROOT
@@ -31,10 +32,21 @@ def ranks_of(recommender, cases, history):
 
 
 @pytest.mark.parametrize("name", EVERYTHING)
-def test_the_ranks_of_a_runs_own_test_come_out_again(here, name):
+def test_scores_and_ranks_of_a_runs_own_test_come_out_again(here, monkeypatch, name):
+    from sear.runs.training_run import TrainingRun
+
+    kept, report = [], TrainingRun._report
+    monkeypatch.setattr(TrainingRun, "_report", lambda *told: kept.append(told[1]) or report(*told))
     run = toy_run(here, **EVERYTHING[name])
     recommender = sear.load(run)
     cases, history = used_model.test_cases(recommender, run)
+    for batch, *_ in kept[0].loaders[2]:
+        users = kept[0].dataset.events.user_tokens[batch["user_id"].numpy()]
+        known, _ = recommender._histories(users.tolist(), history)
+        scores = recommender._scorer.scores(recommender._scorer.user_vectors(known), known)
+        with torch.no_grad():
+            expected = kept[0].trainer.model.full_sort_predict(batch)
+        torch.testing.assert_close(scores[:, 1:], expected[:, 1:], rtol=0, atol=1e-5)
     ranks = ranks_of(recommender, cases, history)
     assert np.array_equal(ranks[:, 0], cases["rank"])
     assert np.array_equal(ranks[:, 1], cases["rank_history_masked"])
@@ -110,6 +122,9 @@ def test_a_user_without_a_known_event_gets_what_is_popular(plain):
     assert table.attrs["unknown_items"] == 2
     nobody = recommender.recommend(history=[], k=2, exclude=popular[:1], items=popular)
     assert nobody.item_id.tolist() == popular[1:]
+    new = recommender.recommend(["u1", "new", "u0"], k=1)
+    assert new.user_id.tolist() == ["u1", "new", "u0"] and new.source.tolist() == ["model", "popularity", "model"]
+    assert recommender.recommend(["new"], k=3).item_id.tolist() == popular
 
 
 def test_allowed_and_excluded_items(plain):
@@ -128,7 +143,19 @@ def test_allowed_and_excluded_items(plain):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"users": ["u0", "u99", "u98"]}, "users: no user 'u99' and 1 more among the 40"),
+        (
+            {"history": pd.DataFrame({"user_id": ["a"], "item_id": ["i3"], "timestamp": [pd.NaT]})},
+            "row 1: timestamp is empty",
+        ),
+        (
+            {"history": pd.DataFrame({"user_id": ["a"], "item_id": ["i3"], "timestamp": ["soon"]})},
+            "row 1: timestamp is 'soon', no number and no date",
+        ),
+        ({"users": 5}, "users is 5 - write a list of ids"),
+        ({"history": 5}, "history is 5 - write a table, or a list of item ids"),
+        ({"history": [("i3", {})]}, "is no pair of an item id and a rating"),
+        ({"history": [("i3", 1e300)]}, "is no pair of an item id and a rating"),
+        ({"batch_size": 0}, "batch_size is 0"),
         ({"k": 0}, "k is 0 - write a whole number from 1 to"),
         ({"k": 31}, "k is 31"),
         ({"items": ["i3", "ii3"]}, "items: no item 'ii3' \\(did you mean"),
@@ -190,6 +217,7 @@ def test_after_warming_up_no_kernel_is_still_to_come(toy_model):
     code = (
         "import sys, sear; recommender = sear.load(sys.argv[1]); recommender.warm_up(); before = set(sys.modules);"
         "recommender.recommend(history=['i3']); recommender.recommend(); recommender.session(['i3']).add('i4');"
+        "recommender.similar_items(['i3']); recommender.session().recommend();"
         "late = [name for name in set(sys.modules) - before if name.startswith(('sear', 'numba'))];"
         "assert not late, late"
     )

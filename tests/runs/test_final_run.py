@@ -1,6 +1,7 @@
 """Training on every event, the file that names the newest model, and a run that begins with earlier weights."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,12 @@ from sear.quick_start import evaluate
 from sear.report import make_report
 from sear.runs.folder import read_run_folder
 from sear.runs.model_folder import model_folder, point_at, read_model
+from sear.runs.record import read_metrics
+from sear.runs.warm_start import validated_start
 from tests.conftest import random_histories, write_atomic_files
-from tests.helpers.killed_run import run
+from tests.helpers.killed_run import interrupt_at_step, run
+
+FAST = {"epochs": 1, "train_batch_size": 2048}
 
 
 def test_every_event_trains_and_none_is_held_out():
@@ -28,8 +33,8 @@ def test_every_event_trains_and_none_is_held_out():
 
 
 def test_the_final_model_trains_on_all_events_for_the_epochs_that_validation_chose(here, monkeypatch):
-    done = run(here, train_on="all", learning_rate=0.01)
-    tested = run(here, learning_rate=0.01)  # the same once more
+    done = run(here, train_on="all", learning_rate=0.01, train_batch_size=512)
+    tested = run(here, learning_rate=0.01, train_batch_size=512)  # the same once more
     first = next(
         p for p in (here / "results" / "tiny" / "SEAR").glob("*/metrics.json") if json.loads(p.read_text())["test"]
     )
@@ -47,19 +52,29 @@ def test_the_final_model_trains_on_all_events_for_the_epochs_that_validation_cho
 
 
 def test_the_newest_model_is_named_by_a_file_and_a_broken_one_is_not(here):
-    folder = Path(run(here, train_on="all", epochs=1)["run_folder"])
+    folder = Path(run(here, train_on="all", **FAST)["run_folder"])
     newest = folder.parent / "newest"
     assert newest.read_text() == f"{folder.name}\n" and model_folder(newest) == folder / "model"
     assert len(sear.load(newest).recommend(["u0"], k=3)) == 3
-    later = Path(run(here, train_on="all", epochs=1, seed=2)["run_folder"])
+    later = Path(run(here, train_on="all", seed=2, **FAST)["run_folder"])
     assert model_folder(newest) == later / "model"
-    (folder / "model" / "items.json").write_text("[]")
-    with pytest.raises(InputError, match="items.json is damaged"):
+    (folder / "model" / "texts.safetensors").write_text("[]")
+    with pytest.raises(InputError, match="texts.safetensors is damaged"):
         point_at(newest, folder)
     assert model_folder(newest) == later / "model"
     newest.write_text("a\nb\n")
     with pytest.raises(InputError, match="is not one line that names a model's folder"):
         sear.load(newest)
+
+
+def test_a_run_that_was_stopped_on_earlier_data_does_not_stop_later_ones(here, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt_at_step(2, patch)
+        run(here, train_on="all", **FAST | {"epochs": 2})
+    more = {user: [*events, ("i1", 3, 881260000)] for user, events in random_histories().items()}
+    write_atomic_files(here, "tiny", more)
+    done = run(here, train_on="all", **FAST | {"epochs": 2})
+    assert done["statistics"]["interactions"] == sum(map(len, more.values()))
 
 
 def test_a_warm_start_takes_over_what_it_knows_by_id(here):
@@ -81,9 +96,31 @@ def test_a_warm_start_takes_over_what_it_knows_by_id(here):
     torch.testing.assert_close(warm.weights["adapter.weight"], before.weights["adapter.weight"], rtol=0, atol=1e-6)
 
 
-def test_a_warm_start_that_does_not_fit_is_refused(here):
-    old = run(here, epochs=1)["run_folder"]
+def test_a_warm_start_is_validated_on_events_that_its_weights_have_never_seen(here):
+    first = Path(run(here, train_on="all", **FAST)["run_folder"])
+    newest, validated = first.parent / "newest", read_metrics(first).validated_by
+    about = sear.load(newest).info
+    assert not list(first.parent.glob("*/last.pth"))
+    assert about["metrics"]["test"] == read_metrics(first.parent / validated).test != {}
+    with pytest.raises(InputError, match="trained on every event, so those held out would not be new to it"):
+        run(here, warm_start=str(newest), **FAST)
+    second = Path(run(here, train_on="all", warm_start=str(newest), **FAST)["run_folder"])
+    assert read_metrics(second).overrides["warm_start"] == str(first)  # and not the file that names others later
+    between = read_metrics(first.parent / read_metrics(second).validated_by)
+    assert between.overrides["warm_start"] == str(first.parent / validated)
+    shutil.rmtree(first.parent / validated)
+    assert validated_start(str(first)) is None
+
+
+def test_a_warm_start_that_does_not_fit_is_refused(here, monkeypatch):
+    old = run(here, **FAST)["run_folder"]
     with pytest.raises(InputError, match="warm_start: .* has num_layers 1, and this run 2 - set num_layers alike"):
         run(here, epochs=1, num_layers=2, warm_start=old)
+    monkeypatch.setattr("sear.runs.training_run.prepare", None)  # each is told before any work
     with pytest.raises(InputError, match="nowhere holds no model"):
         run(here, epochs=1, warm_start=str(here / "nowhere"))
+    with pytest.raises(InputError, match="has num_heads 2, and this run 4"):
+        run(here, epochs=1, num_heads=4, warm_start=old)
+    with pytest.raises(InputError, match="reads texts by another encoder"):
+        run(here, epochs=1, item_sem_embedding_model_path="owner/other", warm_start=old)
+    assert not [path for path in (here / "results").glob("*/*/*/") if str(path) != old]

@@ -1,6 +1,7 @@
 """A model folder: what it holds, that nothing of this machine is in it, and what is said of broken ones."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 import sear
 from sear.errors import InputError
+from sear.files import HOST
 from sear.recommend.export import export_model
 from sear.runs.model_folder import MANIFEST, _digest, read_model
 from tests.conftest import TOY, random_histories, write_atomic_files
@@ -84,6 +86,36 @@ def test_a_model_is_replaced_and_nothing_else_is(run, tmp_path):
     with pytest.raises(InputError, match="mine is there and holds no model of SEAR"):
         export_model(run, tmp_path / "mine")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("has_exchange", [True, False])
+def test_a_replacement_that_is_stopped_leaves_the_old_model(toy_model, tmp_path, monkeypatch, has_exchange):
+    export_model(toy_model, tmp_path / "there")
+
+    def stopped(source, target):
+        if Path(target) == tmp_path / "there" and ".tmp" in str(source):
+            raise KeyboardInterrupt
+        os.rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sear.runs.model_folder.os.replace", stopped)
+        if has_exchange:
+            patch.setattr("sear.runs.model_folder.exchanged", lambda *_: stopped(".tmp", tmp_path / "there"))
+        else:
+            patch.setattr("sear.runs.model_folder.exchanged", lambda *_: False)
+        with pytest.raises(KeyboardInterrupt):
+            export_model(toy_model, tmp_path / "there", without_users=True)
+    assert (tmp_path / "there" / "users.json").exists() and len(list(tmp_path.iterdir())) == 1
+
+
+def test_nothing_of_a_killed_export_gets_into_a_later_one_and_a_link_stays_one(toy_model, tmp_path):
+    for process in (os.getpid(), 2**22 + 1):  # numbers come again, in containers always; and one that does not run
+        shutil.copytree(toy_model / "model", tmp_path / f".there.{HOST}-{process}.tmp")
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    export_model(toy_model, tmp_path / "link", without_users=True)
+    export_model(toy_model, tmp_path / "link", without_users=True)
+    assert not (tmp_path / "there" / "users.json").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"there", "link"} and (tmp_path / "link").is_symlink()
 
 
 def test_what_is_no_model_is_refused_in_one_line(here, tmp_path):

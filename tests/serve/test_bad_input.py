@@ -5,7 +5,6 @@ import json
 import pytest
 
 CASES = {
-    "unknown user": ("/recommend", {"user_id": "nobody"}, 404, "user_id: the model knows no user 'nobody'"),
     "k of 0": ("/recommend", {"k": 0}, 422, "k: input should be greater than or equal to 1"),
     "k above the catalogue": ("/recommend", {"k": 61}, 422, "k: 61 is more than the model's 60 items"),
     "k above the limit": ("/recommend", {"k": 1001}, 422, "k: input should be less than or equal to 1000"),
@@ -55,6 +54,13 @@ def test_one_clear_line(client, name):
     assert list(answer.json()) == ["error"] and answer.json()["error"].startswith(words), answer.text
     assert "\n" not in answer.json()["error"]
     assert client.post("/recommend", json={"user_id": "u1"}).status_code == 200
+
+
+def test_a_mistake_is_told_shortly_and_in_its_own_letters(client):
+    told = client.post("/recommend", json={"räting" + "x" * 10_000: 1}).json()["error"]
+    assert told.startswith("rätingxxx") and len(told) < 200
+    told = client.post("/recommend", json={"history": [5] * 10_000}).json()["error"]
+    assert told == "history.0: input should be a valid string"
 
 
 def test_other_paths_and_methods(client):

@@ -37,6 +37,8 @@ def test_the_limits_told_are_those_in_force():
     text, limits = " ".join(page_text(ROOT / "docs" / "serve.md").split()), Limits()
     assert f"below 1, above {limits.k:,} or above the catalogue, a history above {limits.history:,} events" in text
     assert f"a body above {limits.body // 2**20} MiB" in text and f"or {limits.waiting:,} requests wait" in text
+    assert f"{limits.adding} to add items, or bodies of {limits.bodies // 2**20} MiB" in text
+    assert f"with {limits.session_events:,} events together" in text
     assert f"more than {limits.added_items:,} were added" in text and f"at most {limits.sessions:,}, each" in text
     assert limits.session_seconds == 3600 and "for an hour" in text
     assert WATCH_SECONDS == 5 and "Every five seconds" in text

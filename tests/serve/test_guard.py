@@ -31,8 +31,14 @@ def test_the_token_opens(guarded):
     assert other.status_code == 200
 
 
-def test_the_description_tells_that_a_token_is_needed(guarded):
-    assert "securitySchemes" in guarded.get("/openapi.json").json()["components"]
+def test_the_description_tells_that_a_token_is_needed_and_of_the_model_only_with_it(guarded):
+    def told(**headers):
+        found = guarded.get("/openapi.json", headers=headers).json()["components"]
+        assert "securitySchemes" in found
+        return found["schemas"]["RecommendBody"]["properties"]["k"]["maximum"]
+
+    assert told() == 1000 and told(authorization=f"Bearer {TOKEN}") == 60
+    assert "kind" not in guarded.get("/openapi.json").text
 
 
 def test_the_description_tells_of_no_token_where_there_is_none(client):
@@ -72,3 +78,24 @@ def test_pages_run_no_foreign_script(client):
     headers = client.get("/").headers
     assert headers["content-security-policy"].startswith("default-src 'self'")
     assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_bodies_of_all_requests_together_are_limited(model_folder):
+    from sear.serve.limits import Limits
+    from sear.serve.live_model import LiveModel
+    from sear.serve.service import Service
+
+    with client_of(Service(LiveModel(model_folder), Limits(bodies=100))) as client:
+        answer = client.post("/recommend", json={"history": ["i1"] * 50})
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        for _ in range(5):  # nothing of earlier ones counts
+            assert client.post("/recommend", json={"history": ["i1"] * 4}).status_code == 200
+
+
+def test_a_service_answers_to_the_name_it_was_given(service):
+    from sear.serve.app import LOCAL_HOSTS
+    from sear.serve.server import names_of
+
+    with client_of(service, hosts=LOCAL_HOSTS | names_of("127.0.0.2")) as client:
+        assert client.get("/health", headers={"host": "127.0.0.2:8000"}).status_code == 200
+        assert client.get("/health", headers={"host": "127.0.0.3:8000"}).status_code == 400

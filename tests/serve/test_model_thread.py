@@ -10,6 +10,7 @@ from sear.errors import InputError
 pytest.importorskip("fastapi", reason="no FastAPI here: pip install -r requirements-dev.txt")
 
 from sear.serve.answers import Query, recommend_all  # noqa: E402
+from sear.serve.bodies import NewItemsBody  # noqa: E402
 from sear.serve.limits import Limits  # noqa: E402
 from sear.serve.model_thread import ModelThread, Overloaded  # noqa: E402
 
@@ -59,11 +60,17 @@ def test_what_waits_is_one_batch(service, monkeypatch):
     assert sizes == [len(QUERIES)]
 
 
-def test_one_that_fails_does_not_take_the_others_with_it(service):
-    bad = [Query("nobody", None, 3), Query("u1", None, 61)]
+def test_one_that_fails_does_not_take_the_others_with_it(service, monkeypatch):
+    together = []
+    monkeypatch.setattr(
+        "sear.serve.model_thread.recommend_all",
+        lambda model, asked: together.append(len(asked)) or recommend_all(model, asked),
+    )
+    bad = [Query("u1", None, 3, items=("gone",)), Query("u1", None, 61)]
     answers = asyncio.run(while_busy(service.thread, [*bad, *QUERIES]))
     assert all(isinstance(answer, InputError) for answer in answers[:2])
     assert [len(answer.items) for answer in answers[2:]] == [3, 5, 9, 4, 2, 6, 6, 2, ALLOWED]
+    assert together == [len(QUERIES)]
 
 
 def test_more_than_may_wait_are_refused(service):
@@ -71,3 +78,14 @@ def test_more_than_may_wait_are_refused(service):
     answers = asyncio.run(while_busy(thread, QUERIES))
     refused = [answer for answer in answers if isinstance(answer, Overloaded)]
     assert len(refused) == len(QUERIES) - 3  # one runs, three wait
+
+
+def test_more_than_may_wait_to_add_items_are_refused(service):
+    service.limits = Limits(adding=2)
+    body = NewItemsBody.model_validate({"items": [{"item_id": "new", "texts": {"title": "x"}}]})
+
+    async def everything():
+        return await asyncio.gather(*(service.add_items(body) for _ in range(5)), return_exceptions=True)
+
+    found = asyncio.run(everything())
+    assert [type(one) for one in found].count(Overloaded) == 3

@@ -170,6 +170,19 @@ def test_a_service_that_is_gone_is_told(open_page, service):
     open_page.told.clear()
 
 
+@pytest.mark.parametrize("body", ["<html>proxy</html>", "{}"])
+def test_after_an_unexpected_answer_the_page_goes_on(open_page, page, body):
+    page.route("**/session", lambda route: route.fulfill(status=200, body=body, content_type="text/html"), times=1)
+    page.get_by_label("Search a title to add").fill("käse")
+    page.locator("#found button").first.click()  # a history that changes as a whole begins a session
+    page.get_by_text("For a history of 1 event").wait_for()
+    page.get_by_role("group", name="Rating of Käsespätzle").get_by_label("4 stars").check()
+    page.locator("#problem").filter(has_text="proxy" if "html" in body else "made a mistake").wait_for()
+    choose(page, "tom jerry")
+    assert page.locator("#problem").inner_text() == ""
+    open_page.told.clear()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_barrier_and_no_overflow_on_phone_and_desktop(open_page, service, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason=PLAYWRIGHT).Axe()

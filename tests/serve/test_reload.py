@@ -3,17 +3,21 @@
 import asyncio
 import gc
 import shutil
+import threading
 import weakref
 from time import monotonic
 
+import orjson
 import pytest
 
 from sear.errors import InputError
-from tests.serve.conftest import client_of, write_small
+from sear.runs.model_folder import _digest
+from tests.serve.conftest import client_of, random_vectors, write_small
 
 pytest.importorskip("fastapi", reason="no FastAPI here: pip install -r requirements-dev.txt")
 
 from sear.serve.answers import Query  # noqa: E402
+from sear.serve.bodies import NewItemsBody  # noqa: E402
 from sear.serve.live_model import LiveModel  # noqa: E402
 from sear.serve.service import Service  # noqa: E402
 
@@ -124,6 +128,52 @@ def test_sessions_and_added_items_outlive_a_reload(pointer, newer_folder, servic
         assert answer["events"] == 3
         assert client.post("/recommend", json={"items": ["new"]}).json()["items"][0]["title"] == "Grüne Soße"
         assert client.get("/model").json()["items"] == 71
+
+
+def test_an_item_that_does_not_fit_the_newer_model_is_left_out_and_told(tmp_path, pointer, service_with_texts, capsys):
+    service = service_with_texts(pointer)
+    other = write_small(tmp_path / "other", seed=1, items=70)
+    manifest = other / "model.json"
+    about = orjson.loads(manifest.read_bytes())
+    about["texts"] |= {"fields": ["name"], "title": "name"}
+    del about["digest"]
+    manifest.write_bytes(orjson.dumps(about | {"digest": _digest(about)}))
+    with client_of(service) as client:
+        assert client.post("/items", json={"items": [{"item_id": "new", "texts": {"title": "x"}}]}).status_code == 201
+        turn(pointer, other)
+        assert service.live.has_newer()
+        client.portal.call(service.reload)
+        assert client.get("/model").json()["items"] == 70
+    assert "1 items that were added here are not in the newer model: none of the text columns name" in (
+        capsys.readouterr().err
+    )
+
+
+def test_new_texts_are_never_encoded_in_the_models_thread(pointer, newer_folder, service_with_texts, monkeypatch):
+    threads, begun, go_on = [], threading.Event(), threading.Event()
+
+    def slow_vectors(placement, new):
+        threads.append(threading.current_thread().name)
+        begun.set()
+        go_on.wait(20)
+        return random_vectors(placement, new)
+
+    monkeypatch.setattr("sear.recommend.new_items.Placement.encoded", slow_vectors)
+    service = service_with_texts(pointer)
+
+    async def everything():
+        adding = asyncio.create_task(service.add_items(NewItemsBody.model_validate(body)))
+        await asyncio.to_thread(begun.wait, 20)
+        turn(pointer, newer_folder)
+        assert service.live.has_newer()
+        reloading = asyncio.create_task(service.reload())
+        await asyncio.sleep(0.2)
+        go_on.set()
+        await asyncio.gather(adding, reloading)
+
+    body = {"items": [{"item_id": "new", "texts": {"title": "x"}}]}
+    asyncio.run(everything())
+    assert len(service.live.now.catalogue) == 71 and not any("model" in name for name in threads)
 
 
 def test_without_an_encoder_a_new_item_is_refused_in_one_line(service):

@@ -38,6 +38,12 @@ def test_a_history_takes_the_place_of_the_users_own(client):
     assert client.post("/recommend", json={"history": ["i5"], "user_id": "u3"}).json() == by_history
 
 
+def test_a_user_of_whom_nothing_is_known_gets_what_is_popular(client):
+    popular = client.post("/recommend", json={"k": 3}).json()
+    assert client.post("/recommend", json={"user_id": "brand-new", "k": 3}).json() == popular
+    assert popular["source"] == "popularity"
+
+
 @pytest.mark.parametrize("history", [[], ["gone", "lost"]])
 def test_without_a_known_item_the_popular_ones_come(client, recommender, history):
     answer = client.post("/recommend", json={"history": history, "k": 3}).json()

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -164,6 +165,15 @@ def test_an_address_that_is_not_to_be_had(capsys, monkeypatch, model_folder, wor
 def test_a_folder_without_a_model(capsys, tmp_path):
     assert "holds no model" in refused(capsys, str(tmp_path), "--port=0")
     assert "holds no model" in refused(capsys, str(tmp_path / "none"), "--port=0")
+
+
+def test_a_model_that_cannot_answer_ends_the_program(capsys, monkeypatch, model_folder, tmp_path):
+    monkeypatch.delenv("SEAR_TOKEN", raising=False)
+    broken = shutil.copytree(model_folder, tmp_path / "broken")
+    (broken / "texts.safetensors").write_bytes(b"cut")
+    assert commands.main(["serve", str(broken), "--port=0"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: the model cannot answer: ") and "texts.safetensors is damaged" in last
 
 
 def test_what_is_loopback():

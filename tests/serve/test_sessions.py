@@ -54,6 +54,21 @@ def test_the_one_unused_for_longest_goes_first(service):
     assert sessions.history(model, first) and sessions.history(model, third)
 
 
+def test_all_sessions_together_hold_so_many_events_and_no_unknown_ones(service):
+    sessions, model = Sessions(Limits(session_events=5, history=4)), service.live.now
+    first = sessions.begin(model, [("i1", None), ("gone", None), ("i2", None)], WISHES).session_id
+    second = sessions.begin(model, [("i1", None)] * 3, WISHES)
+    again = sessions.recommend(model, first, WISHES)
+    assert (again.events, again.unknown_items, len(sessions.history(model, first).history)) == (3, 1, 2)
+    for _ in range(3):
+        sessions.add(model, first, "i3", None, WISHES)
+    assert len(sessions) == 1  # the second went
+    third = sessions.begin(model, [("i1", None)] * 9, WISHES)
+    assert len(sessions) == 1 and sessions.recommend(model, third.session_id, WISHES).events == 9
+    with pytest.raises(UnknownError):
+        sessions.recommend(model, second.session_id, WISHES)
+
+
 def test_one_unused_for_too_long_is_gone(service):
     now = [0.0]
     sessions, model = Sessions(Limits(session_seconds=10), clock=lambda: now[0]), service.live.now

@@ -14,7 +14,11 @@ function inTurn(work) {
 }
 
 function told(error) {
-  if (!(error instanceof Refused)) throw error;
+  if (!(error instanceof Refused)) {  // told, and not thrown: what comes next must still get its turn
+    console.error(error);
+    problem(`The page made a mistake: ${error.message}`);
+    return;
+  }
   if (error.status === 401) { at("token").hidden = false; at("work").hidden = true; at("token-text").focus(); }
   problem(error.message);
 }
@@ -233,7 +237,7 @@ async function land(item, texts) {
   model.items = (await call("POST", "items", { items: [{ item_id: item.item_id, texts }] })).items;
   const place = await call("POST", "explain", { history: events(), item_id: item.item_id, k: 1, filter_seen: false });
   const list = await alike(item, "both");
-  show(await call("POST", "session", { history: events(), k: K }));
+  await begin();
   at("landed").replaceChildren(element("div", { className: "panel" },
     element("p", {}, element("strong", {}, name(item)), ` stands at place ${place.rank.toLocaleString("en")} of `
       + `${place.of.toLocaleString("en")} for this history.`), ...list));

@@ -19,7 +19,12 @@ export async function call(method, path, body) {
   }
   const text = await answer.text();
   let read = text;
-  try { read = JSON.parse(text); } catch { /* metrics and empty answers are no JSON */ }
+  try {
+    read = JSON.parse(text);
+  } catch {
+    const plain = !text || (answer.headers.get("content-type") ?? "").startsWith("text/plain");  // such as metrics
+    if (answer.ok && !plain) throw new Refused(answer.status, "What answered is not the service: is a proxy in between?");
+  }
   if (!answer.ok) throw new Refused(answer.status, read?.error ?? `The service answered ${answer.status}.`);
   return read;
 }
