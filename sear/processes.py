@@ -164,6 +164,12 @@ def together(what: str, *arguments: Any) -> Iterator[None]:
     _group.together = True
 
 
+def ask(what: str, *arguments: Any) -> None:
+    """The other processes do `what`, and the first one goes on meanwhile."""
+    with together(what, *arguments):
+        pass
+
+
 def asked() -> Iterator[tuple[str, list[Any]]]:
     """What the first process asks of the others, one thing after the other, until they part."""
     while (words := _sent(None)) != PART:

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sear import processes
 from sear.cli.arguments import PLACE, Request, is_sear, parse
 from sear.console import refuse, say, stopped_in_order
 from sear.errors import InputError
@@ -29,7 +30,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         SIGTERM.
     """
     words = sys.argv[1:] if argv is None else list(argv)
-    return obey(lambda: _obey(parse(words)), "--debug" in words)
+    return obey(lambda: _one_of_several(words) if processes.launched() else _obey(parse(words)), "--debug" in words)
+
+
+def _one_of_several(words: Sequence[str]) -> int:
+    from sear.runs.follow import led  # imports torch
+
+    return led(lambda: _obey(parse(words)))
 
 
 def _obey(request: Request) -> int:
@@ -75,12 +82,25 @@ def _checked_runs(request: Request) -> list[PlannedRun]:
 
 def _run_one(request: Request, planned: PlannedRun) -> int:
     say(f"{planned.model}: {planned.dataset}, seed {planned.seed}")  # what follows imports torch, which takes seconds
-    from sear.quick_start import run_sear
+    from sear.quick_start import resume, run_sear
 
     with stopped_in_order():
-        done = run_sear(planned.dataset, planned.model, request.config_files, **request.overrides_of(planned))
+        begun = _unfinished(request, planned) if processes.restarted() else None
+        if begun:
+            done = resume(begun)
+        else:
+            done = run_sear(planned.dataset, planned.model, request.config_files, **request.overrides_of(planned))
     _name_report(done)
     return 0
+
+
+def _unfinished(request: Request, planned: PlannedRun) -> Path | None:
+    """The newest run folder that this command has begun."""
+    from sear.runs.find import find_runs
+    from sear.settings.recbole_config import build_config, effective_settings
+
+    config = build_config(planned.dataset, planned.model, request.overrides_of(planned), request.config_files, PLACE)
+    return find_runs(effective_settings(config), tell=say)[1]
 
 
 def _name_report(done: Mapping[str, Any]) -> None:

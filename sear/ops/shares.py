@@ -24,8 +24,8 @@ class Share:
         loss_count_B: int64, how many positions of every row carry loss.
         width: W, to which one process would pad the batch.
         random: gives every process the same numbers, those that one process would draw.
-        weight: the share's part in the mean over the batch's positions that carry loss; 0 for one without rows, which
-            computes a row of another's all the same, so that it takes part.
+        idle: the batch has too few rows; to take part, the process computes one of another's, without weight.
+        weight: the share's part in the mean over the batch's positions that carry loss.
     """
 
     place_R: np.ndarray
@@ -33,10 +33,20 @@ class Share:
     loss_count_B: np.ndarray
     width: int
     random: torch.Generator
+    idle: bool = False
     weight: float = field(init=False)
 
     def __post_init__(self):
-        self.weight = self.loss_count_B[self.place_R].sum() / self.loss_count_B.sum()
+        self.weigh(int(self.loss_count_B[self.place_R].sum()), int(self.loss_count_B.sum()))
+
+    def weigh(self, own: int, whole: int) -> None:
+        """Set the weight, where other positions carry loss than those of the rows: the share's, and the batch's."""
+        self.weight = 0.0 if self.idle else own / whole
+
+    def rows(self, copies: int) -> np.ndarray:
+        """int64 (copies · R,): the share's rows in the whole batch, where all its rows stand so often one after
+        another."""
+        return (np.arange(copies)[:, None] * len(self.length_B) + self.place_R).ravel()
 
     def token_numbers(self, shape: torch.Size) -> np.ndarray | None:
         """uint32 (T,): which numbers the tokens of a tensor (R, L, M) or (P, M) have in the whole batch.

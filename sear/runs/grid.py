@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from sear.errors import HeldError, InputError, OtherDataError, WriteError
+from sear.errors import HeldError, InputError, LostProcessError, OtherDataError, WriteError
 from sear.runs.find import find_runs
 from sear.runs.lock import claimed
 from sear.settings.keys import Role, with_role
@@ -106,6 +106,7 @@ def run_grid(
     Raises:
         InputError: where `settings` does.
         WriteError: the machine does not let a run be written.
+        LostProcessError: another of the processes that train together has ended.
     """
     wanted = {planned: settings(planned) for planned in runs}
     outcome, told = GridOutcome(), set()
@@ -126,9 +127,9 @@ def run_grid(
             keep_best_checkpoint(outcome.finished[planned])
         except KeyboardInterrupt as stop:
             raise type(stop)(f"stopped in {name} - the same command goes on from here") from stop
-        except WriteError as error:  # the other runs would fare no better
+        except (WriteError, LostProcessError) as error:  # the other runs would fare no better
             fault = str(error).partition("; then go on with:")[0]
-            raise WriteError(f"{name}: {fault}; then the same command goes on from here") from error
+            raise type(error)(f"{name}: {fault}; then the same command goes on from here") from error
         except HeldError as error:
             outcome.held[planned] = str(error)
             say(f"{name}: {error}")

@@ -1,0 +1,121 @@
+"""Several processes as one command: the first one obeys it, the others do what it asks of them (sear.processes).
+
+The others have no run folder and no log, and print nothing: what is to be decided, written or told is the first one's.
+"""
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sear import processes
+from sear.console import REFUSED, stopped_in_order
+from sear.errors import InputError, LostProcessError
+from sear.runs.training_run import ALL_THREADS, Prepared, prepare
+from sear.settings.recbole_config import config_from_settings
+from sear.trainer.checkpoint import Checkpoints
+
+
+class Follower:
+    """What a process beside the first one does; each method below `follow` is asked for by its name.
+
+    Attributes:
+        going_on: how the run that is trained goes on after a stop, as the first process would tell it.
+    """
+
+    def __init__(self):
+        self.going_on = ""
+        self._prepared: Prepared | None = None
+
+    def follow(self) -> None:
+        """Do what is asked for, until the processes part."""
+        for what, arguments in processes.asked():
+            getattr(self, what)(*arguments)
+
+    def prepare(self, settings: Mapping[str, Any], device: str, events_hash: str) -> None:
+        """The data, the model and the trainer of a run.
+
+        Raises:
+            InputError: something is not as the first process has it: the data, a GPU.
+        """
+        self.going_on, self._prepared = "", None
+        config = config_from_settings(settings, "the first process")
+        if config["device"].type != device:
+            gpus = "start as many processes as each machine has GPUs, or set use_gpu to False"
+            raise InputError(f"it computes on {config['device'].type}, the first process on {device} - {gpus}")
+        torch.set_num_threads(config["threads"] or ALL_THREADS)
+        nowhere = Path(os.devnull)
+        checkpoints = Checkpoints(config["model"], config["dataset"], nowhere, nowhere, config["device"])
+        prepared = prepare(config, checkpoints)
+        if checkpoints.events_hash != events_hash:
+            place = config["data_path"]
+            raise InputError(f"{place} holds other events or items than the first process has read - copy its files")
+        prepared.trainer.averaged = None  # averaged weights are the first process's, which shares them to be ranked by
+        train_data = prepared.loaders[0]
+        train_data.get_model(prepared.trainer.model)  # some negative items are drawn by its scores
+        self._prepared = prepared
+
+    def goes_on_with(self, command: str) -> None:
+        self.going_on = command
+
+    def begin(self, optimizer: dict, scheduler: dict, steps: int) -> None:
+        """Begin, or go on, where the first process does."""
+        trainer = self._there.trainer
+        assert trainer.team, "two processes at least"
+        trainer.team.take_weights()
+        trainer.optimizer.load_state_dict(optimizer)
+        trainer.scheduler.load_state_dict(scheduler)
+        trainer.steps = steps
+
+    def train_epoch(self, epoch: int) -> None:
+        self._there.trainer.train_epoch(self._there.loaders[0], epoch)
+
+    def rank_cases(self, part: int, mask_history: bool) -> None:
+        self._there.trainer.rank_share(self._there.loaders[part], mask_history)
+
+    @property
+    def _there(self) -> Prepared:
+        assert self._prepared, "the first process asks to prepare first"
+        return self._prepared
+
+
+def led(work: Callable[[], int]) -> int:
+    """The exit code of a command's work, which the first of the processes does while the others follow.
+
+    Why they all end is told by one of them.
+    """
+    with processes.joined() as leads:
+        try:
+            return work() if leads else _follow()
+        except (InputError, OSError, MemoryError, KeyboardInterrupt):
+            if processes.first_to_tell():
+                raise
+            sys.exit(REFUSED)
+
+
+def _follow() -> int:
+    logging.getLogger().addHandler(logging.NullHandler())  # else warnings would go to standard error
+    logging.captureWarnings(True)
+    follower = Follower()
+    with stopped_in_order(), open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        try:
+            with processes.lost_is_told():
+                follower.follow()
+        except KeyboardInterrupt as stop:
+            raise type(stop)(_goes_on("stopped", follower.going_on)) from stop
+        except LostProcessError as error:
+            raise LostProcessError(_goes_on(str(error), follower.going_on)) from error
+        except InputError as error:
+            name = f"process {processes.rank()} of {processes.size()}, on {socket.gethostname()}"
+            raise type(error)(f"{name}: {error}") from error
+    return 0
+
+
+def _goes_on(told: str, command: str) -> str:
+    return f"{told}; go on with: {command}" if command else told
