@@ -59,6 +59,14 @@ def launched() -> bool:
     return all(os.environ.get(name) for name in TOLD) and int(os.environ["WORLD_SIZE"]) > 1
 
 
+def before_torch() -> None:
+    """To be called before torch is imported, where processes were launched: its C++ code then tells errors only.
+
+    Else DDP warns, on behalf of each process, that every parameter had a gradient.
+    """
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+
+
 def restarted() -> bool:
     """Whether torchrun (`--max-restarts`) has started these processes anew, after one of them had ended."""
     return launched() and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"

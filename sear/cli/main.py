@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _one_of_several(words: Sequence[str]) -> int:
-    from sear.runs.follow import led  # imports torch
+    processes.before_torch()
+    from sear.runs.follow import led
 
     return led(lambda: _obey(parse(words)))
 

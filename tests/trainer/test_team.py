@@ -1,0 +1,105 @@
+"""Several processes train what one process trains: gradients, losses, parameters, ranks, metrics, checkpoints."""
+
+import csv
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+from sear.cli.main import main
+from sear.trainer.trainer import SEARTrainer
+from tests.conftest import TOY, fake_sentence_vectors, random_histories, tiny_config_root, write_atomic_files
+from tests.helpers.ranks import Ranks
+
+WITHOUT_DROPOUT = ("--hidden_dropout_prob=0", "--attn_dropout_prob=0")
+KINDS = {  # what is trained -> the words that ask for it; the kernels' dropout is the same in every number of processes
+    "SEAR": ("--model=SEAR", "--train_batch_size=64"),
+    "SEAR, with what can be added": (
+        "--model=SEAR", "--item_table=tied", "--repeat_bias=True", "--ema_decay=0.9", "--warmup_steps=5",
+        "--transition_prior=[0,1,2]", "--text_whitening=8", "--valid_protocol=mean", "--mask_history=True",
+    ),
+    "BERT4Rec": ("--model=BERT4Rec", "--mask_copies=2", *WITHOUT_DROPOUT),  # which events are masked, chance says
+    "SASRec": ("--model=SASRec", "--train_rows=prefixes", *WITHOUT_DROPOUT),
+    "RecBole's FPMC": ("--model=FPMC",),  # learns from negative items that chance says
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory):
+    """A function (kind, processes, further words) -> what each process saw, and the run folder."""
+    folder = tmp_path_factory.mktemp("team")
+    write_atomic_files(folder, "tiny", random_histories())
+    (folder / "toy.yaml").write_text(json.dumps(TOY | {"threads": 1}))
+
+    @cache
+    def trained(kind, count, *words):
+        """Where it is one process, in this one: its children have then imported everything, and compiled."""
+        results = tmp_path_factory.mktemp("results")
+
+        def work(rank):
+            seen = {"gradients": [], "weights": [], "losses": []}
+            step, epoch = SEARTrainer._optimizer_step, SEARTrainer.train_epoch
+
+            def seen_step(self):
+                if not seen["gradients"]:
+                    parameters = self.model.named_parameters()
+                    seen["gradients"] = {name: p.grad.clone() for name, p in parameters if p.grad is not None}
+                return step(self)
+
+            def seen_epoch(self, *arguments):
+                seen["losses"].append(epoch(self, *arguments))
+                weights = b"".join(p.detach().numpy().tobytes() for p in self.model.parameters())
+                seen["weights"].append(hashlib.sha256(weights).hexdigest())
+                return seen["losses"][-1]
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("sear.settings.gather.CONFIG_ROOT", tiny_config_root(folder))
+                patch.setattr("sear.data.text_cache.sentence_vectors", fake_sentence_vectors)
+                patch.setattr(SEARTrainer, "_optimizer_step", seen_step)
+                patch.setattr(SEARTrainer, "train_epoch", seen_epoch)
+                asked = [f"--config={folder}/toy.yaml", f"--results_path={results}", *KINDS[kind], *words]
+                assert main(["--dataset=tiny", *asked]) == 0
+            return seen
+
+        if count == 1:
+            seen = [work(0)]
+        else:
+            ranks = Ranks(count, work)
+            seen = ranks.made()
+            assert not any(ranks.said("out")[1:])
+        (run_folder,) = results.glob("tiny/*/*/")
+        return seen, run_folder
+
+    tiny_config_root(folder)
+    return trained
+
+
+def relative(found, wanted):
+    """The distance of two sets of tensors in units of the second."""
+    assert found.keys() == wanted.keys()
+    apart, size = (sum(part.double().square().sum() for part in parts) for parts in (
+        [found[name] - wanted[name] for name in wanted], wanted.values()
+    ))  # fmt: skip
+    return float((apart / size).sqrt())
+
+
+@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("kind", KINDS)
+def test_several_processes_train_what_one_trains(train, kind, count):
+    (one,), alone = train(kind, 1)
+    seen, run_folder = train(kind, count)
+    assert relative(seen[0]["gradients"], one["gradients"]) < 1e-6
+    assert seen[0]["losses"] == pytest.approx(one["losses"], rel=1e-4)
+    assert all(other["weights"] == seen[0]["weights"] for other in seen[1:])
+    assert all(other["losses"] == seen[0]["losses"] for other in seen[1:])
+    found, wanted = (torch.load(folder / "last.pth", weights_only=True) for folder in (run_folder, alone))
+    assert relative(found["state_dict"], wanted["state_dict"]) < 1e-3
+    assert (run_folder / "cases.csv.gz").read_bytes() == (alone / "cases.csv.gz").read_bytes()
+    assert {path.name for path in run_folder.iterdir()} == {path.name for path in alone.iterdir()}
+    records = [json.loads((folder / "metrics.json").read_text()) for folder in (run_folder, alone)]
+    for key in ("valid", "test", "test_history_masked", "best_epoch", "epochs"):
+        assert records[0][key] == records[1][key]
+    assert records[0].get("transition_prior") == records[1].get("transition_prior")
