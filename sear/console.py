@@ -63,6 +63,13 @@ def stopped_in_order() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
+def pass_over_stops() -> None:
+    """From now on Ctrl-C and SIGTERM do nothing: for a program that is about to end."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 def say(text: object, stream: TextIO | None = None) -> None:
     """Print; a reader that has gone away (`| head`) is no failure of the program, which goes on without it."""
     stream = stream or sys.stdout

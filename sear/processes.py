@@ -14,7 +14,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from time import sleep
 from typing import Any
+from uuid import uuid4
 
 from sear.errors import InputError, LostProcessError
 
@@ -30,12 +32,14 @@ PART = "part"
 class _Group:
     """What a process that has joined knows of the others.
 
+    kept: the store that torchrun keeps for those it starts anew; store: what is these processes' own in it.
     waiting: a gloo group whose members may keep each other waiting. together: whether all are where the first believes
     them to be; else none can ask anything of the others any more.
     """
 
     rank: int
     size: int
+    kept: Any
     store: Any
     waiting: Any
     together: bool = True
@@ -67,11 +71,6 @@ def before_torch() -> None:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
-def restarted() -> bool:
-    """Whether torchrun (`--max-restarts`) has started these processes anew, after one of them had ended."""
-    return launched() and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
-
-
 def launcher() -> list[str]:
     """The words that stand before a command to start it with as many processes again; none for one process."""
     if not launched():
@@ -97,7 +96,9 @@ def joined() -> Iterator[bool]:
         return
     _end_with_launcher()
     _take_own_gpu()
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)  # no handler in Python is run while one waits for others
     _group = _join()
+    signal.signal(signal.SIGTERM, before)
     try:
         yield _group.rank == 0
         if _group.rank == 0 and _group.together:
@@ -116,15 +117,38 @@ def _join() -> _Group:
 
     try:
         store, number, count = next(rendezvous("env://", timeout=SILENCE))
+        own_store = distributed.PrefixStore(_agreed(store, number, count), store)
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and distributed.is_nccl_available() else "gloo"
-        distributed.init_process_group(backend, store=store, rank=number, world_size=count, timeout=SILENCE)
-        return _Group(number, count, store, distributed.new_group(backend="gloo", timeout=PATIENCE))
+        distributed.init_process_group(backend, store=own_store, rank=number, world_size=count, timeout=SILENCE)
+        return _Group(number, count, store, own_store, distributed.new_group(backend="gloo", timeout=PATIENCE))
     except RuntimeError as error:  # as all errors of torch.distributed
         reason = str(error).partition("\n")[0]
         raise LostProcessError(
             f"the {os.environ['WORLD_SIZE']} processes did not find each other ({reason}) - start all of them, where"
             f" every machine reaches {os.environ['MASTER_ADDR']}, port {os.environ['MASTER_PORT']}"
         ) from error
+
+
+def _agreed(store: Any, number: int, count: int) -> str:
+    """A name that these processes have for themselves, and none before them.
+
+    A torchrun that starts processes anew keeps their store, and in it the addresses of those that ended
+    (https://github.com/pytorch/pytorch/issues/135712); and not every machine counts its restarts alike. So the first
+    process answers the others under a name of its own, each by what only the one that is there now can have said.
+    """
+    said = uuid4().hex
+    if number == 0:
+        store.set("name", said)
+        for other in range(1, count):
+            store.set(f"{said}/answer/{other}", store.get(f"{said}/{other}"))
+        return said
+    while True:
+        name = store.get("name").decode()
+        store.set(f"{name}/{number}", said)
+        for _ in range(100):
+            if store.check([f"{name}/answer/{number}"]) and store.get(f"{name}/answer/{number}").decode() == said:
+                return name
+            sleep(0.01)
 
 
 def _take_own_gpu() -> None:
@@ -201,8 +225,21 @@ def first_to_tell() -> bool:
         return True
     try:
         return _group.store.add("told", 1) == 1
-    except RuntimeError:  # the store went with torchrun, or with the first process
-        return _group.rank <= 1
+    except RuntimeError:  # the store is gone, with torchrun or else with the first process
+        return _group.rank == (0 if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" else 1)
+
+
+def note(name: str, value: str) -> None:
+    """Leave something to those that torchrun starts in the place of these processes (`--max-restarts`)."""
+    if _group:
+        _group.kept.set(f"noted/{name}", value)
+
+
+def noted(name: str) -> str | None:
+    """What processes before these have left; None where there were none."""
+    if _group is None or not _group.kept.check([f"noted/{name}"]):
+        return None
+    return _group.kept.get(f"noted/{name}").decode()
 
 
 def _sent(value: Any) -> Any:

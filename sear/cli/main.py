@@ -84,24 +84,16 @@ def _checked_runs(request: Request) -> list[PlannedRun]:
 def _run_one(request: Request, planned: PlannedRun) -> int:
     say(f"{planned.model}: {planned.dataset}, seed {planned.seed}")  # what follows imports torch, which takes seconds
     from sear.quick_start import resume, run_sear
+    from sear.runs.training_run import RUN_FOLDER
 
     with stopped_in_order():
-        begun = _unfinished(request, planned) if processes.restarted() else None
-        if begun:
+        begun = Path(processes.noted(RUN_FOLDER) or "")
+        if (begun / "config.yaml").exists():  # torchrun has started the processes anew
             done = resume(begun)
         else:
             done = run_sear(planned.dataset, planned.model, request.config_files, **request.overrides_of(planned))
     _name_report(done)
     return 0
-
-
-def _unfinished(request: Request, planned: PlannedRun) -> Path | None:
-    """The newest run folder that this command has begun."""
-    from sear.runs.find import find_runs
-    from sear.settings.recbole_config import build_config, effective_settings
-
-    config = build_config(planned.dataset, planned.model, request.overrides_of(planned), request.config_files, PLACE)
-    return find_runs(effective_settings(config), tell=say)[1]
 
 
 def _name_report(done: Mapping[str, Any]) -> None:

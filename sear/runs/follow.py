@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from sear import processes
-from sear.console import REFUSED, stopped_in_order
+from sear.console import REFUSED, pass_over_stops, stopped_in_order
 from sear.errors import InputError, LostProcessError
 from sear.runs.training_run import ALL_THREADS, Prepared, prepare
 from sear.settings.recbole_config import config_from_settings
@@ -94,6 +94,7 @@ def led(work: Callable[[], int]) -> int:
         try:
             return work() if leads else _follow()
         except (InputError, OSError, MemoryError, KeyboardInterrupt):
+            pass_over_stops()  # torchrun stops the processes that are left, and these end already
             if processes.first_to_tell():
                 raise
             sys.exit(REFUSED)

@@ -57,6 +57,7 @@ from sear.trainer.team import Team
 from sear.trainer.trainer import SEARTrainer
 
 logger = logging.getLogger("sear")
+RUN_FOLDER = "run folder"  # what processes that torchrun starts anew are told of those before them
 NEWEST = "newest"  # beside a model's run folders: a file that names the newest one that every event trained
 OnEpoch = Callable[[Sequence[Mapping[str, Any]]], None]  # takes the rows of history.csv so far
 ALL_THREADS = torch.get_num_threads()  # as the machine or OMP_NUM_THREADS says, before a run asks for fewer
@@ -125,6 +126,7 @@ def train_in_new_folder(
     parents = (root / config["dataset"] / config["model_name"] / "run").parents
     there = next(path for path in parents if path.exists())
     run = TrainingRun(config, new_run_folder(root, config["dataset"], config["model_name"], config["seed"], variant))
+    processes.note(RUN_FOLDER, str(run.folder))
     run.on_epoch = on_epoch
     try:
         return run.train(log)
