@@ -3,7 +3,6 @@
 import os
 import pickle
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -13,31 +12,42 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed import TCPStore
+
+import sear.kernels.convolution
+import sear.kernels.feed_forward
+import sear.kernels.scan
+import sear.kernels.scores
+import sear.kernels.stream_attention
+import sear.quick_start
+import sear.runs.follow  # noqa: F401  (all of them once, for all children)
 
 SECONDS = 120  # for all of them; what takes longer hangs
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+def store() -> TCPStore:
+    """What torchrun keeps for its processes, those that it starts anew included."""
+    return TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
 
 
 def environment(rank: int, count: int, port: int) -> dict[str, str]:
     """What torchrun tells each process; one alone is told nothing."""
-    told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "GROUP_WORLD_SIZE": 1}
-    return {} if count == 1 else {key: str(value) for key, value in told.items()} | {
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)
-    }  # fmt: skip
+    here = {"LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": count, "GROUP_WORLD_SIZE": 1, "TORCHELASTIC_USE_AGENT_STORE": True}
+    told = {"RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port} | here
+    return {} if count == 1 else {key: str(value) for key, value in told.items()}
 
 
 class Ranks:
-    """`count` processes that each do `work(rank)`, begun at once."""
+    """`count` processes that each do `work(rank)`, begun at once.
 
-    def __init__(self, count: int, work: Callable[[int], Any]):
-        self._place = tempfile.TemporaryDirectory(prefix="ranks-")
-        self.folder, port = Path(self._place.name), free_port()
-        self.ids = [self._begin(rank, environment(rank, count, port), work) for rank in range(count)]
+    Args:
+        kept: the store of earlier processes, in whose place these come.
+    """
+
+    def __init__(self, count: int, work: Callable[[int], Any], kept: TCPStore | None = None):
+        self._place, self.kept = tempfile.TemporaryDirectory(prefix="ranks-"), kept or store()
+        self.folder = Path(self._place.name)
+        self.ids = [self._begin(rank, environment(rank, count, self.kept.port), work) for rank in range(count)]
         self.codes: list[int | None] = [None] * count
         self._end = time.monotonic() + SECONDS
 
@@ -85,6 +95,10 @@ class Ranks:
     def said(self, stream: str) -> list[str]:
         """What each process wrote to "out" or "err"."""
         return [(self.folder / f"{stream}-{rank}").read_text() for rank in range(len(self.ids))]
+
+    def errors(self) -> list[str]:
+        """The lines of all processes on "err"."""
+        return "".join(self.said("err")).splitlines()
 
     def made(self) -> list[Any]:
         """What each process's work returned, once all have ended well."""

@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from sear.cli.main import main
 from sear.trainer.trainer import SEARTrainer
-from tests.conftest import TOY, fake_sentence_vectors, random_histories, tiny_config_root, write_atomic_files
+from tests.helpers import toy_command
 from tests.helpers.ranks import Ranks
 
 WITHOUT_DROPOUT = ("--hidden_dropout_prob=0", "--attn_dropout_prob=0")
 KINDS = {  # what is trained -> the words that ask for it; the kernels' dropout is the same in every number of processes
-    "SEAR": ("--model=SEAR", "--train_batch_size=64"),
+    "SEAR": ("--model=SEAR",),
     "SEAR, with what can be added": (
         "--model=SEAR", "--item_table=tied", "--repeat_bias=True", "--ema_decay=0.9", "--warmup_steps=5",
         "--transition_prior=[0,1,2]", "--text_whitening=8", "--valid_protocol=mean", "--mask_history=True",
@@ -29,13 +28,11 @@ KINDS = {  # what is trained -> the words that ask for it; the kernels' dropout 
 
 @pytest.fixture(scope="module")
 def train(tmp_path_factory):
-    """A function (kind, processes, further words) -> what each process saw, and the run folder."""
-    folder = tmp_path_factory.mktemp("team")
-    write_atomic_files(folder, "tiny", random_histories())
-    (folder / "toy.yaml").write_text(json.dumps(TOY | {"threads": 1}))
+    """A function (kind, processes) -> what each process saw, and the run folder."""
+    folder = toy_command.make(tmp_path_factory.mktemp("team"), epochs=2)
 
     @cache
-    def trained(kind, count, *words):
+    def trained(kind, count):
         """Where it is one process, in this one: its children have then imported everything, and compiled."""
         results = tmp_path_factory.mktemp("results")
 
@@ -56,12 +53,9 @@ def train(tmp_path_factory):
                 return seen["losses"][-1]
 
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("sear.settings.gather.CONFIG_ROOT", tiny_config_root(folder))
-                patch.setattr("sear.data.text_cache.sentence_vectors", fake_sentence_vectors)
                 patch.setattr(SEARTrainer, "_optimizer_step", seen_step)
                 patch.setattr(SEARTrainer, "train_epoch", seen_epoch)
-                asked = [f"--config={folder}/toy.yaml", f"--results_path={results}", *KINDS[kind], *words]
-                assert main(["--dataset=tiny", *asked]) == 0
+                assert toy_command.obey(folder, f"--results_path={results}", *KINDS[kind]) == 0
             return seen
 
         if count == 1:
@@ -73,7 +67,6 @@ def train(tmp_path_factory):
         (run_folder,) = results.glob("tiny/*/*/")
         return seen, run_folder
 
-    tiny_config_root(folder)
     return trained
 
 
