@@ -135,8 +135,9 @@ def ends(results: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for folder in sorted(path.parent for path in results.glob("tiny/*/*/config.yaml")):
         seed = folder.name.split("seed")[-1].partition("-")[0]
-        for path in sorted(folder.iterdir()):
-            found[f"{folder.parent.name}, seed {seed}: {path.name}"] = content(path)
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            name = path.relative_to(folder).as_posix()  # files of the trained model lie in a folder of their own
+            found[f"{folder.parent.name}, seed {seed}: {name}"] = content(path)
     with open(results / "summary.csv", encoding="utf-8", newline="") as file:
         rows = [(row["model"], row["seed"], row["epochs"], row["test_ndcg@10"]) for row in csv.DictReader(file)]
     return found | {"summary.csv": sorted(rows)}
