@@ -40,8 +40,9 @@ def end_when_stopped() -> None:
 
 
 def _end_at_once(number: int, _: object) -> None:
-    with suppress(OSError):
-        os.write(2, b"\nstopped\n" if os.isatty(2) else b"stopped\n")  # below the terminal's own ^C
+    if os.environ.get("RANK", "0") == "0":  # of processes that torchrun started the first one says it
+        with suppress(OSError):
+            os.write(2, b"\nstopped\n" if os.isatty(2) else b"stopped\n")  # below the terminal's own ^C
     os._exit(128 + number)
 
 

@@ -18,6 +18,7 @@ from sear.errors import InputError
 from sear.files import COMMAND, REPORT_COMMAND, shown
 from sear.program import obey
 from sear.runs.grid import GridOutcome, PlannedRun, plan_runs, run_grid
+from sear.runs.led import led
 from sear.settings.checks import check_settings
 from sear.settings.gather import Settings, gather_settings
 
@@ -30,14 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         SIGTERM.
     """
     words = sys.argv[1:] if argv is None else list(argv)
-    return obey(lambda: _one_of_several(words) if processes.launched() else _obey(parse(words)), "--debug" in words)
-
-
-def _one_of_several(words: Sequence[str]) -> int:
-    processes.before_torch()
-    from sear.runs.follow import led
-
-    return led(lambda: _obey(parse(words)))
+    return obey(lambda: led(lambda: _obey(parse(words))), "--debug" in words)
 
 
 def _obey(request: Request) -> int:

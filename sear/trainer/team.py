@@ -52,7 +52,7 @@ class Team:
         self._ddp: DistributedDataParallel | None = None
 
     def asks(self, what: str, *arguments: Any) -> AbstractContextManager[None]:
-        """The first process's block, in which the others do the same, by a method of sear.runs.follow.Follower."""
+        """The first process's block, in which the others do the same, by a method of sear.runs.follower.Follower."""
         return processes.together(what, *arguments)
 
     def share(

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,30 +32,30 @@ def obey(folder: Path, *words: str) -> int:
     """The exit code of the command line."""
     from sear.cli.main import main
 
-    resumed = any(word.startswith("--resume") for word in words)
+    resumed = any(word.startswith(("--resume", "--evaluate", "--help")) for word in words)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sear.settings.gather.CONFIG_ROOT", folder / "config")
         patch.setattr("sear.data.text_cache.sentence_vectors", fake_sentence_vectors)
         return main([*([] if resumed else ["--dataset=tiny", f"--config={folder}/toy.yaml"]), *words])
 
 
-def kill_at_step(number: int) -> None:
-    """This process ends like in a power cut before that training step."""
+def before_step(number: int, act: Callable[[], object]) -> None:
+    """Do something before that training step of this process, counted from 1."""
     from sear.trainer.trainer import SEARTrainer
 
     step, steps = SEARTrainer._train_step, []
 
-    def killed(self, *arguments):
+    def acting(self, *arguments):
         steps.append(1)
         if len(steps) == number:
-            os.kill(os.getpid(), signal.SIGKILL)
+            act()
         return step(self, *arguments)
 
-    SEARTrainer._train_step = killed
+    SEARTrainer._train_step = acting
 
 
 if __name__ == "__main__":
-    rank, _, number = os.environ.get("KILL", "").partition(":")
+    rank, _, step = os.environ.get("KILL", "").partition(":")
     if rank == os.environ.get("RANK", "0") and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
-        kill_at_step(int(number))
+        before_step(int(step), lambda: os.kill(os.getpid(), signal.SIGKILL))
     sys.exit(obey(Path(sys.argv[1]), *sys.argv[2:]))

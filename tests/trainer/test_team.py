@@ -1,17 +1,15 @@
 """Several processes train what one process trains: gradients, losses, parameters, ranks, metrics, checkpoints."""
 
-import csv
 import hashlib
 import json
 from functools import cache
-from pathlib import Path
 
 import pytest
 import torch
 
 from sear.trainer.trainer import SEARTrainer
 from tests.helpers import toy_command
-from tests.helpers.ranks import Ranks
+from tests.helpers.ranks import Command, Ranks
 
 WITHOUT_DROPOUT = ("--hidden_dropout_prob=0", "--attn_dropout_prob=0")
 KINDS = {  # what is trained -> the words that ask for it; the kernels' dropout is the same in every number of processes
@@ -26,45 +24,41 @@ KINDS = {  # what is trained -> the words that ask for it; the kernels' dropout 
 }  # fmt: skip
 
 
+class Seen(Command):
+    """Trains, and returns what this process saw: the first step's gradients, each epoch's loss and weights after it."""
+
+    def __call__(self, rank):
+        seen = {"gradients": {}, "weights": [], "losses": []}
+        step, epoch = SEARTrainer._optimizer_step, SEARTrainer.train_epoch
+
+        def seen_step(trainer):
+            parameters = trainer.model.named_parameters()
+            found = {name: p.grad.clone() for name, p in parameters if p.grad is not None}
+            seen["gradients"] = seen["gradients"] or found
+            return step(trainer)
+
+        def seen_epoch(trainer, *arguments):
+            seen["losses"].append(epoch(trainer, *arguments))
+            weights = b"".join(p.detach().numpy().tobytes() for p in trainer.model.parameters())
+            seen["weights"].append(hashlib.sha256(weights).hexdigest())
+            return seen["losses"][-1]
+
+        SEARTrainer._optimizer_step, SEARTrainer.train_epoch = seen_step, seen_epoch
+        assert toy_command.obey(self.folder, *self.words) == 0
+        return seen
+
+
 @pytest.fixture(scope="module")
 def train(tmp_path_factory):
     """A function (kind, processes) -> what each process saw, and the run folder."""
-    folder = toy_command.make(tmp_path_factory.mktemp("team"), epochs=2)
 
     @cache
     def trained(kind, count):
-        """Where it is one process, in this one: its children have then imported everything, and compiled."""
-        results = tmp_path_factory.mktemp("results")
-
-        def work(rank):
-            seen = {"gradients": [], "weights": [], "losses": []}
-            step, epoch = SEARTrainer._optimizer_step, SEARTrainer.train_epoch
-
-            def seen_step(self):
-                if not seen["gradients"]:
-                    parameters = self.model.named_parameters()
-                    seen["gradients"] = {name: p.grad.clone() for name, p in parameters if p.grad is not None}
-                return step(self)
-
-            def seen_epoch(self, *arguments):
-                seen["losses"].append(epoch(self, *arguments))
-                weights = b"".join(p.detach().numpy().tobytes() for p in self.model.parameters())
-                seen["weights"].append(hashlib.sha256(weights).hexdigest())
-                return seen["losses"][-1]
-
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(SEARTrainer, "_optimizer_step", seen_step)
-                patch.setattr(SEARTrainer, "train_epoch", seen_epoch)
-                assert toy_command.obey(folder, f"--results_path={results}", *KINDS[kind]) == 0
-            return seen
-
-        if count == 1:
-            seen = [work(0)]
-        else:
-            ranks = Ranks(count, work)
-            seen = ranks.made()
-            assert not any(ranks.said("out")[1:])
-        (run_folder,) = results.glob("tiny/*/*/")
+        folder = toy_command.make(tmp_path_factory.mktemp("team"), epochs=2)
+        ranks = Ranks(count, Seen(folder, KINDS[kind]))
+        seen = ranks.made()
+        assert not any(ranks.said("out")[1:])
+        (run_folder,) = folder.glob("results/tiny/*/*/")
         return seen, run_folder
 
     return trained

@@ -1,29 +1,21 @@
-"""Several processes as one command: the first one obeys it, the others do what it asks of them (sear.processes).
+"""A process beside the first one: it trains and ranks as that one asks, and neither decides nor writes anything."""
 
-The others have no run folder and no log, and print nothing: what is to be decided, written or told is the first one's.
-"""
-
-import logging
 import os
-import socket
-import sys
-from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from sear import processes
-from sear.console import REFUSED, pass_over_stops, stopped_in_order
-from sear.errors import InputError, LostProcessError
+from sear.errors import InputError
 from sear.runs.training_run import ALL_THREADS, Prepared, prepare
 from sear.settings.recbole_config import config_from_settings
 from sear.trainer.checkpoint import Checkpoints
 
 
 class Follower:
-    """What a process beside the first one does; each method below `follow` is asked for by its name.
+    """What each process does but the first; the methods below `follow` are asked for by their names.
 
     Attributes:
         going_on: how the run that is trained goes on after a stop, as the first process would tell it.
@@ -83,40 +75,3 @@ class Follower:
     def _there(self) -> Prepared:
         assert self._prepared, "the first process asks to prepare first"
         return self._prepared
-
-
-def led(work: Callable[[], int]) -> int:
-    """The exit code of a command's work, which the first of the processes does while the others follow.
-
-    Why they all end is told by one of them.
-    """
-    with processes.joined() as leads:
-        try:
-            return work() if leads else _follow()
-        except (InputError, OSError, MemoryError, KeyboardInterrupt):
-            pass_over_stops()  # torchrun stops the processes that are left, and these end already
-            if processes.first_to_tell():
-                raise
-            sys.exit(REFUSED)
-
-
-def _follow() -> int:
-    logging.getLogger().addHandler(logging.NullHandler())  # else warnings would go to standard error
-    logging.captureWarnings(True)
-    follower = Follower()
-    with stopped_in_order(), open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
-        try:
-            with processes.lost_is_told():
-                follower.follow()
-        except KeyboardInterrupt as stop:
-            raise type(stop)(_goes_on("stopped", follower.going_on)) from stop
-        except LostProcessError as error:
-            raise LostProcessError(_goes_on(str(error), follower.going_on)) from error
-        except InputError as error:
-            name = f"process {processes.rank()} of {processes.size()}, on {socket.gethostname()}"
-            raise type(error)(f"{name}: {error}") from error
-    return 0
-
-
-def _goes_on(told: str, command: str) -> str:
-    return f"{told}; go on with: {command}" if command else told
