@@ -232,9 +232,7 @@ def case_ranks(
     by_vectors = hasattr(model, "user_vectors") and getattr(model, "scored_by_vectors", True)
     item_VD, repeat_bias = (model.item_table(), getattr(model, "repeat_bias", None)) if by_vectors else (None, None)
     ranks, masked = (np.zeros(len(dataset), np.int64) for _ in range(2))
-    starts = tqdm(
-        range(0, len(dataset), batch), desc="evaluate", disable=None if show_progress else True, leave=False
-    )
+    starts = tqdm(range(0, len(dataset), batch), desc="evaluate", disable=None if show_progress else True, leave=False)
     for start in starts:
         whole = np.arange(start, min(start + batch, len(dataset)))
         groups = _encoded_together(dataset.rows.length[whole]) if by_vectors else [np.arange(len(whole))]

@@ -110,7 +110,9 @@ def test_dropping_everything_leaves_the_residual():
 def test_a_share_of_a_batch_is_dropped_as_in_the_whole_batch(shape):
     length, loss_count = np.array([5, 4, 3, 2, 4, 5]), np.array([3, 1, 3, 0, 2, 2])
     mine = np.array([1, 4, 5])
-    in_rows = {3: [0, 1, 2, 3, 4], 2: [3, 7, 8, 9, 10]}[len(shape)]  # of the second: row 1 has one position, 4 and 5 two
+    in_rows = {3: [0, 1, 2, 3, 4], 2: [3, 7, 8, 9, 10]}[
+        len(shape)
+    ]  # of the second: row 1 has one position, 4 and 5 two
     norm, output, bias = nn.LayerNorm(WIDTH), torch.randn(shape), torch.randn(WIDTH)
     first, second = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
 
