@@ -10,7 +10,8 @@ import sys
 
 def end_at_once(number, frame):
     """Ctrl-C and SIGTERM end the program in one line while it is imported, when there is nothing to put in order."""
-    os.write(2, b"\nstopped\n" if os.isatty(2) else b"stopped\n")
+    if os.environ.get("RANK", "0") == "0":  # of processes that torchrun started the first one says it
+        os.write(2, b"\nstopped\n" if os.isatty(2) else b"stopped\n")
     os._exit(128 + number)
 
 

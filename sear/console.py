@@ -40,8 +40,9 @@ def end_when_stopped() -> None:
 
 
 def _end_at_once(number: int, _: object) -> None:
-    with suppress(OSError):
-        os.write(2, b"\nstopped\n" if os.isatty(2) else b"stopped\n")  # below the terminal's own ^C
+    if os.environ.get("RANK", "0") == "0":  # of processes that torchrun started the first one says it
+        with suppress(OSError):
+            os.write(2, b"\nstopped\n" if os.isatty(2) else b"stopped\n")  # below the terminal's own ^C
     os._exit(128 + number)
 
 
@@ -61,6 +62,13 @@ def stopped_in_order() -> Iterator[None]:
     finally:
         for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def pass_over_stops() -> None:
+    """From now on Ctrl-C and SIGTERM do nothing: for a program that is about to end."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def say(text: object, stream: TextIO | None = None) -> None:

@@ -19,3 +19,7 @@ class OutOfMemoryError(InputError):
 
 class HeldError(InputError):
     """A run folder that another process works in, or has just finished or taken back."""
+
+
+class LostProcessError(InputError):
+    """Of processes that train together, another one has ended or is not to be found."""

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a network
+os.environ["TORCH_CPP_LOG_LEVEL"] = "ERROR"  # as for all processes that train together
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # each core has a worker of its own
 

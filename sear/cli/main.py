@@ -11,12 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sear import processes
 from sear.cli.arguments import PLACE, Request, is_sear, parse
 from sear.console import refuse, say, stopped_in_order
 from sear.errors import InputError
 from sear.files import COMMAND, REPORT_COMMAND, shown
 from sear.program import obey
 from sear.runs.grid import GridOutcome, PlannedRun, plan_runs, run_grid
+from sear.runs.led import led
 from sear.settings.checks import check_settings
 from sear.settings.gather import Settings, gather_settings
 
@@ -29,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         SIGTERM.
     """
     words = sys.argv[1:] if argv is None else list(argv)
-    return obey(lambda: _obey(parse(words)), "--debug" in words)
+    return obey(lambda: led(lambda: _obey(parse(words))), "--debug" in words)
 
 
 def _obey(request: Request) -> int:
@@ -75,10 +77,15 @@ def _checked_runs(request: Request) -> list[PlannedRun]:
 
 def _run_one(request: Request, planned: PlannedRun) -> int:
     say(f"{planned.model}: {planned.dataset}, seed {planned.seed}")  # what follows imports torch, which takes seconds
-    from sear.quick_start import run_sear
+    from sear.quick_start import resume, run_sear
+    from sear.runs.training_run import RUN_FOLDER
 
     with stopped_in_order():
-        done = run_sear(planned.dataset, planned.model, request.config_files, **request.overrides_of(planned))
+        begun = Path(processes.noted(RUN_FOLDER) or "")
+        if (begun / "config.yaml").exists():  # torchrun has started the processes anew
+            done = resume(begun)
+        else:
+            done = run_sear(planned.dataset, planned.model, request.config_files, **request.overrides_of(planned))
     _name_report(done)
     return 0
 

@@ -12,6 +12,7 @@ from sear.console import say, show_what_can_be_shown, stopped_in_order
 from sear.errors import InputError
 from sear.files import BUNDLED, COMMAND, PROJECT_ROOT, from_here, shown, write_text
 from sear.program import Parser, obey
+from sear.runs.led import led
 from sear.settings.checks import check_settings, require_data_files
 from sear.settings.gather import Settings, gather_settings
 from sear.settings.rules import dump_yaml, read_settings
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "sear tune") -> int:
     show_what_can_be_shown()
     words = list(sys.argv[1:] if argv is None else argv)
     asked, others = parser(prog).parse_known_args(words)
-    return obey(lambda: _search(asked, others, shlex.join([*prog.split(), *words])), asked.debug)
+    return obey(lambda: led(lambda: _search(asked, others, shlex.join([*prog.split(), *words]))), asked.debug)
 
 
 def _search(asked: argparse.Namespace, others: list[str], command: str) -> int:

@@ -34,6 +34,7 @@ class SEARDataset(SequentialDataset):
     Attributes:
         events: all events, sorted by user and exact time (sear.data.events.Events); the parts share them.
         texts: what is told of the items (sear.data.item_texts.ItemTexts).
+        part: 0 for the training part, 1 validation, 2 test; None before `build()`.
         rows: sear.data.history.Rows of this part; None before `build()`.
 
     Raises:
@@ -42,6 +43,7 @@ class SEARDataset(SequentialDataset):
 
     events: Events
     texts: ItemTexts
+    part: int | None = None
     rows: history.Rows | None = None
     _inter_feat: Interaction | pd.DataFrame | None = None
 
@@ -182,11 +184,11 @@ class SEARDataset(SequentialDataset):
         if not len(train) or (hold_out and not len(parts[1])):
             least = history.MIN_EVENTS_TO_HOLD_OUT
             raise InputError(f"{self.dataset_name}: no user has {least} events - nothing to test; add events")
-        return [self._part(rows) for rows in parts]
+        return [self._part(number, rows) for number, rows in enumerate(parts)]
 
-    def _part(self, rows: history.Rows) -> "SEARDataset":
+    def _part(self, number: int, rows: history.Rows) -> "SEARDataset":
         part = copy.copy(self)
-        part.rows, part.inter_feat = rows, None
+        part.part, part.rows, part.inter_feat = number, rows, None
         return part
 
     def __len__(self) -> int:
@@ -204,8 +206,7 @@ class SEARDataset(SequentialDataset):
         if self.rows is None:
             return super().__getitem__(index, join)
         index = np.atleast_1d(np.arange(len(self.rows))[index])
-        length = self.rows.length[index]
-        width = int(length.max()) if self.config["trim_padding"] else self.max_item_list_len
+        length, width = self.rows.length[index], self.padded_length(index)
         at, real = map(torch.from_numpy, history.positions(self.rows, index, width))
         target = torch.from_numpy(self.rows.start[index] + length)
         batch = {self.uid_field: torch.from_numpy(self.rows.user[index] + 1)}
@@ -241,6 +242,10 @@ class SEARDataset(SequentialDataset):
         columns = {self.uid_field: torch.from_numpy(self.events.user), **self._columns}
         events = Interaction({field: values[torch.from_numpy(chosen)] for field, values in columns.items()})
         return self._create_sparse_matrix(events, self.uid_field, self.iid_field, form, value_field)
+
+    def padded_length(self, index: np.ndarray) -> int:
+        """L of the batch of these rows."""
+        return int(self._part_rows.length[index].max()) if self.config["trim_padding"] else self.max_item_list_len
 
     @property
     def _other_list_fields(self) -> tuple[str, ...]:

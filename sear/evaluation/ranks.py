@@ -199,12 +199,19 @@ def _history_above(scores_BV: torch.Tensor, target_B: torch.Tensor, met: Pairs) 
 
 ENCODED_EVENTS = 8192  # encoded at once: enough for full-speed products, small enough for the caches
 Move = Callable[[Interaction], Interaction]
+Ranks = tuple[np.ndarray, np.ndarray | None]
 
 
 @torch.no_grad()
 def case_ranks(
-    model, eval_data, to_device: Move, batch: int, mask_history: bool, show_progress: bool = False
-) -> tuple[np.ndarray, np.ndarray | None]:
+    model,
+    eval_data,
+    to_device: Move,
+    batch: int,
+    mask_history: bool,
+    show_progress: bool = False,
+    share: tuple[int, int] = (0, 1),
+) -> Ranks:
     """Each target's rank among all items and, with `mask_history`, among those not in the user's full earlier history.
 
     Args:
@@ -213,37 +220,49 @@ def case_ranks(
         eval_data: a RecBole loader over the validation or test part of a SEARDataset.
         to_device: brings a batch to where the model is.
         batch: cases at a time.
+        share: (i, n): the i-th of n shares alone is ranked. What is encoded at once is the same as without shares, so
+            that the vectors are, too.
 
     Returns:
-        Two int64 arrays (cases,), in row order; None for the second without `mask_history`.
+        Two int64 arrays (cases,), in row order, 0 for the cases of other shares; None for the second without
+        `mask_history`.
     """
     model.eval()
     dataset = eval_data._dataset
     by_vectors = hasattr(model, "user_vectors") and getattr(model, "scored_by_vectors", True)
     item_VD, repeat_bias = (model.item_table(), getattr(model, "repeat_bias", None)) if by_vectors else (None, None)
-    parts = []
-    for start in tqdm(
-        range(0, len(dataset), batch), desc="evaluate", disable=None if show_progress else True, leave=False
-    ):
-        index = np.arange(start, min(start + batch, len(dataset)))
+    ranks, masked = (np.zeros(len(dataset), np.int64) for _ in range(2))
+    starts = tqdm(range(0, len(dataset), batch), desc="evaluate", disable=None if show_progress else True, leave=False)
+    for start in starts:
+        whole = np.arange(start, min(start + batch, len(dataset)))
+        groups = _encoded_together(dataset.rows.length[whole]) if by_vectors else [np.arange(len(whole))]
+        mine = groups[(share[0] - start // batch) % share[1] :: share[1]]  # in turn, for the last group may be small
+        if not mine:
+            continue
+        index = whole[np.sort(np.concatenate(mine))]
         history = dataset.full_history(index) if mask_history or repeat_bias is not None else None
         if item_VD is not None:
-            users = _user_vectors(model, eval_data, index, to_device)
-            parts.append(target_ranks(users, item_VD, dataset.targets(index), history, repeat_bias))
+            users = _user_vectors(model, eval_data, [whole[group] for group in mine], to_device)
+            found = target_ranks(users, item_VD, dataset.targets(index), history, repeat_bias)
         else:
             scores = model.full_sort_predict(to_device(eval_data.collate_fn(index)[0]))
-            parts.append(ranks_from_scores(scores, dataset.targets(index), history))
-    ranks, masked = zip(*parts, strict=True)
-    return np.concatenate(ranks), np.concatenate(masked) if mask_history else None
+            found = ranks_from_scores(scores, dataset.targets(index), history)
+        ranks[index] = found[0]
+        if found[1] is not None:
+            masked[index] = found[1]
+    return ranks, masked if mask_history else None
 
 
-def _user_vectors(model, eval_data, index: np.ndarray, to_device: Move) -> torch.Tensor:
-    """(B, D) of the rows `index`, encoded a few at a time with rows of similar length: little is padded."""
-    lengths = eval_data._dataset.rows.length[index]
-    order = np.argsort(lengths, kind="stable")
-    groups = np.cumsum(lengths[order]) // ENCODED_EVENTS
-    parts = np.split(order, np.flatnonzero(np.diff(groups)) + 1)
-    vectors = torch.cat([model.user_vectors(to_device(eval_data.collate_fn(index[part])[0])) for part in parts])
+def _encoded_together(length_B: np.ndarray) -> list[np.ndarray]:
+    """A batch's rows in groups of similar length: little is padded."""
+    order = np.argsort(length_B, kind="stable")
+    groups = np.cumsum(length_B[order]) // ENCODED_EVENTS
+    return np.split(order, np.flatnonzero(np.diff(groups)) + 1)
+
+
+def _user_vectors(model, eval_data, groups: list[np.ndarray], to_device: Move) -> torch.Tensor:
+    """(B, D) of the rows in all the groups, in ascending order of their numbers; one group is encoded at a time."""
+    vectors = torch.cat([model.user_vectors(to_device(eval_data.collate_fn(group)[0])) for group in groups])
     users = torch.empty_like(vectors)
-    users[torch.from_numpy(order).to(vectors.device)] = vectors
+    users[torch.from_numpy(np.argsort(np.argsort(np.concatenate(groups)))).to(vectors.device)] = vectors
     return users

@@ -38,8 +38,9 @@ def _forward_blocks(start, stop, residual, sublayer, bias, norm, eps, mask, scal
     terms = np.empty(M, sublayer.dtype)
     for t in range(start * BLOCK, min(stop * BLOCK, T)):
         residual_row, sublayer_row, unit_row, out_row = residual[t * residual_step], sublayer[t], unit[t], out[t]
+        first = token_number(mask, t) * M
         for m in range(M):
-            factor = scale if kept(mask, np.uint32(t * M + m)) else real(0)
+            factor = scale if kept(mask, np.uint32(first + m)) else real(0)
             hidden = residual_row[m] + factor * (sublayer_row[m] + bias[m])
             unit_row[m] = terms[m] = hidden
         mean = _sum(terms, M) / real(M)
@@ -65,9 +66,10 @@ def _backward_blocks(start, stop, d_out, weight, unit, rstd, mask, scale, d_resi
                 terms[0, m] = d_out_row[m] * weight[m]
                 terms[1, m] = d_out_row[m] * weight[m] * unit_row[m]
             along_one, along_unit, scale_row = _sum(terms[0], M) / real(M), _sum(terms[1], M) / real(M), rstd[t]
+            first = token_number(mask, t) * M
             for m in range(M):
                 d_hidden = scale_row * (d_out_row[m] * weight[m] - along_one - unit_row[m] * along_unit)
-                factor = scale if kept(mask, np.uint32(t * M + m)) else real(0)
+                factor = scale if kept(mask, np.uint32(first + m)) else real(0)
                 d_residual_row[m] = d_hidden
                 d_sublayer_row[m] = factor * d_hidden
                 d_bias[m] += factor * d_hidden
@@ -102,10 +104,10 @@ class DropoutAddLayerNorm(torch.autograd.Function):
     """LayerNorm(residual + dropout(sublayer + bias)); residual and bias may be None, meaning 0."""
 
     @staticmethod
-    def forward(ctx, residual, sublayer, bias, weight, shift, eps: float, p: float, training: bool) -> Tensor:
+    def forward(ctx, residual, sublayer, bias, weight, shift, eps: float, p: float, training: bool, drawn) -> Tensor:
         M = sublayer.shape[-1]
         real = np.float32 if sublayer.dtype == torch.float32 else np.float64
-        ctx.mask, ctx.scale = draw_mask(p, training, sublayer.numel())
+        ctx.mask, ctx.scale = draw_mask(p, training, sublayer.numel(), drawn)
         ctx.scale = real(ctx.scale)
         ctx.has_residual, ctx.has_bias = residual is not None, bias is not None
         sublayer = sublayer.contiguous()
@@ -136,17 +138,22 @@ class DropoutAddLayerNorm(torch.autograd.Function):
         )  # fmt: skip
         d_bias, d_weight, d_shift = partial[0]
         d_residual, d_bias = d_residual if ctx.has_residual else None, d_bias if ctx.has_bias else None
-        return d_residual, d_sublayer, d_bias, d_weight, d_shift, None, None, None
+        return d_residual, d_sublayer, d_bias, d_weight, d_shift, None, None, None, None
 
 
-Mask = tuple[np.uint32, np.uint32, np.uint32]  # two halves of a key, and the hash from which on an element is kept
-ALL_KEPT = (np.uint32(0), np.uint32(0), np.uint32(0))
+# two halves of a key, the hash from which on an element is kept, and the tokens' numbers where they are not 0, 1, 2, …
+Mask = tuple[np.uint32, np.uint32, np.uint32, np.ndarray]
+Drawn = tuple[np.ndarray, torch.Generator]  # the tokens' numbers, uint32 (T,), and what a mask's key is drawn from
+IN_ORDER = np.empty(0, np.uint32)
+ALL_KEPT = (np.uint32(0), np.uint32(0), np.uint32(0), IN_ORDER)
 
 
-def draw_mask(p: float, training: bool, elements: int) -> tuple[Mask, float]:
+def draw_mask(p: float, training: bool, elements: int, drawn: Drawn | None = None) -> tuple[Mask, float]:
     """A mask that keeps each element with probability 1 - p, and the scale of what is kept, 1 / (1 - p).
 
-    Its key is drawn from torch's default CPU generator, which torch.manual_seed rules.
+    Args:
+        drawn: None: the tokens are numbered as they stand, and the key is drawn from torch's default CPU generator,
+            which torch.manual_seed rules.
     """
     if not training or p == 0:
         return ALL_KEPT, 1.0
@@ -155,14 +162,22 @@ def draw_mask(p: float, training: bool, elements: int) -> tuple[Mask, float]:
     else:
         scale = 1 / (1 - p)
     assert elements <= 2**32, "an element's number has 32 bits"
-    key = int(torch.randint(2**62, ()))
-    return (np.uint32(key >> 31), np.uint32(key & 0x7FFFFFFF), np.uint32(round(p * 2**32))), scale
+    numbers, generator = drawn or (IN_ORDER, None)
+    key = int(torch.randint(2**62, (), generator=generator))
+    return (np.uint32(key >> 31), np.uint32(key & 0x7FFFFFFF), np.uint32(round(p * 2**32)), numbers), scale
+
+
+@compiled
+def token_number(mask, t):
+    """The number of token t, by which its elements are numbered."""
+    numbers = mask[3]
+    return numbers[t] if len(numbers) else np.uint32(t)
 
 
 @compiled
 def kept(mask, element):
     """Whether the mask keeps an element, given its uint32 number."""
-    before, after, threshold = mask
+    before, after, threshold, _ = mask
     x = np.uint32(element + before)
     x = np.uint32((x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B))
     x = np.uint32((x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35))

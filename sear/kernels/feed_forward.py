@@ -12,7 +12,7 @@ from numba.extending import overload
 from torch import Tensor
 
 from sear.kernels.compiler import compiled, exp
-from sear.kernels.dropout_layer_norm import add_blocks, draw_mask, kept
+from sear.kernels.dropout_layer_norm import add_blocks, draw_mask, kept, token_number
 from sear.kernels.threads import fork_join
 
 BLOCK = 32  # tokens whose gradients are added up one after the other; sums depend on it, never on the threads
@@ -60,12 +60,12 @@ def _forward_blocks(start, stop, inner, bias, mask, scale, active):
     real = inner.dtype.type
     peak, half = real(1 / math.sqrt(2 * math.pi)), real(-0.5)
     for t in range(start * BLOCK, min(stop * BLOCK, T)):
-        inner_row, active_row = inner[t], active[t]
+        inner_row, active_row, first = inner[t], active[t], token_number(mask, t) * F
         for f in range(F):
             x = inner_row[f] + bias[f]
             density = peak * exp(half * x * x)
             cdf = normal_cdf(x, density)
-            factor = scale if kept(mask, np.uint32(t * F + f)) else real(0)
+            factor = scale if kept(mask, np.uint32(first + f)) else real(0)
             active_row[f] = factor * x * cdf
             inner_row[f] = factor * (cdf + x * density)
 
@@ -99,10 +99,10 @@ class FusedFeedForward(torch.autograd.Function):
     """dropout(GELU(hidden @ w_1ᵀ + b_1)) @ w_2ᵀ, for hidden (T, M)."""
 
     @staticmethod
-    def forward(ctx, hidden, w_1, b_1, w_2, p: float, training: bool) -> Tensor:
+    def forward(ctx, hidden, w_1, b_1, w_2, p: float, training: bool, drawn) -> Tensor:
         slope = hidden @ w_1.T
         active = torch.empty_like(slope)
-        mask, scale = draw_mask(p, training, slope.numel())
+        mask, scale = draw_mask(p, training, slope.numel(), drawn)
         scale = (np.float32 if slope.dtype == torch.float32 else np.float64)(scale)
         _forward(torch.get_num_threads(), slope.numpy(), b_1.contiguous().numpy(), mask, scale, active.numpy())
         ctx.save_for_backward(hidden, w_1, w_2, slope, active)
@@ -115,4 +115,4 @@ class FusedFeedForward(torch.autograd.Function):
         gradient = d_output @ w_2
         partial = slope.new_zeros(max(1, -(-len(slope) // BLOCK)), 1, slope.shape[1])
         _backward(torch.get_num_threads(), gradient.numpy(), slope.numpy(), partial.numpy())
-        return gradient @ w_1, gradient.T @ hidden, partial[0, 0], d_output.T @ active, None, None
+        return gradient @ w_1, gradient.T @ hidden, partial[0, 0], d_output.T @ active, None, None, None

@@ -12,6 +12,7 @@ from sear.model.loss import soft_label_loss
 from sear.model.next_item import NextItemModel
 from sear.model.repeat_bias import items_before
 from sear.ops.earlier_items import EarlierItems
+from sear.ops.shares import current
 from sear.recbole_compat import anomaly_detection_kept
 
 with anomaly_detection_kept():
@@ -46,7 +47,7 @@ class BERT4Rec(NextItemModel, bert4rec.BERT4Rec):
         length_B = interaction[self.ITEM_SEQ_LEN]
         item_BL = self._append(interaction[self.ITEM_SEQ], length_B, interaction[self.ITEM_ID])
         item_BL, length_B = item_BL.repeat(self.mask_copies, 1), length_B.repeat(self.mask_copies)
-        masked_BL = self._masked(item_BL, length_B)
+        masked_BL = self._masked_of_share(item_BL) if current() else self._masked(item_BL, length_B)
         hidden_BLD = self.forward(item_BL.masked_fill(masked_BL, self.mask_token))
         target_P1 = item_BL[masked_BL][:, None]
         user_PD, earlier = self._with_one(hidden_BLD[masked_BL]), self._items_before_masked(interaction, masked_BL)
@@ -64,13 +65,23 @@ class BERT4Rec(NextItemModel, bert4rec.BERT4Rec):
         longer_BL[torch.arange(len(length_B), device=length_B.device), length_B] = next_B
         return longer_BL
 
-    def _masked(self, item_BL: Tensor, last_B: Tensor) -> Tensor:
+    def _masked_of_share(self, item_BL: Tensor) -> Tensor:
+        """bool (B, L): for a share of a batch, the events that are masked in the whole batch."""
+        share = current()
+        assert share is not None
+        last_W = torch.from_numpy(share.length_B).repeat(self.mask_copies)  # of all the batch's rows
+        masked_WL = self._masked(torch.arange(share.width + 1) <= last_W[:, None], last_W, share.random)
+        masked_BL = masked_WL[torch.from_numpy(share.rows(self.mask_copies)), : item_BL.shape[1]]
+        share.weigh(int(masked_BL.sum()), int(masked_WL.sum()))
+        return masked_BL.to(item_BL.device)
+
+    def _masked(self, item_BL: Tensor, last_B: Tensor, random: torch.Generator | None = None) -> Tensor:
         """bool (B, L): each event with chance `mask_ratio`; in a share of the rows, as in testing, the last one alone.
 
         A row that chance left whole has its last event masked. Drawn on the CPU, so the same on every device.
         """
-        chosen_BL = (torch.rand(item_BL.shape) < self.mask_ratio).to(item_BL.device) & (item_BL != 0)
-        like_testing_B = (torch.rand(len(item_BL)) < self.ft_ratio).to(item_BL.device)
+        chosen_BL = (torch.rand(item_BL.shape, generator=random) < self.mask_ratio).to(item_BL.device) & (item_BL != 0)
+        like_testing_B = (torch.rand(len(item_BL), generator=random) < self.ft_ratio).to(item_BL.device)
         last_BL = torch.arange(item_BL.shape[1], device=item_BL.device) == last_B[:, None]
         last_only_B = like_testing_B | ~chosen_BL.any(dim=1)
         return torch.where(last_only_B[:, None], last_BL, chosen_BL)

@@ -2,17 +2,20 @@
 
 Each function has two forms that compute the same: plain torch operations, the definition, for any device and autocast;
 and, for float32 and float64 on the CPU, compiled kernels with a backward pass of their own; dropout_add_layer_norm has
-one for CUDA, too. Dropout follows torch's default generator of the device in all, but the masks differ. T tokens,
-M hidden size, S streams, P = (1 + 2S)·M.
+one for CUDA, too. Dropout follows torch's default generator of the device in all, but the masks differ; those of the
+CPU's kernels follow the row's place in the whole batch where a share is computed. T tokens, M hidden size, S streams,
+P = (1 + 2S)·M.
 """
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sear.ops.mamba_kernel import triton_fault
+from sear.ops.shares import current
 
 
 def _has_kernel(tensor: Tensor) -> bool:
@@ -23,6 +26,13 @@ def _has_kernel(tensor: Tensor) -> bool:
 def _has_triton_kernel(tensor: Tensor) -> bool:
     wanted = tensor.device.type == "cuda" and tensor.dtype != torch.float64 and 0 < tensor.numel() < 2**31
     return wanted and triton_fault() is None
+
+
+def _drawn(tokens: Tensor) -> tuple[np.ndarray, torch.Generator] | None:
+    """Where a share of a batch is computed: its tokens' numbers, and what the keys of masks are drawn from."""
+    share = current()
+    numbers = share.token_numbers(tokens.shape) if share else None
+    return None if share is None or numbers is None else (numbers, share.random)
 
 
 def dropout_add_layer_norm(
@@ -42,7 +52,8 @@ def dropout_add_layer_norm(
         return dropout_add_layer_norm_plain(residual, output, output_bias, norm, p, training)
     from sear.kernels.dropout_layer_norm import DropoutAddLayerNorm  # here, because it imports numba
 
-    return DropoutAddLayerNorm.apply(residual, output, output_bias, norm.weight, norm.bias, norm.eps, p, training)
+    given = residual, output, output_bias, norm.weight, norm.bias, norm.eps
+    return DropoutAddLayerNorm.apply(*given, p, training, _drawn(output))
 
 
 def dropout_add_layer_norm_plain(residual, output, output_bias, norm, p, training) -> Tensor:
@@ -59,7 +70,8 @@ def feed_forward(hidden: Tensor, w_1: torch.nn.Linear, w_2: torch.nn.Linear, p: 
     from sear.kernels.feed_forward import FusedFeedForward
 
     tokens_TM = hidden.reshape(-1, hidden.shape[-1])
-    return FusedFeedForward.apply(tokens_TM, w_1.weight, w_1.bias, w_2.weight, p, training).view(hidden.shape)
+    given = tokens_TM, w_1.weight, w_1.bias, w_2.weight
+    return FusedFeedForward.apply(*given, p, training, _drawn(hidden)).view(hidden.shape)
 
 
 def feed_forward_plain(hidden, w_1, w_2, p, training) -> Tensor:

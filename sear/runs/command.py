@@ -4,8 +4,17 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from sear.files import COMMAND
+from sear import processes
+from sear.files import CHECKOUT, COMMAND
 from sear.settings.rules import dump_value
+
+
+def started_by() -> list[str]:
+    """The words that start a command line as this one was: `python custom_trainer.py`, or torchrun before it."""
+    launcher = processes.launcher()
+    if not launcher:
+        return [*COMMAND]
+    return [*launcher, *(COMMAND[1:] if CHECKOUT else ("--no-python", *COMMAND))]
 
 
 def command_of(
@@ -19,4 +28,4 @@ def command_of(
         return None
     told: dict[str, Any] = {"dataset": dataset, "model": model} | ({"ablate": ablate} if ablate else {})
     told |= {"seed": seed} | dict(overrides)
-    return shlex.join([*COMMAND, *(f"--{key}={dump_value(value)}" for key, value in told.items())])
+    return shlex.join([*started_by(), *(f"--{key}={dump_value(value)}" for key, value in told.items())])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sear.console import refuse
-from sear.errors import HeldError, InputError, OtherDataError, WriteError
+from sear.errors import HeldError, InputError, LostProcessError, OtherDataError, WriteError
 from sear.program import told
 from sear.runs.find import find_runs
 from sear.runs.lock import claimed
@@ -111,6 +111,7 @@ def run_grid(
     Raises:
         InputError: where `settings` does.
         WriteError: the machine does not let a run be written.
+        LostProcessError: another of the processes that train together has ended.
     """
     wanted = {planned: settings(planned) for planned in runs}
     outcome, said = GridOutcome(), set()
@@ -133,9 +134,9 @@ def run_grid(
             raise type(stop)(f"stopped in {name} - the same command goes on from here") from stop
         except HeldError:
             raise
-        except WriteError as error:  # the other runs would fare no better
+        except (WriteError, LostProcessError) as error:  # the other runs would fare no better
             fault = str(error).partition("; then go on with:")[0]
-            raise WriteError(f"{name}: {fault}; then the same command goes on from here") from error
+            raise type(error)(f"{name}: {fault}; then the same command goes on from here") from error
         except (InputError, OSError, MemoryError) as error:
             outcome.failed[planned] = told(error)
         except Exception as error:  # the other runs are worth having, whatever went wrong in this one

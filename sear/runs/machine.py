@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from sear import processes
 from sear.files import CHECKOUT
 
 VERSIONS = (
@@ -27,7 +28,8 @@ VERSIONS = (
 
 
 def environment(device: torch.device | str) -> dict[str, Any]:
-    """{python, torch, those of VERSIONS, cpu, threads, device, commit}, as they are now."""
+    """{python, torch, those of VERSIONS, cpu, threads, device, commit}, as they are now, and of several processes
+    `processes`, their number; threads are each one's."""
     device = torch.device(device)
     return {
         "python": platform.python_version(),
@@ -35,6 +37,7 @@ def environment(device: torch.device | str) -> dict[str, Any]:
         **{name: installed(name) for name in VERSIONS},
         "cpu": cpu_name(),
         "threads": torch.get_num_threads(),
+        **({"processes": processes.size()} if processes.size() > 1 else {}),
         "device": f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type,
         "commit": commit(CHECKOUT),
     }

@@ -18,7 +18,7 @@ SETTINGS = (  # what the network is built by, and what scores depend on
     "initializer_range", "keep_dt_init", "rating_encoding", "text_whitening", "item_table", "cosine_scale",
     "repeat_bias", "MAX_ITEM_LIST_LENGTH", "transition_half_life",
 )  # fmt: skip
-NOT_VERSIONS = ("cpu", "threads", "device", "commit", "earlier_commits")
+NOT_VERSIONS = ("cpu", "threads", "processes", "device", "commit", "earlier_commits")
 
 
 def can_be_kept(model: object) -> bool:

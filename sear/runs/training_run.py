@@ -14,15 +14,16 @@ import torch
 from recbole.data import data_preparation
 from recbole.utils import init_seed
 
+from sear import processes
 from sear.data.dataset import SEARDataset, data_hashes
-from sear.errors import HeldError, InputError, OutOfMemoryError, WriteError
+from sear.errors import HeldError, InputError, LostProcessError, OutOfMemoryError, WriteError
 from sear.evaluation.examples import run_examples
 from sear.evaluation.metrics import GROUPS, case_rows, metric_tables, metrics_of_cases
-from sear.files import COMMAND, PROJECT_ROOT, shown, writing
+from sear.files import PROJECT_ROOT, shown, writing
 from sear.memory import enough_memory_to
 from sear.model.counting import CountingModel
 from sear.model.network import SEARNetwork
-from sear.runs.command import command_of
+from sear.runs.command import command_of, started_by
 from sear.runs.find import deciding_settings
 from sear.runs.folder import (
     discard_run_folder,
@@ -53,9 +54,11 @@ from sear.settings.recbole_config import (
 from sear.settings.sizes import MODEL_KEYS
 from sear.trainer.checkpoint import Checkpoints
 from sear.trainer.counting_trainer import CountingTrainer
+from sear.trainer.team import Team
 from sear.trainer.trainer import SEARTrainer
 
 logger = logging.getLogger("sear")
+RUN_FOLDER = "run folder"  # what processes that torchrun starts anew are told of those before them
 NEWEST = "newest"  # beside a model's run folders: a file that names the newest one that every event trained
 OnEpoch = Callable[[Sequence[Mapping[str, Any]]], None]  # takes the rows of history.csv so far
 ALL_THREADS = torch.get_num_threads()  # as the machine or OMP_NUM_THREADS says, before a run asks for fewer
@@ -74,10 +77,13 @@ class Prepared:
 
 
 def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
-    """Read the data, embed the texts and build the model, with all randomness from the seed."""
+    """Read the data, embed the texts and build the model, with all randomness from the seed.
+
+    Of several processes the first one does so alone and then asks the others to: they find the texts embedded.
+    """
     init_seed(config["seed"], config["reproducibility"])
     started = perf_counter()
-    hashes = data_hashes(config)
+    hashes = {} if processes.rank() else data_hashes(config)
     with enough_memory_to("read the data", {}):
         whole = SEARDataset(config)
         logger.info(describe_dataset(config["dataset"], whole.statistics))
@@ -96,6 +102,10 @@ def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
     trainer = (CountingTrainer if isinstance(model, CountingModel) else SEARTrainer)(config, model)
     checkpoints.events_hash = dataset.events_hash
     trainer.checkpoints = checkpoints
+    if processes.size() > 1 and not isinstance(model, CountingModel):  # which the first process does alone
+        if not processes.rank():
+            processes.ask("prepare", effective_settings(config), config["device"].type, dataset.events_hash)
+        trainer.team = Team(model)
     return Prepared(dataset, loaders, trainer, hashes, seconds)
 
 
@@ -117,6 +127,7 @@ def train_in_new_folder(
     parents = (root / config["dataset"] / config["model_name"] / "run").parents
     there = next(path for path in parents if path.exists())
     run = TrainingRun(config, new_run_folder(root, config["dataset"], config["model_name"], config["seed"], variant))
+    processes.note(RUN_FOLDER, str(run.folder))
     run.on_epoch = on_epoch
     try:
         return run.train(log)
@@ -174,10 +185,10 @@ class TrainingRun:
             if not self.begun:
                 raise
             raise type(stop)(f"stopped; go on with: {self._resume_command}") from stop
-        except WriteError as error:
+        except (WriteError, LostProcessError) as error:
             if not self.begun:
                 raise
-            raise WriteError(f"{error}; then go on with: {self._resume_command}") from error
+            raise type(error)(f"{error}; then go on with: {self._resume_command}") from error
         except OutOfMemoryError as error:
             if not self.begun:
                 raise
@@ -186,7 +197,7 @@ class TrainingRun:
 
     @property
     def _resume_command(self) -> str:
-        return f"{shlex.join(COMMAND)} --resume={shlex.quote(shown(self.folder))}"
+        return f"{shlex.join(started_by())} --resume={shlex.quote(shown(self.folder))}"
 
     def _places(self) -> list[str]:
         """Where the run computes, reads and writes, in full: these follow from the settings and the working folder."""
@@ -208,6 +219,7 @@ class TrainingRun:
             place = f" at commit {commit}" if commit else ""
             logger.info(f"going on after epoch {trainer.start_epoch - 1}{place}")
         self._name_commits()
+        processes.ask("goes_on_with", self._resume_command)
 
         def on_epoch_end() -> None:
             write_history(self.folder, trainer.history)

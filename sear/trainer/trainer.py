@@ -3,7 +3,8 @@
 import random
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from logging import getLogger
 from pathlib import Path
 from time import perf_counter
@@ -22,11 +23,13 @@ from sear.data.dataset import require_sear_dataset
 from sear.errors import InputError
 from sear.evaluation.metrics import metrics_by_row, summarise
 from sear.evaluation.prior_choice import choose_mix
-from sear.evaluation.ranks import case_ranks
+from sear.evaluation.ranks import Ranks, case_ranks
 from sear.memory import enough_memory_to
 from sear.model.loss import loss_targets
+from sear.processes import add_up
 from sear.trainer.averaging import AveragedWeights
 from sear.trainer.checkpoint import LAST, Checkpoints
+from sear.trainer.team import Team
 from sear.trainer.tracking import Tracking
 
 
@@ -43,9 +46,10 @@ class SEARTrainer(Trainer):
 
     After each epoch the best and the last checkpoint are written aside and renamed; `resume_checkpoint` goes on from
     the last one as if nothing had happened. `history` holds one dict per epoch: epoch, lr, loss, seconds and the
-    validation metrics.
+    validation metrics. With a `team` several processes make its steps and rank its cases, to the same end.
     """
 
+    team: Team | None = None
     # what a step's memory grows with, besides its batch
     sizes: tuple[str, ...] = ("MAX_ITEM_LIST_LENGTH", "mask_copies", "hidden_size", "soft_label_length")
 
@@ -138,14 +142,19 @@ class SEARTrainer(Trainer):
         self.checkpoints.events_hash = train_data._dataset.events_hash
         if hasattr(train_data, "get_model"):
             train_data.get_model(self.model)
+        with self._asking("begin", self.optimizer.state_dict(), self.scheduler.state_dict(), self.steps):
+            if self.team:
+                self.team.take_weights()
         for epoch in range(self.start_epoch, self.epochs):
             if self.finished:
                 break
             started = perf_counter()
             lr = self.optimizer.param_groups[0]["lr"]
-            with enough_memory_to("train", self._sizes("train_batch_size", *self.sizes)):
-                loss = self._train_epoch(train_data, epoch, show_progress=show_progress)
-            self.scheduler.step()
+            with self._asking("train_epoch", epoch):
+                loss = self.train_epoch(train_data, epoch, show_progress)
+            if loss is not None and not np.isfinite(loss):
+                remedy = "lower learning_rate or set clip_grad_norm"
+                raise InputError(f"epoch {epoch}: the training loss is {loss} - {remedy}")
             row = {"epoch": epoch, "lr": lr, "loss": loss, "seconds": perf_counter() - started}
             if getattr(self.model, "repeat_bias", None) is not None:
                 row["repeat_bias"] = self.model.repeat_bias.item()
@@ -163,6 +172,16 @@ class SEARTrainer(Trainer):
             if self.on_epoch_end:
                 self.on_epoch_end()
         return self.best_valid_score, self.best_valid_result
+
+    def _asking(self, what: str, *arguments: Any) -> AbstractContextManager[None]:
+        return self.team.asks(what, *arguments) if self.team else nullcontext()
+
+    def train_epoch(self, train_data, epoch: int, show_progress: bool = False) -> float | None:
+        """One pass over the training rows, and the learning rate after it; returns the mean loss per loss position."""
+        with enough_memory_to("train", self._sizes("train_batch_size", *self.sizes)):
+            loss = self._train_epoch(train_data, epoch, show_progress=show_progress)
+        self.scheduler.step()
+        return loss
 
     def _validate(self, epoch: int, valid_data, row: dict, callback_fn) -> bool:
         score, result = self._valid_epoch(valid_data)
@@ -244,8 +263,14 @@ class SEARTrainer(Trainer):
         )
         started, shown = perf_counter(), 0.0
         for step, index in enumerate(bar):
-            seed_all(step_seed(self.seed, epoch_idx, step))
-            loss = self._train_step(self._to_device(train_data.collate_fn(index)), loss_func)
+            seed = step_seed(self.seed, epoch_idx, step)
+            seed_all(seed)
+            if self.team:
+                batch, loss_of = self.team.share(train_data, index, seed, loss_func)
+                seed_all(step_seed(self.seed, epoch_idx, step, self.team.rank))  # for what is not drawn for all alike
+            else:
+                batch, loss_of = train_data.collate_fn(index), loss_func
+            loss = self._train_step(self._to_device(batch), loss_of)
             count = int(loss_count[index].sum())
             total += loss.detach().squeeze() * count  # a few of RecBole's models give a loss of shape (1,)
             targets += count
@@ -253,11 +278,7 @@ class SEARTrainer(Trainer):
                 shown = perf_counter()
                 rate = targets / (shown - started)
                 bar.set_postfix_str(f"loss {total.item() / targets:.4f}, {rate:,.0f} targets/s", refresh=False)
-        mean = total.item() / targets
-        if not np.isfinite(mean):
-            remedy = "lower learning_rate or set clip_grad_norm"
-            raise InputError(f"epoch {epoch_idx}: the training loss is {mean} - {remedy}")
-        return mean
+        return (add_up(total) if self.team else total).item() / targets
 
     def _train_step(self, interaction: Interaction, loss_func) -> torch.Tensor:
         self.optimizer.zero_grad(set_to_none=True)
@@ -313,14 +334,17 @@ class SEARTrainer(Trainer):
         """The epoch of the best checkpoint: of those trained the last one, where none was validated."""
         return max(len(self.history) - 1, 0) if self.best_epoch is None else self.best_epoch
 
-    def rank_cases(
-        self, eval_data, show_progress=False, mask_history: bool | None = None
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    def rank_cases(self, eval_data, show_progress=False, mask_history: bool | None = None) -> Ranks:
         """The ranks of all cases, see sear.evaluation.ranks.case_ranks; `mask_history` None is as configured."""
         asked = self.config["mask_history"] if mask_history is None else mask_history
-        batch = self.config["eval_batch_size"]
+        with self._asking("rank_cases", eval_data._dataset.part, asked):
+            return self.rank_share(eval_data, asked, show_progress)
+
+    def rank_share(self, eval_data, mask_history: bool, show_progress: bool = False) -> Ranks:
+        """The same, where the others of a team have been asked."""
+        find = self.team.ranks if self.team else partial(case_ranks, self.model)
         with enough_memory_to("evaluate", self._sizes("eval_batch_size", *self.sizes)):
-            return case_ranks(self.model, eval_data, self._to_device, batch, asked, show_progress)
+            return find(eval_data, self._to_device, self.config["eval_batch_size"], mask_history, show_progress)
 
     def _sizes(self, *keys: str) -> dict[str, Any]:
         """Keys that decide how much memory is taken, with their values: first those that are far beyond the usual."""
@@ -329,9 +353,13 @@ class SEARTrainer(Trainer):
         return dict(sorted(found.items(), key=lambda entry: -entry[1] / usual[entry[0]]))
 
 
-def step_seed(seed: int, epoch: int, step: int) -> int:
-    """The seed of one training step's dropout: a stop between two steps changes nothing that comes after."""
-    return int(np.random.SeedSequence([seed, epoch, step]).generate_state(1, np.uint64)[0]) >> 1
+def step_seed(seed: int, *place: int) -> int:
+    """The seed of one training step's dropout: a stop between two steps changes nothing that comes after.
+
+    Args:
+        place: epoch and step, and for what each process draws for itself its number.
+    """
+    return int(np.random.SeedSequence([seed, *place]).generate_state(1, np.uint64)[0]) >> 1
 
 
 def seed_all(seed: int) -> None:

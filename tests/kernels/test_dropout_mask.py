@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from sear.ops.shares import Share, computing
 from sear.ops.sublayers import dropout_add_layer_norm, feed_forward
 
 ROWS, WIDTH = 1500, 64
@@ -103,3 +104,26 @@ def test_no_dropout_and_evaluation_draw_nothing_and_are_the_same():
 def test_dropping_everything_leaves_the_residual():
     output, norm = torch.randn(3, 8), nn.LayerNorm(8)
     torch.testing.assert_close(dropout_add_layer_norm(output, 5 + output**2, None, norm, 1.0, True), norm(output))
+
+
+@pytest.mark.parametrize("shape", [(6, 5, WIDTH), (11, WIDTH)])  # rows of events; positions that carry loss
+def test_a_share_of_a_batch_is_dropped_as_in_the_whole_batch(shape):
+    length, loss_count = np.array([5, 4, 3, 2, 4, 5]), np.array([3, 1, 3, 0, 2, 2])
+    mine = np.array([1, 4, 5])
+    in_rows = {3: [0, 1, 2, 3, 4], 2: [3, 7, 8, 9, 10]}[
+        len(shape)
+    ]  # of the second: row 1 has one position, 4 and 5 two
+    norm, output, bias = nn.LayerNorm(WIDTH), torch.randn(shape), torch.randn(WIDTH)
+    first, second = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
+
+    def both(part):
+        return dropout_add_layer_norm(None, part, bias, norm, 0.4, True), feed_forward(part, first, second, 0.4, True)
+
+    torch.manual_seed(5)
+    whole = both(output)
+    share = Share(mine, length, loss_count, 5, torch.Generator().manual_seed(5))
+    with computing(share):
+        parts = both(output[mine] if len(shape) == 3 else output[in_rows])
+    for part, expected in zip(parts, whole, strict=True):
+        torch.testing.assert_close(part, expected[mine] if len(shape) == 3 else expected[in_rows], rtol=1e-6, atol=1e-7)
+    assert share.weight == pytest.approx(5 / 11)

@@ -1,0 +1,274 @@
+"""The processes that train together: torchrun starts them, the first one leads, the others do what it asks for.
+
+One process alone is the case N = 1: it leads, and nobody follows. More are those that torchrun started, or whoever sets
+RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT as torchrun does, once they have joined. Tensors on a GPU travel by NCCL,
+all others by gloo.
+"""
+
+import ctypes
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from time import sleep
+from typing import Any
+from uuid import uuid4
+
+from sear.errors import InputError, LostProcessError
+
+TOLD = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # to each process, by torchrun
+SILENCE = timedelta(minutes=10)  # of a process that is still connected, between two steps of all
+PATIENCE = timedelta(days=7)  # while the first process works alone: encoding a catalogue may take hours
+LOST = re.compile(r"gloo|NCCL|c10d|TCPStore|connection (was )?(closed|reset|refused)|broken pipe|timed out", re.I)
+PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
+PART = "part"
+
+
+@dataclass
+class _Group:
+    """What a process that has joined knows of the others.
+
+    kept: the store that torchrun keeps for those it starts anew; store: what is these processes' own in it.
+    waiting: a gloo group whose members may keep each other waiting. together: whether all are where the first believes
+    them to be; else none can ask anything of the others any more.
+    """
+
+    rank: int
+    size: int
+    kept: Any
+    store: Any
+    waiting: Any
+    together: bool = True
+
+
+_group: _Group | None = None
+
+
+def rank() -> int:
+    """This process's number among those that have joined, from 0."""
+    return _group.rank if _group else 0
+
+
+def size() -> int:
+    """How many processes have joined; 1 where none has."""
+    return _group.size if _group else 1
+
+
+def launched() -> bool:
+    """Whether this process is one of several, by its environment."""
+    return all(os.environ.get(name) for name in TOLD) and int(os.environ["WORLD_SIZE"]) > 1
+
+
+def before_torch() -> None:
+    """To be called before torch is imported, where processes were launched: its C++ code then tells errors only.
+
+    Else DDP warns, on behalf of each process, that every parameter had a gradient.
+    """
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+
+
+def launcher() -> list[str]:
+    """The words that stand before a command to start it with as many processes again; none for one process."""
+    if not launched():
+        return []
+    here = os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"])
+    machines = os.environ.get("GROUP_WORLD_SIZE", "1")
+    return ["torchrun", *([f"--nnodes={machines}"] if machines != "1" else []), f"--nproc_per_node={here}"]
+
+
+@contextmanager
+def joined() -> Iterator[bool]:
+    """The processes that were launched find each other, and part with the block; one alone has nothing to do for it.
+
+    Yields whether this process is the first one, which leads.
+
+    Raises:
+        LostProcessError: not all of them came.
+        InputError: there are fewer GPUs than processes.
+    """
+    global _group
+    if not launched():
+        yield True
+        return
+    _end_with_launcher()
+    _take_own_gpu()
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)  # no handler in Python is run while one waits for others
+    _group = _join()
+    signal.signal(signal.SIGTERM, before)
+    try:
+        yield _group.rank == 0
+        if _group.rank == 0 and _group.together:
+            _sent(PART)
+        from torch import distributed
+
+        distributed.destroy_process_group()
+    finally:
+        _group = None
+
+
+def _join() -> _Group:
+    import torch
+    from torch import distributed
+    from torch.distributed.rendezvous import rendezvous
+
+    try:
+        store, number, count = next(rendezvous("env://", timeout=SILENCE))
+        own_store = distributed.PrefixStore(_agreed(store, number, count), store)
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and distributed.is_nccl_available() else "gloo"
+        distributed.init_process_group(backend, store=own_store, rank=number, world_size=count, timeout=SILENCE)
+        return _Group(number, count, store, own_store, distributed.new_group(backend="gloo", timeout=PATIENCE))
+    except RuntimeError as error:  # as all errors of torch.distributed
+        reason = str(error).partition("\n")[0]
+        raise LostProcessError(
+            f"the {os.environ['WORLD_SIZE']} processes did not find each other ({reason}) - start all of them, where"
+            f" every machine reaches {os.environ['MASTER_ADDR']}, port {os.environ['MASTER_PORT']}"
+        ) from error
+
+
+def _agreed(store: Any, number: int, count: int) -> str:
+    """A name that these processes have for themselves, and none before them.
+
+    A torchrun that starts processes anew keeps their store, and in it the addresses of those that ended
+    (https://github.com/pytorch/pytorch/issues/135712); and not every machine counts its restarts alike. So the first
+    process answers the others under a name of its own, each by what only the one that is there now can have said.
+    """
+    said = uuid4().hex
+    if number == 0:
+        store.set("name", said)
+        for other in range(1, count):
+            store.set(f"{said}/answer/{other}", store.get(f"{said}/{other}"))
+        return said
+    while True:
+        name = store.get("name").decode()
+        store.set(f"{name}/{number}", said)
+        for _ in range(100):
+            if store.check([f"{name}/answer/{number}"]) and store.get(f"{name}/answer/{number}").decode() == said:
+                return name
+            sleep(0.01)
+
+
+def _take_own_gpu() -> None:
+    """Each process of a machine sees one of the GPUs that may be seen: cuda is then its own for all that follows."""
+    number, count = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if count == 1 or seen == "":
+        return
+    there = seen.split(",") if seen else [str(index) for index in range(count)]
+    if len(there) < count:
+        raise InputError(
+            f"CUDA_VISIBLE_DEVICES is {seen}, and each of {count} processes takes a GPU of its own - name as many, or"
+            f" start {len(there)}: --nproc_per_node={len(there)}"
+        )
+    os.environ["CUDA_VISIBLE_DEVICES"] = there[number]
+
+
+def _end_with_launcher() -> None:
+    """A torchrun that is killed leaves no process behind: they are then stopped as by SIGTERM. Linux alone can."""
+    if "TORCHELASTIC_RUN_ID" in os.environ and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGTERM)
+
+
+@contextmanager
+def together(what: str, *arguments: Any) -> Iterator[None]:
+    """The other processes do `what` while the block runs, in which the first one does the same.
+
+    After a block that failed nothing more can be asked for, for the others may be anywhere in it.
+
+    Args:
+        arguments: what the others need to know, pickled.
+
+    Raises:
+        LostProcessError: another process has ended, or does not answer.
+    """
+    if _group is None:
+        yield
+        return
+    if not _group.together:
+        raise LostProcessError("the processes work together no more - start them all again")
+    _group.together = False
+    with lost_is_told():
+        _sent([what, *arguments])
+        yield
+    _group.together = True
+
+
+def ask(what: str, *arguments: Any) -> None:
+    """The other processes do `what`, and the first one goes on meanwhile."""
+    with together(what, *arguments):
+        pass
+
+
+def asked() -> Iterator[tuple[str, list[Any]]]:
+    """What the first process asks of the others, one thing after the other, until they part."""
+    while (words := _sent(None)) != PART:
+        yield words[0], words[1:]
+
+
+@contextmanager
+def lost_is_told() -> Iterator[None]:
+    """Raises LostProcessError where the block fails because another process has ended or does not answer."""
+    try:
+        yield
+    except RuntimeError as error:
+        if _group is None or not LOST.search(str(error)):
+            raise
+        raise LostProcessError(f"another of the {_group.size} processes has ended, so they all end") from error
+
+
+def first_to_tell() -> bool:
+    """Whether this process is to say why all of them end: whoever asks first is, and others just see it gone."""
+    if _group is None:
+        return True
+    try:
+        return _group.store.add("told", 1) == 1
+    except RuntimeError:  # the store is gone, with torchrun or else with the first process
+        return _group.rank == (0 if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" else 1)
+
+
+def note(name: str, value: str) -> None:
+    """Leave something to those that torchrun starts in the place of these processes (`--max-restarts`)."""
+    if _group:
+        _group.kept.set(f"noted/{name}", value)
+
+
+def noted(name: str) -> str | None:
+    """What processes before these have left; None where there were none."""
+    if _group is None or not _group.kept.check([f"noted/{name}"]):
+        return None
+    return _group.kept.get(f"noted/{name}").decode()
+
+
+def _sent(value: Any) -> Any:
+    """The first process's value, for all."""
+    from torch import distributed
+
+    assert _group is not None
+    held = [value]
+    distributed.broadcast_object_list(held, src=0, group=_group.waiting)
+    return held[0]
+
+
+def share(value: Any = None) -> Any:
+    """What the first process has, for all; pickled."""
+    return _sent(value) if _group else value
+
+
+def spread(tensors: Iterable[Any]) -> None:
+    """The first process's values in place of the others', tensor by tensor."""
+    from torch import distributed
+
+    for tensor in tensors if _group else ():
+        distributed.broadcast(tensor, src=0)
+
+
+def add_up(tensor: Any) -> Any:
+    """The tensor, which now is the sum of all processes' tensors."""
+    if _group:
+        from torch import distributed
+
+        distributed.all_reduce(tensor)
+    return tensor

@@ -1,0 +1,110 @@
+"""torchrun itself: on one machine, with a process that dies and restarts, and on two "machines"."""
+
+import csv
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.campaigns.kills import ends
+from tests.helpers import machines, toy_command
+from tests.helpers.ranks import Command, Ranks
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
+SECONDS = 240
+
+
+def told(**environment):
+    """What Popen is given, besides the words."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return pipes | {"cwd": toy_command.ROOT, "env": os.environ | {"OMP_NUM_THREADS": "1"} | environment}
+
+
+def losses(folder):
+    (path,) = folder.glob("results/tiny/*/*/history.csv")
+    with open(path, encoding="utf-8", newline="") as file:
+        return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+def processes_in(folder):
+    """The processes whose command line names the folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if str(folder) in path.read_bytes().decode(errors="replace"):
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.slow
+def test_torchrun_starts_all_anew_and_they_end_as_if_nobody_had_died(tmp_path, tmp_path_factory):
+    unstopped = toy_command.make(tmp_path_factory.mktemp("unstopped"))
+    Ranks(2, Command(unstopped)).made()
+    folder = toy_command.make(tmp_path)
+    options = ["--standalone", "--nproc_per_node=2", "--max-restarts=1"]
+    command = [*TORCHRUN, *options, "-m", toy_command.MODULE, str(folder)]
+    done = subprocess.run(command, timeout=SECONDS, **told(KILL="1:20"))
+    assert done.returncode == 0, done.stderr
+    assert "going on after epoch 0" in done.stdout
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert len(lines) <= 1  # torchrun may have been faster to stop the one that is left
+    assert ends(folder / "results") == ends(unstopped / "results")
+    assert not processes_in(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells a process that its parent has died")
+def test_a_torchrun_that_is_killed_leaves_no_process_behind(tmp_path):
+    folder = toy_command.make(tmp_path, epochs=200, stopping_step=200)
+    command = [*TORCHRUN, "--standalone", "--nproc_per_node=2", "-m", toy_command.MODULE, str(folder)]
+    process = subprocess.Popen(command, **told())
+    for line in process.stdout:
+        if line.startswith("epoch   1"):
+            break
+    process.kill()
+    _, said = process.communicate(timeout=SECONDS)  # until the last of its processes has closed what it writes to
+    assert [line for line in said.splitlines() if line.startswith("stopped")] != []
+    end = time.monotonic() + 60
+    while processes_in(folder) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not processes_in(folder)
+
+
+@pytest.mark.slow
+def test_two_machines_train_what_one_process_trains(tmp_path, tmp_path_factory):
+    if fault := machines.fault():
+        pytest.skip(fault)
+    alone = toy_command.make(tmp_path_factory.mktemp("alone"))
+    Ranks(1, Command(alone)).made()
+    folder = toy_command.make(tmp_path)
+    with machines.two_machines() as found:
+        started = []
+        for number, machine in enumerate(found):
+            options = ["--nnodes=2", f"--node_rank={number}", "--nproc_per_node=1"]
+            options += [f"--master_addr={found[0].address}", "--master_port=29511"]
+            command = machine.command([*TORCHRUN, *options, "-m", toy_command.MODULE, str(folder)])
+            started.append(subprocess.Popen(command, **told()))
+        said = [process.communicate(timeout=SECONDS) for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    assert "written to" in said[0][0] and not said[1][0]
+    assert losses(folder) == pytest.approx(losses(alone), rel=1e-4)
+    (found,), (wanted,) = (place.glob("results/tiny/*/*/cases.csv.gz") for place in (folder, alone))
+    assert found.read_bytes() == wanted.read_bytes()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_processes_with_a_gpu_each_train_what_one_gpu_trains(tmp_path, tmp_path_factory):
+    folders = []
+    for count in (1, 2):
+        folders.append(toy_command.make(tmp_path_factory.mktemp("gpu"), use_gpu=True, dropout_prob=0.0))
+        options = ["--standalone", f"--nproc_per_node={count}", "-m", toy_command.MODULE, str(folders[-1])]
+        done = subprocess.run([*TORCHRUN, *options], timeout=SECONDS, **told())
+        assert done.returncode == 0 and "device: cuda" in done.stdout, done.stderr
+    assert losses(folders[1]) == pytest.approx(losses(folders[0]), rel=1e-4)

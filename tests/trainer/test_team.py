@@ -1,0 +1,92 @@
+"""Several processes train what one process trains: gradients, losses, parameters, ranks, metrics, checkpoints."""
+
+import hashlib
+import json
+from functools import cache
+
+import pytest
+import torch
+
+from sear.trainer.trainer import SEARTrainer
+from tests.helpers import toy_command
+from tests.helpers.ranks import Command, Ranks
+
+WITHOUT_DROPOUT = ("--hidden_dropout_prob=0", "--attn_dropout_prob=0")
+KINDS = {  # what is trained -> the words that ask for it; the kernels' dropout is the same in every number of processes
+    "SEAR": ("--model=SEAR",),
+    "SEAR, with what can be added": (
+        "--model=SEAR", "--item_table=tied", "--repeat_bias=True", "--ema_decay=0.9", "--warmup_steps=5",
+        "--transition_prior=[0,1,2]", "--text_whitening=8", "--valid_protocol=mean", "--mask_history=True",
+    ),
+    "BERT4Rec": ("--model=BERT4Rec", "--mask_copies=2", *WITHOUT_DROPOUT),  # which events are masked, chance says
+    "SASRec": ("--model=SASRec", "--train_rows=prefixes", *WITHOUT_DROPOUT),
+    "RecBole's FPMC": ("--model=FPMC",),  # learns from negative items that chance says
+}  # fmt: skip
+
+
+class Seen(Command):
+    """Trains, and returns what this process saw: the first step's gradients, each epoch's loss and weights after it."""
+
+    def __call__(self, rank):
+        seen = {"gradients": {}, "weights": [], "losses": []}
+        step, epoch = SEARTrainer._optimizer_step, SEARTrainer.train_epoch
+
+        def seen_step(trainer):
+            parameters = trainer.model.named_parameters()
+            found = {name: p.grad.clone() for name, p in parameters if p.grad is not None}
+            seen["gradients"] = seen["gradients"] or found
+            return step(trainer)
+
+        def seen_epoch(trainer, *arguments):
+            seen["losses"].append(epoch(trainer, *arguments))
+            weights = b"".join(p.detach().numpy().tobytes() for p in trainer.model.parameters())
+            seen["weights"].append(hashlib.sha256(weights).hexdigest())
+            return seen["losses"][-1]
+
+        SEARTrainer._optimizer_step, SEARTrainer.train_epoch = seen_step, seen_epoch
+        assert toy_command.obey(self.folder, *self.words) == 0
+        return seen
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory):
+    """A function (kind, processes) -> what each process saw, and the run folder."""
+
+    @cache
+    def trained(kind, count):
+        folder = toy_command.make(tmp_path_factory.mktemp("team"), epochs=2)
+        ranks = Ranks(count, Seen(folder, KINDS[kind]))
+        seen = ranks.made()
+        assert not any(ranks.said("out")[1:])
+        (run_folder,) = folder.glob("results/tiny/*/*/")
+        return seen, run_folder
+
+    return trained
+
+
+def relative(found, wanted):
+    """The distance of two sets of tensors in units of the second."""
+    assert found.keys() == wanted.keys()
+    apart, size = (sum(part.double().square().sum() for part in parts) for parts in (
+        [found[name] - wanted[name] for name in wanted], wanted.values()
+    ))  # fmt: skip
+    return float((apart / size).sqrt())
+
+
+@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("kind", KINDS)
+def test_several_processes_train_what_one_trains(train, kind, count):
+    (one,), alone = train(kind, 1)
+    seen, run_folder = train(kind, count)
+    assert relative(seen[0]["gradients"], one["gradients"]) < 1e-6
+    assert seen[0]["losses"] == pytest.approx(one["losses"], rel=1e-4)
+    assert all(other["weights"] == seen[0]["weights"] for other in seen[1:])
+    assert all(other["losses"] == seen[0]["losses"] for other in seen[1:])
+    found, wanted = (torch.load(folder / "last.pth", weights_only=True) for folder in (run_folder, alone))
+    assert relative(found["state_dict"], wanted["state_dict"]) < 1e-3
+    assert (run_folder / "cases.csv.gz").read_bytes() == (alone / "cases.csv.gz").read_bytes()
+    assert {path.name for path in run_folder.iterdir()} == {path.name for path in alone.iterdir()}
+    records = [json.loads((folder / "metrics.json").read_text()) for folder in (run_folder, alone)]
+    for key in ("valid", "test", "test_history_masked", "best_epoch", "epochs"):
+        assert records[0][key] == records[1][key]
+    assert records[0].get("transition_prior") == records[1].get("transition_prior")
