@@ -11,6 +11,7 @@ import io
 import json
 import os
 import re
+import shutil
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -85,20 +86,28 @@ def write_aside(path: Path | str) -> Iterator[Path]:
 
 
 def clear_asides(folder: Path, name: str = "") -> None:
-    """Remove what `write_aside` of processes that were killed has left in a folder: of the file `name`, or of all.
+    """Remove what processes that were killed have left of files and folders written aside: of `name`, or of all.
 
     Whether a process of another machine (or container) still runs is not known: what it left goes after a day.
     """
-    pattern = re.compile(rf"\.{re.escape(name) or '.+'}\.(?P<host>\w+)-(?P<process>\d+)\.tmp")
+    pattern = re.compile(rf"\.{re.escape(name) or '.+'}\.(?P<host>\w+)-(?P<process>\d+)\.(?:tmp|old)")
     with suppress(OSError):
         for entry in list(folder.iterdir()):
             found = pattern.fullmatch(entry.name)
-            if not found or not entry.is_file():
+            if not found:
                 continue
             process = int(found["process"])
             running = process == os.getpid() or is_running(process)
             if not running if found["host"] == HOST else entry.stat().st_mtime < time.time() - DAY:
-                entry.unlink(missing_ok=True)
+                remove(entry)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def is_running(process: int) -> bool:

@@ -26,7 +26,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from sear.errors import InputError
-from sear.files import write_aside, write_text
+from sear.files import HOST, clear_asides, write_aside, write_text
 
 FORMAT = "sear-model-1"
 MANIFEST = "model.json"
@@ -94,7 +94,7 @@ def write_model(folder: Path, model: TrainedModel) -> None:
     folder = Path(os.path.abspath(folder))
     if folder.exists() and not (folder.is_dir() and (is_model(folder) or not any(folder.iterdir()))):
         raise InputError(f"{folder} is there and holds no model of SEAR - name another folder, or remove it")
-    aside, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{kind}") for kind in ("tmp", "old"))
+    aside, old = (folder.with_name(f".{folder.name}.{HOST}-{os.getpid()}.{kind}") for kind in ("tmp", "old"))
     try:
         _write_files(aside, model)
         if folder.exists():
@@ -103,6 +103,7 @@ def write_model(folder: Path, model: TrainedModel) -> None:
     finally:
         for left in (aside, old):
             shutil.rmtree(left, ignore_errors=True)
+    clear_asides(folder.parent, folder.name)
 
 
 def is_model(folder: Path) -> bool:
