@@ -23,7 +23,10 @@ class Terminated(KeyboardInterrupt):
 
 
 def show_what_can_be_shown() -> None:
-    """What a terminal cannot show becomes ? there, and does not end the program."""
+    """What a terminal cannot show becomes ? there, and does not end the program; a stream that is closed takes all."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # as of `>&-`, or without a console on Windows
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")

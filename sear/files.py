@@ -89,22 +89,29 @@ def write_aside(path: Path | str) -> Iterator[Path]:
                 aside.unlink(missing_ok=True)
 
 
-def clear_asides(folder: Path, name: str = "", folders: bool = False) -> None:
-    """Remove what `write_aside` of processes that were killed has left in a folder: of the file `name`, or of all.
+def clear_asides(folder: Path, name: str = "") -> None:
+    """Remove what processes that were killed have left of files and folders written aside: of `name`, or of all.
 
-    With `folders`, what is called so and is a folder, in place of files. Whether a process of another machine (or
-    container) still runs is not known: what it left goes after a day.
+    Whether a process of another machine (or container) still runs is not known: what it left goes after a day.
     """
-    pattern = re.compile(rf"\.{re.escape(name) or '.+'}\.(?P<host>\w+)-(?P<process>\d+)\.tmp")
+    pattern = re.compile(rf"\.{re.escape(name) or '.+'}\.(?P<host>\w+)-(?P<process>\d+)\.(?:tmp|old)")
     with suppress(OSError):
         for entry in list(folder.iterdir()):
             found = pattern.fullmatch(entry.name)
-            if not found or not (entry.is_dir() if folders else entry.is_file()):
+            if not found:
                 continue
             process = int(found["process"])
             running = process == os.getpid() or is_running(process)
             if not running if found["host"] == HOST else entry.stat().st_mtime < time.time() - DAY:
-                shutil.rmtree(entry) if folders else entry.unlink(missing_ok=True)
+                remove(entry)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def exchanged(one: Path, other: Path) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sear.errors import InputError
 from sear.runs.folder import read_run_folder
+from sear.runs.lock import clear_lock
 from sear.runs.log import RunLog, Terminal
 from sear.runs.summary import append_summary
 from sear.runs.training_run import TrainingRun, train_in_new_folder
@@ -68,6 +69,7 @@ def resume(
         if (folder / "metrics.json").exists():
             logger.info(f"{folder} is finished already: nothing to go on with")
             record = read_run_folder(folder).record
+            clear_lock(folder)
             append_summary(folder, record)  # the stop may have come before this row was written
             return record.to_dict() | {"run_folder": str(folder)}
         return TrainingRun(config, folder, begun=True).train(log)

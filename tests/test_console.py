@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from sear.console import INTERRUPTED, LONGEST_MESSAGE, TERMINATED, one_line, refuse, stopped_in_order
+from sear.console import INTERRUPTED, LONGEST_MESSAGE, TERMINATED, one_line, refuse, say, stopped_in_order
 from sear.files import PROJECT_ROOT
+from sear.program import obey
 
 PROGRAMS = {
     "custom_trainer.py": ["custom_trainer.py"],
@@ -62,3 +63,9 @@ def test_a_message_is_one_short_line(capsys):
     assert refuse("9" * 10_000 + " - write less") == 2
     told = capsys.readouterr().err
     assert told.startswith("error: 999") and told.endswith("9 - write less\n") and len(told) < LONGEST_MESSAGE + 20
+
+
+def test_streams_that_are_closed_take_everything(monkeypatch):
+    monkeypatch.setattr("sys.stdout", None)
+    monkeypatch.setattr("sys.stderr", None)
+    assert obey(lambda: say(sys.stdout.isatty())) == 0 and obey(lambda: refuse("x") and 0) == 0

@@ -100,5 +100,7 @@ def test_what_killed_processes_left_is_cleared_and_nothing_else(tmp_path):
     os.utime(tmp_path / dead[2], (0, 0))  # a machine whose processes are not known, long ago
     files.write_text(tmp_path / "a.csv", "new")
     assert {path.name for path in tmp_path.iterdir()} == {"a.csv", dead[1], *kept}
+    (tmp_path / f".model.{host}-999999999.old").mkdir()
+    (tmp_path / f".model.{host}-999999999.old" / "model.json").touch()
     files.clear_asides(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"a.csv", *kept}

@@ -13,7 +13,7 @@ from sear.console import refuse
 from sear.errors import HeldError, InputError, LostProcessError, OtherDataError, WriteError
 from sear.program import told
 from sear.runs.find import find_runs
-from sear.runs.lock import claimed
+from sear.runs.lock import claimed, clear_lock
 from sear.settings.keys import Role, with_role
 from sear.settings.rules import dump_value
 
@@ -76,7 +76,8 @@ def plan_runs(
 
 
 def keep_best_checkpoint(run_folder: Path) -> None:
-    """Delete the checkpoint that only an unfinished run needs."""
+    """Delete the checkpoint that only an unfinished run needs, and the lock of a process that was killed."""
+    clear_lock(run_folder)
     for path in run_folder.glob("*last*.pth"):
         with suppress(OSError):  # another process may have found the run finished, too; it does no harm there
             path.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sear.errors import HeldError
+from sear.errors import HeldError, InputError
 from sear.files import PROJECT_ROOT, writing
 from sear.runs.find import settings_hash
 
@@ -30,6 +30,13 @@ def held(run_folder: Path) -> Iterator[None]:
         raise HeldError(f"{run_folder} was taken back by the process that made it - start again") from None
     with _alone(file, run_folder / LOCK, f"{run_folder} is being worked on by another process"):
         yield
+
+
+def clear_lock(run_folder: Path) -> None:
+    """Remove the file that a killed process has left of its lock."""
+    if (run_folder / LOCK).exists():
+        with suppress(InputError), held(run_folder):
+            pass
 
 
 @contextmanager

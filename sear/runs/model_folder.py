@@ -96,8 +96,8 @@ def write_model(folder: Path, model: TrainedModel) -> None:
     if folder.exists() and not (folder.is_dir() and (is_model(folder) or not any(folder.iterdir()))):
         raise InputError(f"{folder} is there and holds no model of SEAR - name another folder, or remove it")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    clear_asides(folder.parent, folder.name, folders=True)
     aside, old = (folder.with_name(f".{folder.name}.{HOST}-{os.getpid()}.{kind}") for kind in ("tmp", "old"))
+    shutil.rmtree(aside, ignore_errors=True)  # of a killed process that had this one's number
     try:
         _write_files(aside, model)
         if not folder.exists():
@@ -112,6 +112,7 @@ def write_model(folder: Path, model: TrainedModel) -> None:
             shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+    clear_asides(folder.parent, folder.name)
 
 
 def is_model(folder: Path) -> bool:

@@ -19,7 +19,7 @@ from sear.data.dataset import SEARDataset, data_hashes
 from sear.errors import HeldError, InputError, LostProcessError, OutOfMemoryError, WriteError
 from sear.evaluation.examples import run_examples
 from sear.evaluation.metrics import GROUPS, case_rows, metric_tables, metrics_of_cases
-from sear.files import PROJECT_ROOT, shown, writing
+from sear.files import COMMAND, PROJECT_ROOT, remove, shown, writing
 from sear.memory import enough_memory_to
 from sear.model.counting import CountingModel
 from sear.model.network import SEARNetwork
@@ -210,9 +210,9 @@ class TrainingRun:
 
     def _fit(self, prepared: Prepared, validated: tuple[Path, RunRecord] | None) -> None:
         trainer = prepared.trainer
-        for left in self.folder.glob(".*.tmp"):  # half-written when the run was killed
+        for left in [*self.folder.glob(".*.tmp"), *self.folder.glob(".*.old")]:  # of a process that was killed
             with writing(left):
-                left.unlink()
+                remove(left)
         if self.checkpoints.last.exists():
             trainer.resume_checkpoint(self.checkpoints.last)
             commit = self.environment["commit"]

@@ -131,6 +131,9 @@ def read_settings(path: Path | str) -> tuple[dict[str, Any], dict[str, int]]:
     return copy.deepcopy(settings), dict(lines)
 
 
+LARGEST = 1 << 20  # bytes of a YAML file; others are of something else, or endless
+
+
 def _stamp(path: Path) -> tuple[int, int, int] | None:
     """Another one as soon as the file is written anew; None where it cannot be asked for."""
     try:
@@ -176,7 +179,11 @@ def _key_lines(path: Path, node: yaml.Node | None) -> dict[str, int]:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with open(path, "rb") as file:
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise InputError(f"{path} is larger than {LARGEST >> 20} MiB: no file of settings - name another file")
+        return data.decode("utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{path} is missing - check the name") from None
     except UnicodeDecodeError as error:

@@ -36,7 +36,7 @@ from sear.quick_start import run_sear  # noqa: F401  (imported once, for all chi
 from sear.report import figures
 from tests.conftest import TOY, fake_sentence_vectors, random_histories, tiny_config_root, write_atomic_files
 
-SECONDS = 120  # for one process; one that takes longer hangs
+SECONDS = 900  # for one process; one that takes longer hangs
 PER_RUN = ("seconds", "peak_memory_mb", "peak_memory_since", "environment")  # of metrics.json: may differ
 
 
@@ -68,6 +68,7 @@ def train(results: Path, config: Path, words: Sequence[str]) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sear.settings.gather.CONFIG_ROOT", config.parent / "config")
         patch.setattr("sear.data.text_cache.sentence_vectors", fake_sentence_vectors)
+        patch.setattr("sear.runs.machine.commit", lambda root: "0" * 40)  # someone may commit meanwhile
         for name in ("group_bars", "learning_curves", "quality_by_cost", "effects"):
             patch.setattr(figures, name, lambda *_: None)
         return sear_main([*words])
@@ -273,6 +274,7 @@ def main() -> int:
             counts.update((victim.name, kind, at) for kind, at in kills)
             if wrong:
                 escaped[number] = f"{victim.name}, {kills}: {wrong}"
+            print(f"{number}: {victim.name}, {kills}{': WRONG' if wrong else ''}", file=sys.stderr, flush=True)
             if asked.only is not None:
                 print(f"{victim.name}, {kills}\n{(folder / 'said').read_text()}")
             number += 1

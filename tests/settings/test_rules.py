@@ -82,6 +82,9 @@ def test_unreadable_files_are_told(tmp_path):
     (tmp_path / "latin.yaml").write_bytes("a: é".encode("latin-1"))
     with pytest.raises(InputError, match="latin.yaml: not UTF-8"):
         read_settings(tmp_path / "latin.yaml")
+    (tmp_path / "huge.yaml").write_bytes(b"a: 1\n" * 300_000)
+    with pytest.raises(InputError, match="huge.yaml is larger than 1 MiB: no file of settings"):
+        read_settings(tmp_path / "huge.yaml")
     (tmp_path / "control.yaml").write_bytes(b"a: \x07")
     with pytest.raises(InputError, match="control.yaml: not YAML"):
         read_settings(tmp_path / "control.yaml")

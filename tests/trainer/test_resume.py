@@ -145,8 +145,14 @@ def test_a_run_goes_on_where_it_is_asked_to_and_says_so(here, monkeypatch):
         run(here)
     (config,) = (here / "results").rglob("config.yaml")
     assert read_settings(config)[0]["threads"] == 2
+    for left in (".model.host-1.tmp", ".model.host-1.old"):  # by a process that was killed while it wrote the model
+        (config.parent / left).mkdir()
+        (config.parent / left / "model.json").touch()
     assert resume(config.parent, {"threads": 1})["environment"]["threads"] == 1
     assert read_settings(config)[0]["threads"] == 1
+    (config.parent / ".lock").touch()  # by one that was killed after everything
+    resume(config.parent)
+    assert not list(config.parent.glob(".*"))
 
 
 def test_a_run_that_another_process_finished_meanwhile_is_left_as_it_is(here):
