@@ -48,6 +48,7 @@ def earlier_model(config: Config) -> TrainedModel | None:
             f"warm_start: {folder} was trained on every event, so those held out would not be new to it"
             " - name a run that held events out, or set train_on: all"
         )
+    logger.info(f"warm start from {folder}")
     return old
 
 
