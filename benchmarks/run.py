@@ -23,6 +23,7 @@ BENCHMARKS = {
     "epoch-ml-100k": ("epoch", "ml-100k"),
     "epoch-ml-1m": ("epoch", "ml-1m"),
     "epoch-beauty": ("epoch", "beauty"),
+    "processes": ("processes",),
     "bfloat16": ("bfloat16",),
     "conversion": ("conversion",),
     "dataset-build": ("dataset_build",),

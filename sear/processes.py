@@ -99,15 +99,13 @@ def joined() -> Iterator[bool]:
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)  # no handler in Python is run while one waits for others
     _group = _join()
     signal.signal(signal.SIGTERM, before)
-    try:
-        yield _group.rank == 0
-        if _group.rank == 0 and _group.together:
-            _sent(PART)
-        from torch import distributed
+    yield _group.rank == 0  # after an error the group stays, for first_to_tell
+    if _group.rank == 0 and _group.together:
+        _sent(PART)
+    from torch import distributed
 
-        distributed.destroy_process_group()
-    finally:
-        _group = None
+    distributed.destroy_process_group()
+    _group = None
 
 
 def _join() -> _Group:
@@ -221,8 +219,8 @@ def lost_is_told() -> Iterator[None]:
 
 def first_to_tell() -> bool:
     """Whether this process is to say why all of them end: whoever asks first is, and others just see it gone."""
-    if _group is None:
-        return True
+    if _group is None:  # they have not found each other
+        return os.environ.get("RANK", "0") == "0"
     try:
         return _group.store.add("told", 1) == 1
     except RuntimeError:  # the store is gone, with torchrun or else with the first process
@@ -250,6 +248,14 @@ def _sent(value: Any) -> Any:
     held = [value]
     distributed.broadcast_object_list(held, src=0, group=_group.waiting)
     return held[0]
+
+
+def meet() -> None:
+    """Wait until all processes are here, however long it takes."""
+    if _group:
+        from torch import distributed
+
+        distributed.barrier(group=_group.waiting)
 
 
 def share(value: Any = None) -> Any:

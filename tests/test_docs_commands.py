@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from torch.distributed.run import get_args_parser as torchrun_parser
 
 from sear.atomic_files.__main__ import parser as converter_parser
 from sear.cli.arguments import FLAGS, LISTS, PLACE, RUNS, is_sear, parse
@@ -24,7 +25,7 @@ from tests.helpers.doc_pages import PAGES, ROOT, blocks, inline_code, page_text,
 
 README = page_text(ROOT / "README.md")
 BENCHMARKS = "run|profile|gpu|tied_events|warm_start|new_items|recommend|serve_load"
-CAMPAIGNS = "kills|mutated_inputs"
+CAMPAIGNS = "kills|ranks|mutated_inputs"
 SETUP = r"python3 -m venv \.venv"
 SERVE_PACKAGES = {"fastapi", "uvicorn", "prometheus-client"}
 PACKAGES = SERVE_PACKAGES | {
@@ -75,6 +76,13 @@ def check_search(words, readers_files):
     )
 
 
+def check_torchrun(words, readers_files):
+    """What torchrun takes, and what it starts."""
+    asked = torchrun_parser().parse_args(shlex.split(words))
+    assert asked.training_script == "custom_trainer.py"
+    check_trainer(shlex.join(asked.training_script_args), readers_files)
+
+
 def check_pip(words):
     for word in shlex.split(words):
         if word.endswith(".txt"):
@@ -120,6 +128,7 @@ def check(command, readers_files, monkeypatch):
         r"python -m sear (export|recommend|similar) (.*)": check_use,
         r"python -m sear serve (.*)": lambda words: serve_parser().parse_args(shlex.split(words)),
         r"python -m sear tune (.*)": lambda words: check_search(words, readers_files),
+        r"torchrun (.*)": lambda words: check_torchrun(words, readers_files),
         r"python -m sear\.report (.*)": lambda words: check_report(words, monkeypatch),
         rf"python -m benchmarks\.({BENCHMARKS}) ?(.*)": lambda name, words: check_by_hand("benchmarks", name, words),
         rf"\.venv/bin/python -m tests\.campaigns\.({CAMPAIGNS}) ?(.*)": lambda name, words: check_by_hand(
@@ -165,6 +174,8 @@ def test_every_command_is_understood(readers_files, monkeypatch):
         "python -m sear.report docs/outcomes",
         "python -m benchmarks.run --one scan",
         "pip install -r requirement.txt",
+        "torchrun --processes=2 custom_trainer.py",
+        "torchrun --nproc_per_node=2 custom_trainer.py --epoch=2",
         ".venv/bin/python -m pytest -q -m fast",
     ],
 )
@@ -188,6 +199,7 @@ def options_of(text):
 
 def test_every_option_in_prose_exists(readers_files):
     known = {*LISTS, *RUNS, *FLAGS, "no-deps", "logdir"}
+    known |= {option[2:] for option in torchrun_parser()._option_string_actions}
     for model in own_files("model"):
         known |= set(rules_of(find_model(model), model))
     for path in (

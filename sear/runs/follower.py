@@ -52,6 +52,7 @@ class Follower:
         train_data = prepared.loaders[0]
         train_data.get_model(prepared.trainer.model)  # some negative items are drawn by its scores
         self._prepared = prepared
+        processes.meet()
 
     def goes_on_with(self, command: str) -> None:
         self.going_on = command

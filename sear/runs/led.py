@@ -20,14 +20,14 @@ def led(work: Callable[[], int]) -> int:
     if not processes.launched():
         return work()
     processes.before_torch()
-    with processes.joined() as leads:
-        try:
+    try:
+        with processes.joined() as leads:
             return work() if leads else _follow()
-        except (InputError, OSError, MemoryError, KeyboardInterrupt):
-            pass_over_stops()  # torchrun stops the processes that are left, and these end already
-            if processes.first_to_tell():
-                raise
-            sys.exit(REFUSED)
+    except (InputError, OSError, MemoryError, KeyboardInterrupt):
+        pass_over_stops()  # torchrun stops the processes that are left, and these end already
+        if processes.first_to_tell():
+            raise
+        sys.exit(REFUSED)
 
 
 def _follow() -> int:

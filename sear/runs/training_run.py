@@ -104,7 +104,8 @@ def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
     trainer.checkpoints = checkpoints
     if processes.size() > 1 and not isinstance(model, CountingModel):  # which the first process does alone
         if not processes.rank():
-            processes.ask("prepare", effective_settings(config), config["device"].type, dataset.events_hash)
+            with processes.together("prepare", effective_settings(config), config["device"].type, dataset.events_hash):
+                processes.meet()
         trainer.team = Team(model)
     return Prepared(dataset, loaders, trainer, hashes, seconds)
 

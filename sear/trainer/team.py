@@ -7,7 +7,7 @@ parameters at every step, because they begin with the first one's and DDP gives 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -30,7 +30,8 @@ class _Loss(nn.Module):
     def forward(self, interaction: Interaction, share: Share) -> torch.Tensor:
         with computing(share):
             losses = self.loss_func(interaction)
-        return (sum(losses) if isinstance(losses, tuple) else losses).squeeze() * share.weight
+        loss = cast(torch.Tensor, sum(losses) if isinstance(losses, tuple) else losses)
+        return loss.squeeze() * share.weight  # a few of RecBole's models give a loss of shape (1,)
 
 
 def _summed(_, bucket):

@@ -197,3 +197,10 @@ def test_a_profile_shows_where_an_epochs_time_goes_and_went_before_its_fused_par
 def test_bfloat16_and_dataset_build_run(capsys):
     found = printed(capsys, "--only=bfloat16,dataset")
     assert [row["baseline"] for row in found["rows"]] == ["float32", "float32", "RecBole's SequentialDataset"]
+
+
+@pytest.mark.slow
+def test_processes_take_turns_with_one_of_as_many_threads(capsys):
+    found = printed(capsys, "--only=processes")["rows"]
+    assert {row["baseline"] for row in found} == {"1 process, 2 threads"}
+    assert len(found) == 2 or "two machines are left out" in found[0]["note"]

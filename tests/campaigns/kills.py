@@ -169,7 +169,7 @@ def _plain(state: Any) -> Any:
     return [_plain(entry) for entry in state] if isinstance(state, (list, tuple)) else state
 
 
-def moment(results: Path, victim: Victim) -> str:
+def moment(results: Path) -> str:
     """What a kill found done, by what it left."""
     folders = sorted(path for path in results.glob("tiny/*/*") if path.is_dir())
     torn = ", while writing" if list(results.rglob("*.tmp")) else ""
@@ -233,7 +233,7 @@ def killed(victim: Victim, alone: Unstopped, rng: random.Random, folder: Path, c
             if code != 0:
                 return kills, f"exit code {code} instead of an end\n{(folder / 'said').read_text()}"
             break  # done before the moment came
-        kills.append(("by the clock" if by_clock else "at a file operation", moment(results, victim)))
+        kills.append(("by the clock" if by_clock else "at a file operation", moment(results)))
     words = going_on(victim, results, config)
     code = wait(child(folder, lambda: train(results, config, words)), SECONDS)
     if code != 0:

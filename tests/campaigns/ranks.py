@@ -1,9 +1,9 @@
 """Processes of torchrun killed at random moments: `python -m tests.campaigns.ranks --count=50 --seed=1`.
 
 Small trainings by two or three processes, of which one dies (SIGKILL) by the clock, whichever and whenever chance says.
-Some are started anew by torchrun (`--max-restarts`), the others are gone on with as a user would. Each must end with the
-same checkpoints, metrics, history and cases as one that nobody stopped, bit for bit, all processes of the time of the
-kill must be gone within a minute, and none may be left at the end. The exit code is 1 where any of it is not so.
+Some are started anew by torchrun (`--max-restarts`), the others are gone on with as a user would. Each must end with
+the same checkpoints, metrics, history and cases as one that nobody stopped, bit for bit; all processes of the time of
+the kill must be gone within a minute, and none may be left at the end. The exit code is 1 where any of it is not so.
 """
 
 import argparse
@@ -83,7 +83,7 @@ def killed(folder: Path, victims: Victims, rng: random.Random, seconds: float) -
         time.sleep(0.02)
     else:
         return "done before the moment came", 0.0, difference(alone(folder), ends(results))
-    found, there = moment(results, None), members(folder) | there  # type: ignore[arg-type]
+    found, there = moment(results), members(folder) | there
     os.kill(there[rank], signal.SIGKILL)
     struck = time.monotonic()
     while any(map(is_there, there.values())):

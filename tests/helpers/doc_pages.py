@@ -10,7 +10,7 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "docs" / "results" / "README.md",
 ]
-PROGRAMS = ("python", "pip", "docker", ".venv/bin/", "bash")  # what a line of a shell block begins with
+PROGRAMS = ("python", "pip", "docker", ".venv/bin/", "bash", "torchrun")  # what a line of a shell block begins with
 
 
 @dataclass(frozen=True)

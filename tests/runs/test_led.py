@@ -53,6 +53,7 @@ def test_sigterm_to_all_is_told_once_with_how_to_go_on(folder):
     assert line == f"stopped; go on with: torchrun --nproc_per_node=2 custom_trainer.py --resume={run_folder(folder)}"
 
 
+@pytest.mark.slow
 def test_processes_started_anew_go_on_where_those_before_them_stopped(folder, tmp_path_factory):
     unstopped = toy_command.make(tmp_path_factory.mktemp("unstopped"))
     Ranks(3, Command(unstopped)).made()
@@ -65,6 +66,7 @@ def test_processes_started_anew_go_on_where_those_before_them_stopped(folder, tm
     assert ends(folder / "results") == ends(unstopped / "results")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before, after", [(2, 1), (1, 2)])
 def test_another_number_of_processes_goes_on_to_the_same_end_but_for_rounding(folder, alone, before, after):
     killed = Ranks(before, Command(folder, step=20, act=partial(kill, 0)))
@@ -107,6 +109,7 @@ def test_a_process_with_other_data_is_named(folder):
     assert not list(folder.glob("results/**/metrics.json"))
 
 
+@pytest.mark.slow
 def test_a_grid_is_led_too_and_the_first_process_alone_counts(folder):
     ranks = Ranks(2, Command(folder, ("--model=Pop,SASRec", "--seed=1,2", "--epochs=1")))
     ranks.made()

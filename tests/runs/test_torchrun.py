@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks import machines
 from tests.campaigns.kills import ends
-from tests.helpers import machines, toy_command
+from tests.helpers import toy_command
 from tests.helpers.ranks import Command, Ranks
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]

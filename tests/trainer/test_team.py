@@ -18,6 +18,7 @@ KINDS = {  # what is trained -> the words that ask for it; the kernels' dropout 
         "--model=SEAR", "--item_table=tied", "--repeat_bias=True", "--ema_decay=0.9", "--warmup_steps=5",
         "--transition_prior=[0,1,2]", "--text_whitening=8", "--valid_protocol=mean", "--mask_history=True",
     ),
+    "SEAR, fewer rows in a batch than processes": ("--model=SEAR", "--train_batch_size=5", "--epochs=1"),
     "BERT4Rec": ("--model=BERT4Rec", "--mask_copies=2", *WITHOUT_DROPOUT),  # which events are masked, chance says
     "SASRec": ("--model=SASRec", "--train_rows=prefixes", *WITHOUT_DROPOUT),
     "RecBole's FPMC": ("--model=FPMC",),  # learns from negative items that chance says
@@ -73,8 +74,14 @@ def relative(found, wanted):
     return float((apart / size).sqrt())
 
 
-@pytest.mark.parametrize("count", [2, 4])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind, count",
+    [
+        *((kind, 2) for kind in ("SEAR", "BERT4Rec")),
+        *(pytest.param(kind, 2, marks=pytest.mark.slow) for kind in KINDS if kind not in ("SEAR", "BERT4Rec")),
+        *(pytest.param(kind, 4, marks=pytest.mark.slow) for kind in KINDS),
+    ],
+)
 def test_several_processes_train_what_one_trains(train, kind, count):
     (one,), alone = train(kind, 1)
     seen, run_folder = train(kind, count)
