@@ -19,7 +19,7 @@ from sear.data.dataset import SEARDataset, data_hashes
 from sear.errors import HeldError, InputError, LostProcessError, OutOfMemoryError, WriteError
 from sear.evaluation.examples import run_examples
 from sear.evaluation.metrics import GROUPS, case_rows, metric_tables, metrics_of_cases
-from sear.files import COMMAND, PROJECT_ROOT, remove, shown, writing
+from sear.files import PROJECT_ROOT, remove, shown, writing
 from sear.memory import enough_memory_to
 from sear.model.counting import CountingModel
 from sear.model.network import SEARNetwork
