@@ -280,6 +280,14 @@ class Recommender:
         """
         return from_bytes(self, data)
 
+    def read_texts(self) -> None:
+        """Read the text embeddings now, not when they are first asked for.
+
+        Raises:
+            InputError: their file is missing or changed.
+        """
+        self._model.text_VE  # noqa: B018
+
     def warm_up(self) -> None:
         """Load or compile all kernels that recommending takes, so that nobody's request waits for them."""
         item = self.item_ids[0]

@@ -51,7 +51,7 @@ class LiveModel:
         self._tried = fingerprint(self.folder)
         self._added: list[pd.DataFrame] = []
         self._lock = threading.Lock()  # of what was added, which a reload reads from another thread
-        self.now = ServedModel(load(self.folder, device), 1)
+        self.now = ServedModel(load_whole(self.folder, device), 1)
 
     def has_newer(self) -> bool:
         """Whether another model lies in its place since the last look. A failed load is not tried twice."""
@@ -65,7 +65,7 @@ class LiveModel:
 
     def load_newer(self) -> ServedModel:
         """The newer model, warm, with the items that were added here; `now` stays as it is. May take seconds."""
-        recommender = load(self.folder, self._device)
+        recommender = load_whole(self.folder, self._device)
         with self._lock:
             added = list(self._added)
         add_unknown(recommender, added)
@@ -88,6 +88,13 @@ class LiveModel:
     @property
     def added(self) -> int:
         return sum(map(len, self._added))
+
+
+def load_whole(folder: Path, device: str) -> Recommender:
+    """The model with its texts, so that a file that is missing or changed is told before anybody is answered."""
+    recommender = load(folder, device)
+    recommender.read_texts()
+    return recommender
 
 
 def add_unknown(recommender: Recommender, tables: list[pd.DataFrame]) -> bool:

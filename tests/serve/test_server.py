@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -164,6 +165,12 @@ def test_an_address_that_is_not_to_be_had(capsys, monkeypatch, model_folder, wor
 def test_a_folder_without_a_model(capsys, tmp_path):
     assert "holds no model" in refused(capsys, str(tmp_path), "--port=0")
     assert "holds no model" in refused(capsys, str(tmp_path / "none"), "--port=0")
+
+
+def test_a_model_without_its_texts_is_told_before_it_serves(capsys, tmp_path, model_folder):
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    (folder / "texts.safetensors").unlink()
+    assert "texts.safetensors is missing" in refused(capsys, str(folder), "--port=0")
 
 
 def test_what_is_loopback():
