@@ -60,7 +60,8 @@ def size() -> int:
 
 def launched() -> bool:
     """Whether this process is one of several, by its environment."""
-    return all(os.environ.get(name) for name in TOLD) and int(os.environ["WORLD_SIZE"]) > 1
+    count = os.environ.get("WORLD_SIZE", "")
+    return all(os.environ.get(name) for name in TOLD) and count.isdigit() and int(count) > 1
 
 
 def before_torch() -> None:
@@ -73,9 +74,9 @@ def before_torch() -> None:
 
 def launcher() -> list[str]:
     """The words that stand before a command to start it with as many processes again; none for one process."""
-    if not launched():
+    if _group is None:
         return []
-    here = os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"])
+    here = os.environ.get("LOCAL_WORLD_SIZE", str(_group.size))
     machines = os.environ.get("GROUP_WORLD_SIZE", "1")
     return ["torchrun", *([f"--nnodes={machines}"] if machines != "1" else []), f"--nproc_per_node={here}"]
 

@@ -35,9 +35,11 @@ def test_one_process_is_the_first_of_one(told, monkeypatch):
     assert not processes.launched()
 
 
-def test_the_command_that_starts_as_many_again_names_processes_and_machines(told):
+def test_the_command_that_starts_as_many_again_names_processes_and_machines(told, monkeypatch):
     told(1, 2)
-    assert processes.launched() and processes.launcher() == ["torchrun", "--nproc_per_node=2"]
+    assert processes.launched() and processes.launcher() == []  # they have not joined
+    monkeypatch.setattr(processes, "_group", processes._Group(1, 2, None, None, None))
+    assert processes.launcher() == ["torchrun", "--nproc_per_node=2"]
     told(1, 2, WORLD_SIZE="6", GROUP_WORLD_SIZE="3")
     assert processes.launcher() == ["torchrun", "--nnodes=3", "--nproc_per_node=2"]
 

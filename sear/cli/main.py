@@ -81,8 +81,8 @@ def _run_one(request: Request, planned: PlannedRun) -> int:
     from sear.runs.training_run import RUN_FOLDER
 
     with stopped_in_order():
-        begun = Path(processes.noted(RUN_FOLDER) or "")
-        if (begun / "config.yaml").exists():  # torchrun has started the processes anew
+        begun = processes.noted(RUN_FOLDER)
+        if begun and (Path(begun) / "config.yaml").exists():  # torchrun has started the processes anew
             done = resume(begun)
         else:
             done = run_sear(planned.dataset, planned.model, request.config_files, **request.overrides_of(planned))

@@ -8,7 +8,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,14 +29,21 @@ def make(folder: Path, **settings) -> Path:
     return folder
 
 
+@contextmanager
+def on_the_tiny_data(folder: Path) -> Iterator[None]:
+    """In the block its name is known, and no encoder is asked for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sear.settings.gather.CONFIG_ROOT", folder / "config")
+        patch.setattr("sear.data.text_cache.sentence_vectors", fake_sentence_vectors)
+        yield
+
+
 def obey(folder: Path, *words: str) -> int:
     """The exit code of the command line."""
     from sear.cli.main import main
 
     resumed = any(word.startswith(("--resume", "--evaluate", "--help")) for word in words)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sear.settings.gather.CONFIG_ROOT", folder / "config")
-        patch.setattr("sear.data.text_cache.sentence_vectors", fake_sentence_vectors)
+    with on_the_tiny_data(folder):
         return main([*([] if resumed else ["--dataset=tiny", f"--config={folder}/toy.yaml"]), *words])
 
 

@@ -3,6 +3,7 @@
 import re
 import shutil
 import signal
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -117,3 +118,23 @@ def test_a_grid_is_led_too_and_the_first_process_alone_counts(folder):
     tested = Ranks(2, Command(folder, (f"--evaluate={next(folder.glob('results/tiny/SASRec/*/'))}",)))
     tested.made()
     assert "hit@10" in tested.said("out")[0]
+
+
+class Search(Command):
+    """A hyper-parameter search, each trial of which all processes train."""
+
+    def __call__(self, rank):
+        from sear.cli.tune import main
+
+        with toy_command.on_the_tiny_data(self.folder):
+            sys.exit(main(["--dataset=tiny", f"--config={self.folder}/toy.yaml", "--epochs=1", *self.words]))
+
+
+@pytest.mark.slow
+def test_a_search_is_led_too(folder):
+    pytest.importorskip("optuna")
+    (folder / "space.yaml").write_text("learning_rate: [0.001, 0.01]\n")
+    ranks = Ranks(2, Search(folder, ("--model=SASRec", "--trials=2", f"--space={folder}/space.yaml")))
+    ranks.made()
+    assert "best.yaml" in ranks.said("out")[0] and not ranks.said("out")[1]
+    assert list(folder.glob("results/tiny/SASRec/*/metrics.json"))
