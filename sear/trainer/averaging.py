@@ -75,7 +75,7 @@ class AveragedWeights:
 
     def _log_kept(self, step: torch.Tensor) -> torch.Tensor:
         """The logarithm of what is left after all steps up to `step`."""
-        last = math.ceil((10 * self.decay - 1) / (1 - self.decay))  # from here on each step keeps `decay`
+        last = math.floor((10 * self.decay - 1) / (1 - self.decay))  # after it each step keeps `decay`
         rising = step.clamp(max=max(0, last)).double()
         falls = torch.lgamma(rising + 2) - torch.lgamma(rising + 11) + math.lgamma(11)  # (1 + n) / (10 + n) multiplied
         return falls + (step - rising) * math.log(self.decay)

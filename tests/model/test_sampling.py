@@ -113,12 +113,7 @@ def test_loss_and_gradients_are_the_full_softmaxs_when_every_item_is_sampled(tin
     options = {"repeat_bias": True} | ({} if name == "BERT4Rec" else {"soft_label_length": 4, "cosine_scale": 5.0})
     full = gradients(tiny_model, name, loss_type="CE", **options)
     everything = {"loss_type": "sampled", "sample_from": [source], "sample_size": 30}
-    if name == "BERT4Rec":  # its masks are drawn after the sample
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(torch, "rand", lambda *shape, rand=torch.rand, **how: torch.zeros(*shape, **how) if how else rand(*shape))
-            sampled = gradients(tiny_model, name, sparse=True, **everything, **options)
-    else:
-        sampled = gradients(tiny_model, name, sparse=True, **everything, **options)
+    sampled = gradients(tiny_model, name, sparse=True, **everything, **options)
     torch.testing.assert_close(sampled[:2], full[:2], rtol=1e-10, atol=1e-12)
 
 
@@ -128,3 +123,80 @@ def test_so_are_those_of_a_tied_table(tiny_model, tiny_text, streams):
     everything = {"loss_type": "sampled", "sample_from": ["uniform", "in_batch"], "sample_size": 30}
     full, sampled = gradients(tiny_model, "SEAR", **tied), gradients(tiny_model, "SEAR", True, **tied, **everything)
     torch.testing.assert_close(sampled[:2], full[:2], rtol=1e-10, atol=1e-12)
+
+
+def test_the_batchs_own_targets_are_everything_when_it_holds_the_epoch(tiny_model):
+    full, sampled = (
+        gradients(tiny_model, "SASRec", loss_type=kind, sample_from=["in_batch"]) for kind in ("CE", "sampled")
+    )
+    torch.testing.assert_close(sampled[:2], full[:2], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["SEAR", "SASRec", "GRU4Rec"])
+def test_gradients_touch_the_rows_of_the_batch_and_the_sample_alone(tiny_model, tiny_text, monkeypatch, name):
+    drawn, draw = [], ItemSampler.draw
+    monkeypatch.setattr(ItemSampler, "draw", lambda *given: drawn.append(draw(*given)) or drawn[-1])
+    model, train, _ = tiny_model(name, random_histories(items=30), loss_type="sampled", sample_from=["uniform"], sample_size=3)
+    use_sparse_gradients(model, model.n_items)
+    batch = train[np.arange(1)]
+    model.calculate_loss(batch).backward()
+    rows = {name: set(touched.tolist()) for name, touched in zip_names(model, touched_rows(model))}
+    sample, history = set(drawn[0].item_U.tolist()), set(batch["item_id_list"].flatten().tolist())
+    assert set(batch["target_id_list"].flatten().tolist()) <= sample and len(sample) < 25
+    if name == "SEAR":
+        assert rows == {"collaborative_emb.weight": history, "item_decoder.weight": sample}
+    else:
+        assert rows == {"item_embedding.weight": history | sample}
+
+
+def zip_names(model, rows):
+    return [(name, rows[parameter]) for name, parameter in model.named_parameters() if parameter in rows]
+
+
+def test_a_tied_table_projects_the_texts_of_the_sample_alone(tiny_model, tiny_text):
+    both = ["semantic", "collaborative"]
+    model, train, _ = tiny_model("SEAR", streams=both, item_table="tied", loss_type="sampled", sample_from=["uniform"], sample_size=3)
+    projected = []
+    model.adapter.register_forward_hook(lambda _, given, __: projected.append(given[0].shape[:-1].numel()))
+    batch = train[np.arange(1)]
+    sample_and_targets = 1 + 3 * 3 + len(batch["target_id_list"].unique())
+    model.calculate_loss(batch)
+    assert len(projected) == 2 and projected[0] == batch["item_id_list"].numel() and projected[1] < sample_and_targets
+
+
+def test_an_own_table_of_item_vectors_is_sampled_too(tiny_model):
+    model, train, _ = tiny_model("SASRec", loss_type="sampled", sample_from=["uniform"], sample_size=30)
+
+    class Doubled(type(model)):
+        def item_vectors(self):
+            return 2 * super().item_vectors()
+
+    model.__class__ = Doubled
+    batch = train[np.arange(8)]
+    scores = model.full_sort_predict(train[np.arange(8)])
+    last = torch.nn.functional.cross_entropy(scores, batch["item_id"])
+    batch["target_id_list"] = torch.zeros_like(batch["target_id_list"])
+    batch["target_id_list"][torch.arange(8), batch["item_length"] - 1, 0] = batch["item_id"]
+    torch.testing.assert_close(model.calculate_loss(batch), last)
+
+
+def test_a_loss_of_ones_own_is_told_that_it_cannot_be_sampled(tiny_model, monkeypatch):
+    monkeypatch.setattr(SEAR, "loss", lambda *_: 0, raising=False)
+    with pytest.raises(InputError, match="loss_type is sampled, but SEAR has a loss of its own - write loss_type: CE"):
+        tiny_model("SEAR", loss_type="sampled", streams=["collaborative"], text_init=False)
+
+
+@pytest.mark.parametrize(
+    "key, value, why",
+    [
+        ("sample_from", ["uniform", "uniform"], "which names one entry twice"),
+        ("sample_from", [], "an empty list"),
+        ("sample_from", ["log_uniform"], "not list of str: uniform | popularity | in_batch"),
+        ("sample_size", 0, "not int >= 1"),
+        ("loss_type", "BPR", "not str: CE | sampled"),
+    ],
+)
+def test_wrong_settings_of_the_sample_are_told(key, value, why):
+    with pytest.raises(InputError) as told:
+        build_config("ml-100k", "SASRec", {key: value})
+    assert f"{key} is {value!r}, {why}" in str(told.value)
