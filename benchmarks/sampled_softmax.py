@@ -1,4 +1,4 @@
-"""A training step with a sample of a large catalogue (`loss_type: sampled`) against one with the softmax over all of it.
+"""A training step with a sample of a large catalogue (`loss_type: sampled`) against one with all of its items.
 
 SEAR without ratings, with a free and with a tied table, one batch of synthetic histories, forward, backward and
 optimiser, averaged weights on. The two sides share one model: only what is sampled, and so which rows change, differs.

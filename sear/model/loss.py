@@ -64,8 +64,8 @@ def soft_label_loss(
 ) -> Tensor:
     """Mean over positions of KL(soft labels || softmax(user · itemᵀ)), the softmax over all V columns.
 
-    With `chance_V` the V items are a sample of more: each stands for 1 / chance items in the sum of the softmax, so that
-    the sum is, on average over samples, the one over all items. A position's own targets stand for themselves.
+    With `chance_V` the V items are a sample of more: each stands for 1 / chance items in the sum of the softmax, which
+    on average over samples is the one over all items then. A position's own targets stand for themselves.
 
     Args:
         user_PD: user vectors, float (P, D).

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -13,9 +14,9 @@ from sear.trainer.sparse_rows import Rows
 class AveragedWeights:
     """The average of a model's trained parameters; their buffers stay the model's own.
 
-    After step n the average keeps min(decay, (1 + n) / (10 + n)) of itself: the first steps are soon forgotten. A row of
-    a table with sparse gradients keeps its value between the steps that use it, so its average is brought up to date
-    when it is used next, or asked for.
+    After step n the average keeps min(decay, (1 + n) / (10 + n)) of itself: the first steps are soon forgotten. A row
+    of a table with sparse gradients keeps its value between the steps that use it, so its average is brought up to
+    date when it is used next, or asked for.
     """
 
     def __init__(self, model: torch.nn.Module, decay: float):
@@ -40,16 +41,16 @@ class AveragedWeights:
             average[row_U] = torch.lerp(parameter[row_U], average[row_U], kept_U1)
 
     @torch.no_grad()
-    def update(self, rows: Rows | None = None) -> None:
+    def update(self, rows: Rows = MappingProxyType({})) -> None:
         """Take in the weights after one more step, of tables with sparse gradients those of the rows in use."""
         self.steps += 1
         share = 1 - min(self.decay, (1 + self.steps) / (10 + self.steps))
         whole = [pair for pair in self._pairs() if pair[0] not in self._known_until]
         torch._foreach_lerp_([average for _, average in whole], [parameter for parameter, _ in whole], share)
-        for parameter, average in self._tables(rows or {}):
+        for parameter, average in self._tables(rows):
             row_U = rows[parameter]
             average[row_U] = average[row_U].lerp_(parameter[row_U], share)
-        for parameter, row_U in (rows or {}).items():
+        for parameter, row_U in rows.items():
             self._known_until[parameter][row_U] = self.steps
 
     @torch.no_grad()

@@ -136,7 +136,9 @@ def test_the_batchs_own_targets_are_everything_when_it_holds_the_epoch(tiny_mode
 def test_gradients_touch_the_rows_of_the_batch_and_the_sample_alone(tiny_model, tiny_text, monkeypatch, name):
     drawn, draw = [], ItemSampler.draw
     monkeypatch.setattr(ItemSampler, "draw", lambda *given: drawn.append(draw(*given)) or drawn[-1])
-    model, train, _ = tiny_model(name, random_histories(items=30), loss_type="sampled", sample_from=["uniform"], sample_size=3)
+    model, train, _ = tiny_model(
+        name, random_histories(items=30), loss_type="sampled", sample_from=["uniform"], sample_size=3
+    )
     use_sparse_gradients(model, model.n_items)
     batch = train[np.arange(1)]
     model.calculate_loss(batch).backward()
@@ -155,7 +157,9 @@ def zip_names(model, rows):
 
 def test_a_tied_table_projects_the_texts_of_the_sample_alone(tiny_model, tiny_text):
     both = ["semantic", "collaborative"]
-    model, train, _ = tiny_model("SEAR", streams=both, item_table="tied", loss_type="sampled", sample_from=["uniform"], sample_size=3)
+    model, train, _ = tiny_model(
+        "SEAR", streams=both, item_table="tied", loss_type="sampled", sample_from=["uniform"], sample_size=3
+    )
     projected = []
     model.adapter.register_forward_hook(lambda _, given, __: projected.append(given[0].shape[:-1].numel()))
     batch = train[np.arange(1)]
