@@ -18,6 +18,7 @@ from sear.data.history import is_training
 from sear.errors import InputError
 
 PADDING = "[PAD]"
+SLICE = 1 << 22  # events looked at at a time: what is made on the way stays small beside the columns themselves
 LARGEST_EXACT_TIME = 2.0**53  # above it float64 skips whole numbers, so order could be lost
 
 
@@ -112,7 +113,8 @@ def core_events(
 ) -> pd.DataFrame:
     """The rows left when every user and every item has a number of events inside its interval, in file order."""
     codes = (table[user].cat.codes.to_numpy(), table[item].cat.codes.to_numpy())
-    return table[core_mask(*codes, user_interval, item_interval)]
+    mask = core_mask(*codes, user_interval, item_interval)
+    return table if mask.all() else table[mask]
 
 
 def sort_events(table: pd.DataFrame, user: str, item: str, time: str, rating: str | None) -> Events:
@@ -120,16 +122,34 @@ def sort_events(table: pd.DataFrame, user: str, item: str, time: str, rating: st
     users, user_tokens = _number(table[user])
     items, item_tokens = _number(table[item])
     times = table[time].to_numpy()
-    order = np.lexsort((times, users))
+    order = slice(None) if _is_sorted(users, times) else np.lexsort((times, users))
     has_rating = rating in table
     ratings = table[rating].to_numpy(np.float32)[order] if has_rating else np.full(len(table), np.nan, np.float32)
     return Events(users[order], items[order], ratings, times[order], user_tokens, item_tokens, has_rating)
 
 
+def _is_sorted(users: np.ndarray, times: np.ndarray) -> bool:
+    """Whether events are in the order of their users, and those of a user in that of their times; files of
+    sear.atomic_files are."""
+    for start in range(0, len(users) - 1, SLICE):
+        part = slice(start, start + SLICE + 1)
+        steps = np.diff(users[part])
+        if (steps < 0).any() or (np.diff(times[part])[steps == 0] < 0).any():
+            return False
+    return True
+
+
 def _number(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    numbers, codes = pd.factorize(column.cat.codes.to_numpy())
-    tokens = column.cat.categories.to_numpy(dtype=object)[codes]
-    return numbers.astype(np.int64) + 1, np.concatenate([[PADDING], tokens]).astype(object)
+    """int64 (events,): numbers from 1 by first appearance; and the tokens by number, [0] = "[PAD]"."""
+    codes, categories = column.cat.codes.to_numpy(), column.cat.categories.to_numpy(dtype=object)
+    first = np.full(len(categories), len(codes))
+    for start in reversed(range(0, len(codes), SLICE)):  # of all rows with a code the first is written last
+        part = codes[start : start + SLICE][::-1]
+        first[part] = np.arange(start + len(part) - 1, start - 1, -1)
+    order = np.argsort(first, kind="stable")[: np.count_nonzero(first < len(codes))]
+    number = np.zeros(len(categories), dtype=np.int64)
+    number[order] = np.arange(1, len(order) + 1)
+    return number[codes], np.concatenate([[PADDING], categories[order]]).astype(object)
 
 
 def day(seconds: float) -> str:
