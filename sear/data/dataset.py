@@ -30,7 +30,7 @@ from sear.data.events import (
     read_event_table,
     sort_events,
 )
-from sear.data.item_texts import ItemTexts
+from sear.data.item_texts import ItemTexts, Make
 from sear.data.kept_arrays import kept_arrays
 from sear.errors import InputError
 from sear.files import file_sha256
@@ -74,6 +74,7 @@ class SEARDataset(SequentialDataset):
         self.events = self._find_events(folder / f"{self.dataset_name}.inter")
         self.events.hold_out = self.config["train_on"] != "all"
         self.texts.item_tokens = self.events.item_tokens
+        self.texts.keep = None if self._source is None else self._kept
         self._set_tokens(self.uid_field, self.events.user_tokens)
         self._set_tokens(self.iid_field, self.events.item_tokens)
         self.inter_feat = Interaction({self.uid_field: torch.from_numpy(self.events.user), **self._columns})
@@ -98,7 +99,7 @@ class SEARDataset(SequentialDataset):
             self.logger.info(f"{path} {why} {self.rating_field!r}: every event counts as unrated")
         return events
 
-    def _kept(self, kind: str, what: dict, make: Callable[[], Mapping[str, np.ndarray]]) -> Mapping[str, np.ndarray]:
+    def _kept(self, kind: str, what: dict, make: Make) -> Mapping[str, np.ndarray]:
         """Arrays that follow from the events and from `what`: made, or of a large data set mapped from files."""
         if self._source is None:
             return make()

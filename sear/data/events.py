@@ -96,6 +96,8 @@ class Tokens(Sequence):
 
     def __getitem__(self, number):
         """One id, or an object array of those that an array or a slice of numbers names."""
+        if isinstance(number, (int, np.integer)):
+            return self._one(range(len(self))[number])
         numbers = np.arange(len(self))[number]
         if numbers.ndim == 0:
             return self._one(int(numbers))

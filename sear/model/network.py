@@ -45,7 +45,9 @@ class SEARNetwork(ScoringModule):
             InputError: the catalogue is too small for the PCA start or the whitening, or there is nothing to tie.
         """
         if text_VE is not None:
-            texts = torch.from_numpy(text_VE).clone()  # aligned alike in every run
+            texts = torch.from_numpy(text_VE)
+            if not isinstance(text_VE, np.memmap):  # kept arrays are aligned alike in every run, others by their copy
+                texts = texts.clone()
             self.register_buffer("item_text_VE", texts, persistent=False)  # frozen: the dataset's cache keeps it
         self._build_parts(config, items, 0 if text_VE is None else text_VE.shape[1], rating_encoder)
         self._initialise(config)
