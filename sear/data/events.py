@@ -58,9 +58,9 @@ class Events:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Events":
-        tokens = [Tokens(arrays[f"{kind}_text"], arrays[f"{kind}_ends"]) for kind in ("user", "item")]
-        columns = [arrays[name] for name in ("user", "item", "rating", "time")]
-        events = cls(*columns, *tokens, bool(arrays["has_rating"]))
+        users, items = (Tokens(arrays[f"{kind}_text"], arrays[f"{kind}_ends"]) for kind in ("user", "item"))
+        user, item, rating, time = (arrays[name] for name in ("user", "item", "rating", "time"))
+        events = cls(user, item, rating, time, users, items, bool(arrays["has_rating"]))
         events.offsets = arrays["offsets"]
         return events
 
