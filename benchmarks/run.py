@@ -29,6 +29,7 @@ BENCHMARKS = {
     "dataset-build": ("dataset_build",),
     "full-ranking": ("full_ranking",),
     "loss": ("loss",),
+    "sampled-softmax": ("sampled_softmax",),
     "encoding": ("encoding",),
     "recommend": ("recommend",),
 }

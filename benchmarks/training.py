@@ -34,7 +34,7 @@ class RandomTextDataset(SEARDataset):
     """Needs no encoder and no .item file."""
 
     def item_text_embedding(self) -> np.ndarray:
-        return np.random.default_rng(2020).standard_normal((self.item_num, TEXT_WIDTH)).astype(np.float32)
+        return np.random.default_rng(2020).standard_normal((self.item_num, TEXT_WIDTH), np.float32)
 
 
 class SampledBatches:

@@ -8,6 +8,7 @@ directory.
 
 import csv
 import ctypes
+import hashlib
 import io
 import json
 import os
@@ -138,6 +139,15 @@ def is_running(process: int) -> bool:
     except (OSError, OverflowError):  # another user's
         return True
     return True
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

@@ -114,3 +114,37 @@ def test_the_table_of_tied_events_is_that_of_the_kept_values():
             made.append(f"| {' | '.join(cells)} |")
     text = page_text(ROOT / "docs" / "results.md").partition("## The order of tied events")[2]
     assert re.findall(r"^\| \S+ \| (?:kept|filtered) \|.*$", text, re.M) == made
+
+
+def test_the_tables_of_new_items_are_those_of_the_kept_values():
+    ways = {
+        "random": "chance",
+        "popularity": "popularity",
+        "texts of the last 1": "texts most like the last item's",
+        "texts of the last 5": "texts most like the last five items'",
+        "ridge": "`add_items`",
+        "ridge, items alike": "ridge, all items alike",
+        "neighbours": "mean of ten nearest items",
+        "tied texts alone": "tied text part alone",
+    }
+    text = page_text(ROOT / "docs" / "results.md").partition("## Items that were never sold")[2]
+    files = list(RESULTS.glob("new-items-*.json"))
+    made = []
+    for path in files:
+        found = json.loads(page_text(path))
+        assert found["chosen"] == "ridge"
+        for way, name in ways.items():
+            cells = [found["dataset"], name]
+            for among in ("all, seen filtered", "new"):
+                for metric in ("hit@10", "mrr"):
+                    value = found["test"][way][among][metric]
+                    interval = f"({value['low']:.4f}\N{EN DASH}{value['high']:.4f})"
+                    cells.append(f"{value['mean']:.4f} {interval}")
+            made.append(f"| {' | '.join(cells)} |")
+        loss = found["existing users"]["ridge"]
+        values = [f"{loss[part]['ndcg@10']['mean']:.4f}" for part in ("without", "with")]
+        change = loss["change"]["ndcg@10"]
+        cells = [found["dataset"], f"{found['existing users']['cases']:,}", *values]
+        cells.append(f"{change['low']:+.4f} to {change['high']:+.4f}")
+        made.append(f"| {' | '.join(cells)} |")
+    assert files and set(re.findall(r"^\| (?:ml-|beauty).*$", text, re.M)) == set(made)

@@ -19,6 +19,7 @@ NOT_IN_IDS = set("\t\n\r\0")  # some readers end a text at a NUL byte
 NAN = float("nan")
 PADDING = "[PAD]"  # RecBole's own name for "no item"
 DECADE = 10 * 365.25 * 86_400
+LOOKED_AT = 1 << 22  # events looked at at a time, or at all where some suffice
 LONE = 0.001  # the largest share of events that lie decades away from the others and are told
 
 
@@ -119,9 +120,8 @@ class EventColumns:
         time = np.frombuffer(self._time, np.float64)
         units = _units(time)
         factor = TIME_UNITS[_usual(units)][0]
-        order = np.argsort(time, kind="stable")
         few = min(max(3, int(LONE * len(time))), (len(time) - 1) // 3)
-        order = order[time[order] != 0]  # counted separately
+        order = _ends_by_time(time, few + 1)
         gaps = np.diff(time[order]) > DECADE * factor
         found = []
         for ends, rows in ((gaps[:few], order), (gaps[::-1][:few], order[::-1])):
@@ -133,35 +133,47 @@ class EventColumns:
 
     def table(self) -> EventTable:
         """The sorted table, times in seconds, without exact repeats; what was gathered is given up then."""
-        user, item = np.frombuffer(self._user, np.int32), np.frombuffer(self._item, np.int32)
-        time, rating = np.frombuffer(self._time, np.float64), np.frombuffer(self._rating, np.float64)
-        second = np.frombuffer(self._second, np.float64) if len(self._second) else np.zeros(0)
-        units = _units(time)
-        factor, unit = TIME_UNITS[_usual(units)]
-        alike = units == _usual(units)
-        if not alike.all():
-            user, item, time, rating = user[alike], item[alike], time[alike], rating[alike]
-            second = second[alike] if len(second) else second
+        self._line = array("I")
+        units = _units(np.frombuffer(self._time, np.float64))
+        usual = _usual(units)
+        alike = units == usual
+        gathered = len(alike)
+        factor, unit = TIME_UNITS[usual]
+        user, item = self._given_up("_user", np.int32, alike), self._given_up("_item", np.int32, alike)
+        time, rating = self._given_up("_time", np.float64, alike), self._given_up("_rating", np.float64, alike)
+        second = self._given_up("_second", np.float64, alike) if len(self._second) else None
+        if len(user) < gathered:
             user, self.user_codes = _renumbered(user, self.user_codes)
             item, self.item_codes = _renumbered(item, self.item_codes)
-        seconds = (second,) if len(second) else ()
         backwards = _runs_backwards(user, time)
-        order = _first_of_repeats(user, item, time, rating, *seconds)
-        order = order[np.lexsort((*(column[order] for column in seconds), time[order], user[order]))]
-        self._clear()
-        user, item, time, rating = user[order], item[order], time[order], rating[order]
-        return EventTable(
-            user,
-            item,
-            time / factor,
-            rating,
-            list(self.user_codes),
-            list(self.item_codes),
-            int(np.count_nonzero(alike)) - len(order),
-            unit,
-            _tied(user, time, *(column[order] for column in seconds)),
-            backwards,
-        )
+        seconds = () if second is None else (second,)
+        order = np.lexsort((*seconds, time, user))  # of equal events the earliest comes first
+        order = order[_first_of_repeats(order, user, time, item, rating, *seconds)]
+        user, time = user[order], time[order]
+        tied = _tied(user, time, *(column[order] for column in seconds))
+        time /= factor
+        item, rating = item[order], rating[order]
+        tokens = list(self.user_codes), list(self.item_codes)
+        repeats = int(np.count_nonzero(alike)) - len(order)
+        return EventTable(user, item, time, rating, *tokens, repeats, unit, tied, backwards)
+
+    def _given_up(self, name: str, dtype: type, alike: np.ndarray) -> np.ndarray:
+        """A column's values in the rows `alike`; they are gathered no more."""
+        gathered = getattr(self, name)
+        setattr(self, name, array(gathered.typecode))
+        values: np.ndarray = np.frombuffer(gathered, dtype)
+        return values if alike.all() else values[alike]
+
+
+def _ends_by_time(time: np.ndarray, few: int) -> np.ndarray:
+    """Row numbers by time, of the `few` earliest and the `few` latest events at least; times of 0 are left out."""
+    known = time[time != 0]
+    if len(known) > LOOKED_AT:
+        low, high = np.partition(known, (few, len(known) - 1 - few))[[few, len(known) - 1 - few]]
+        rows = np.flatnonzero(((time <= low) | (time >= high)) & (time != 0))
+    else:
+        rows = np.flatnonzero(time != 0)
+    return rows[np.argsort(time[rows], kind="stable")]
 
 
 def _units(time: np.ndarray) -> np.ndarray:
@@ -200,20 +212,37 @@ def _tied(user: np.ndarray, *times: np.ndarray) -> int:
 
 
 def _runs_backwards(user: np.ndarray, time: np.ndarray) -> bool:
-    """Whether a user's later line has the earlier event, nine times out of ten."""
+    """Whether a user's later line has the earlier event, nine times out of ten; of many events, those of some users."""
+    if len(user) > LOOKED_AT:
+        some = user % (len(user) // LOOKED_AT + 1) == 0
+        user, time = user[some], time[some]
     order = np.argsort(user, kind="stable")
     steps = np.diff(time[order])[np.diff(user[order]) == 0]
     down, up = np.count_nonzero(steps < 0), np.count_nonzero(steps > 0)
     return bool(down > 9 * up)
 
 
-def _first_of_repeats(*columns: np.ndarray) -> np.ndarray:
-    """Row numbers, ascending, of the events that repeat no earlier one in any column; NaN equals NaN."""
-    columns = tuple(np.nan_to_num(column, nan=-np.inf) if column.dtype.kind == "f" else column for column in columns)
-    order = np.lexsort(columns)  # stable: of equal events the earliest comes first
-    first = np.zeros(len(order), dtype=bool)
+def _first_of_repeats(order: np.ndarray, user: np.ndarray, time: np.ndarray, *others: np.ndarray) -> np.ndarray:
+    """bool: which events repeat no earlier one in any column; NaN equals NaN.
+
+    order: the events' row numbers by user and time, those equal in both in file order. Repeats are equal in both, so
+    that no other events need be compared.
+    """
+    tied = np.zeros(len(order), dtype=bool)
+    for start in range(0, len(order) - 1, LOOKED_AT):
+        rows = order[start : start + LOOKED_AT + 1]
+        same = (user[rows[1:]] == user[rows[:-1]]) & (time[rows[1:]] == time[rows[:-1]])
+        tied[start + 1 : start + len(rows)] |= same
+        tied[start : start + len(rows) - 1] |= same
+    places = np.flatnonzero(tied)
+    rows = order[places]
+    columns = [np.nan_to_num(column[rows], nan=-np.inf) for column in (*others, time, user)]
+    by_value = np.lexsort((rows, *columns))
+    first = np.zeros(len(rows), dtype=bool)
     first[:1] = True
     for column in columns:
-        values = column[order]
+        values = column[by_value]
         first[1:] |= values[1:] != values[:-1]
-    return np.sort(order[first])
+    kept = np.ones(len(order), dtype=bool)
+    kept[places[by_value[~first]]] = False
+    return kept

@@ -10,7 +10,7 @@ import csv
 import io
 import mmap
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pandas as pd
 
 from sear.errors import InputError
 
+PIECE = 1 << 20  # rows of a file that is read in pieces
 FIELD_TYPES = ("token", "token_seq", "float", "float_seq")
 # for read_csv: the default parser may miss the last digit of a time; that of pandas 3.1 is exact, and knows no other
 _PANDAS = tuple(int(part) for part in pd.__version__.split(".")[:2])
@@ -58,7 +59,8 @@ def read_atomic(
 
     Args:
         columns: names to read, in this order (default: all).
-        codes: token columns to return as pandas categories, which is leaner than one string a row.
+        codes: token columns to return as pandas categories, in the order in which the file names them; the file is then
+            read in pieces, so that no piece but the last has a string for each row.
         exact: the columns of an `.item` file that keep any CSV quoting: its ids.
 
     Returns:
@@ -75,7 +77,7 @@ def read_atomic(
         if name not in types:
             raise InputError(f"{path} has no column {name!r} (it has: {', '.join(types)}) - add it, or mend load_col")
     kinds = {name: types[name] for name in wanted}
-    table = _rows(path, types, kinds)
+    table = _rows(path, types, kinds, set(codes) & set(kinds))
     if table.empty:
         without = "add the items' texts, or do without: no item in load_col, streams without semantic, text_init: False"
         remedy = without if path.suffix == ".item" else "nothing can be learned from it; fetch or make it anew"
@@ -83,27 +85,61 @@ def read_atomic(
     if path.suffix == ".item" and opens_quotes(path):
         for name in [name for name, kind in kinds.items() if kind.startswith("token") and name not in exact]:
             table[name] = table[name].map(unquoted)
-    for name in set(codes) & set(kinds):  # made here, for read_csv of pandas 3 would make 7 of the id 007
-        table[name] = table[name].astype("category")
     table.attrs |= {"types": kinds, "path": str(path)}
     return table
 
 
-def _rows(path: Path, types: dict[str, str], kinds: dict[str, str]) -> pd.DataFrame:
+def _rows(path: Path, types: dict[str, str], kinds: dict[str, str], codes: set[str]) -> pd.DataFrame:
     """The columns `kinds` of a file with the columns `types`, every line checked."""
     source, lines = _whole_records(path, len(types))
     floats = [name for name, kind in kinds.items() if kind == "float"]
     texts = dict.fromkeys(kinds, str)
+    pieces = PIECE if codes else None
     try:
-        return _parse(source, types, texts | dict.fromkeys(floats, np.float64))
+        return _joined(_parse(source, types, texts | dict.fromkeys(floats, np.float64), pieces), codes)
     except UnicodeDecodeError as error:
         line = _undecodable_line(path)
         raise InputError(f"{path}, line {line}: not UTF-8 ({error.reason}) - convert the file to UTF-8") from None
     except ValueError:  # a float column holds a word: read it as text to say where
-        table = _parse(source, types, texts | dict.fromkeys(floats, str))
-    for name in floats:
-        table[name] = _floats_or_error(path, name, table[name], lines)
-    return table
+        as_text = _parse(source, types, texts | dict.fromkeys(floats, str), pieces)
+    return _joined(_with_floats(as_text, path, floats, lines), codes)
+
+
+def _with_floats(
+    pieces: Iterable[pd.DataFrame], path: Path, floats: list[str], lines: list[int] | None
+) -> Iterator[pd.DataFrame]:
+    before = 0
+    for piece in pieces:
+        for name in floats:
+            piece[name] = _floats_or_error(path, name, piece[name], lines, before)
+        before += len(piece)
+        yield piece
+
+
+def _joined(pieces: Iterable[pd.DataFrame], codes: set[str]) -> pd.DataFrame:
+    """The pieces as one table, in which the columns `codes` are categories."""
+    if not codes:
+        (table,) = pieces
+        return table
+    parts: dict[str, list] = {}
+    numbers: dict[str, dict[str, int]] = {name: {} for name in codes}
+    for piece in pieces:
+        for name in piece:
+            column = _codes(piece[name], numbers[name]) if name in codes else piece[name].to_numpy()
+            parts.setdefault(name, []).append(column)
+    columns = {}
+    for name in list(parts):
+        values = np.concatenate(parts.pop(name))
+        if name in codes:
+            values = pd.Categorical.from_codes(values, pd.Index(list(numbers[name]), dtype=str))
+        columns[name] = values
+    return pd.DataFrame(columns, copy=False)
+
+
+def _codes(column: pd.Series, numbers: dict[str, int]) -> np.ndarray:
+    """int32: each text's number; a new one gets the next and is written into `numbers`."""
+    places, texts = pd.factorize(column)
+    return np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int32)[places]
 
 
 def _whole_records(path: Path, width: int) -> tuple[Path | bytes, list[int] | None]:
@@ -118,10 +154,13 @@ def _whole_records(path: Path, width: int) -> tuple[Path | bytes, list[int] | No
     return path, None
 
 
-def _parse(source: Path | bytes, types: dict[str, str], dtypes: dict) -> pd.DataFrame:
-    """The columns `dtypes`; the last column loses the carriage return of Windows' line ends."""
+def _parse(source: Path | bytes, types: dict[str, str], dtypes: dict, rows: int | None) -> Iterator[pd.DataFrame]:
+    """The columns `dtypes`, so many rows at a time, or all at once.
+
+    The last column loses the carriage return of Windows' line ends.
+    """
     last = list(types)[-1]
-    table = pd.read_csv(
+    found = pd.read_csv(
         io.BytesIO(source) if isinstance(source, bytes) else source,
         sep="\t",
         header=None,
@@ -136,19 +175,23 @@ def _parse(source: Path | bytes, types: dict[str, str], dtypes: dict) -> pd.Data
         encoding="utf-8",
         low_memory=False,  # in one piece, so that a type holds for the whole column
         lineterminator="\n",  # a stray carriage return inside a text is no line end, in no file
+        chunksize=rows,
         **EXACT_FLOATS,
-    )[list(dtypes)]
-    if last in dtypes and dtypes[last] is not np.float64:
-        if table[last].str.endswith("\r").any():
-            table[last] = table[last].str.removesuffix("\r")
-    return table
+    )
+    for table in [found] if rows is None else found:
+        table = table[list(dtypes)]
+        if last in dtypes and dtypes[last] is not np.float64:
+            if table[last].str.endswith("\r").any():
+                table[last] = table[last].str.removesuffix("\r")
+        yield table
 
 
-def _floats_or_error(path: Path, name: str, texts: pd.Series, lines: list[int] | None) -> pd.Series:
+def _floats_or_error(path: Path, name: str, texts: pd.Series, lines: list[int] | None, before: int) -> pd.Series:
+    """before: rows in earlier pieces."""
     numbers = pd.to_numeric(texts.where(texts != "", "nan"), errors="coerce")
     bad = np.flatnonzero(numbers.isna() & ~texts.str.strip().str.lower().isin(["", "nan"]))
     if len(bad):
-        line = lines[bad[0]] if lines else bad[0] + 2
+        line = lines[before + bad[0]] if lines else before + bad[0] + 2
         raise InputError(f"{path}, line {line}: {name} is {texts.iloc[bad[0]]!r}, not a number - mend the line")
     return numbers.astype(np.float64)
 

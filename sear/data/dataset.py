@@ -7,6 +7,7 @@ lists out. So RecBole's loaders, trainers and sequential models work on it too, 
 
 import copy
 import hashlib
+from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -19,10 +20,23 @@ from recbole.utils import FeatureSource, FeatureType
 
 import sear.recbole_compat  # noqa: F401
 from sear.data import history
-from sear.data.events import Events, core_events, count_interval, rating_column, read_event_table, sort_events
-from sear.data.item_texts import ItemTexts
+from sear.data.events import (
+    Events,
+    Numbers,
+    Tokens,
+    core_events,
+    count_interval,
+    rating_column,
+    read_event_table,
+    sort_events,
+)
+from sear.data.item_texts import ItemTexts, Make
+from sear.data.kept_arrays import kept_arrays
 from sear.errors import InputError
+from sear.files import file_sha256
 from sear.settings.checks import HELD_OUT, LAST_EVENT_ONLY, WRITE_EVAL_ARGS, is_leave_one_out
+
+KEPT_FROM = 1 << 26  # bytes of an event file, some two million events, that takes longer to read than arrays to map
 
 
 class SEARDataset(SequentialDataset):
@@ -46,6 +60,7 @@ class SEARDataset(SequentialDataset):
     part: int | None = None
     rows: history.Rows | None = None
     _inter_feat: Interaction | pd.DataFrame | None = None
+    _source: tuple[str, dict] | None = None  # of a large data set: hash of its file, and what makes events of it
 
     def _from_scratch(self) -> None:
         self._get_preset()
@@ -58,17 +73,44 @@ class SEARDataset(SequentialDataset):
         folder, load_col = Path(self.dataset_path), self.config["load_col"] or {}
         encoder, device = self.config["item_sem_embedding_model_path"], str(self.config["device"])
         self.texts = ItemTexts(folder / f"{self.dataset_name}.item", self.iid_field, load_col, encoder, device)
-        self.events = self._read_events(folder / f"{self.dataset_name}.inter")
+        self.events = self._find_events(folder / f"{self.dataset_name}.inter")
+        self.events.hold_out = self.config["train_on"] != "all"
         self.texts.item_tokens = self.events.item_tokens
+        self.texts.keep = None if self._source is None else self._kept
         self._set_tokens(self.uid_field, self.events.user_tokens)
         self._set_tokens(self.iid_field, self.events.item_tokens)
         self.inter_feat = Interaction({self.uid_field: torch.from_numpy(self.events.user), **self._columns})
         self._set_fields()
 
-    def _read_events(self, path: Path) -> Events:
-        """The events of a `.inter` file that are left after the filters, checked and sorted."""
+    def _find_events(self, path: Path) -> Events:
+        """The events of a `.inter` file that are left after the filters, checked and sorted; those of a large file are
+        read once and then kept as arrays that processes share.
+        """
+        if path.is_file() and path.stat().st_size >= KEPT_FROM:
+            keys = ("val_interval", "rm_dup_inter", "user_inter_num_interval", "item_inter_num_interval")
+            what = {"columns": self._event_columns} | {key: self.config[key] for key in keys}
+            if self.config["item_inter_num_interval"] is None:
+                what["listed"] = _hash_of_file(self.texts.path)
+            self._source = _hash_of_file(path), what
+        found = self._kept("events", {}, lambda: self._read_events(path))
+        events = Events.from_arrays(found)
+        if "hash" in found:
+            self.events_hash = found["hash"].tobytes().decode()
+        if not events.has_rating:
+            why = "has no column" if self._event_columns[-1] else "is read without the column"
+            self.logger.info(f"{path} {why} {self.rating_field!r}: every event counts as unrated")
+        return events
+
+    def _kept(self, kind: str, what: dict, make: Make) -> Mapping[str, np.ndarray]:
+        """Arrays that follow from the events and from `what`: made, or of a large data set mapped from files."""
+        if self._source is None:
+            return make()
+        source, events = self._source
+        what = {"arrays": kind, "events": events} | what
+        return kept_arrays(self.texts.cache_folder, self.dataset_name, source, what, make)
+
+    def _read_events(self, path: Path) -> Mapping[str, np.ndarray]:
         names = self._event_columns
-        rating = names[-1]
         table = self._filter_by_value(read_event_table(path, *names))
         intervals = [
             count_interval(self.config[key], key) for key in ("user_inter_num_interval", "item_inter_num_interval")
@@ -79,15 +121,13 @@ class SEARDataset(SequentialDataset):
                 f"{path}: no event is left after filtering - lower user_inter_num_interval and item_inter_num_interval"
             )
         events = sort_events(table, *names)
-        events.hold_out = self.config["train_on"] != "all"
+        del table
         if self.config["item_inter_num_interval"] is None:  # then, as in RecBole, items that nobody has met count too
             known = set(events.item_tokens)
             unmet = [token for token in self.texts.listed_items if token not in known]
-            events.item_tokens = np.concatenate([events.item_tokens, unmet]).astype(object)
-        if not events.has_rating:
-            why = "has no column" if rating else "is read without the column"
-            self.logger.info(f"{path} {why} {self.rating_field!r}: every event counts as unrated")
-        return events
+            events.item_tokens = Tokens.of([*events.item_tokens, *unmet])
+        digest = {} if self._source is None else {"hash": np.frombuffer(_events_hash(events).encode(), np.uint8)}
+        return events.arrays() | digest
 
     @property
     def _event_columns(self) -> tuple[str, str, str, str | None]:
@@ -105,7 +145,7 @@ class SEARDataset(SequentialDataset):
         before = self._inter_feat
         events = sort_events(self._filter_by_value(table[unknown]), *names)
         self._inter_feat = before
-        numbers = pd.Series(self.field2token_id[self.iid_field]).reindex(events.item_tokens).fillna(0)
+        numbers = pd.Series(dict(self.field2token_id[self.iid_field])).reindex(list(events.item_tokens)).fillna(0)
         item = numbers.to_numpy(np.int64)[events.item]
         kept = item > 0
         user, rating, time = (column[kept] for column in (events.user, events.rating, events.time))
@@ -127,9 +167,9 @@ class SEARDataset(SequentialDataset):
         self._filter_by_field_value()
         return self.inter_feat.sort_index()
 
-    def _set_tokens(self, field: str, tokens: np.ndarray) -> None:
+    def _set_tokens(self, field: str, tokens: Tokens) -> None:
         self.field2id_token[field] = tokens
-        self.field2token_id[field] = {token: number for number, token in enumerate(tokens)}
+        self.field2token_id[field] = Numbers(tokens)
 
     @property
     def _columns(self) -> dict[str, torch.Tensor]:
@@ -173,18 +213,27 @@ class SEARDataset(SequentialDataset):
         """
         if not is_leave_one_out(self.config["eval_args"]):
             raise InputError(f"eval_args is {self.config['eval_args']}, {HELD_OUT} - {WRITE_EVAL_ARGS}")
-        length, offsets, hold_out = self.max_item_list_len, self.events.offsets, self.events.hold_out
+        length, hold_out = self.max_item_list_len, self.events.hold_out
         if train_rows(self.config) == "prefixes":
-            train = history.prefix_rows(offsets, length, hold_out)
+            train = self._rows(history.prefix_rows, length, hold_out)
         else:
-            stride = self.config["window_stride"] or max(1, length // 2)
-            train = history.window_rows(offsets, length, stride, hold_out)
-        held_out = [history.held_out_rows(offsets, length, back) if hold_out else history.no_rows() for back in (2, 1)]
+            train = self._rows(
+                history.window_rows, length, self.config["window_stride"] or max(1, length // 2), hold_out
+            )
+        held_out = [
+            self._rows(history.held_out_rows, length, back) if hold_out else history.no_rows() for back in (2, 1)
+        ]
         parts = [train, *held_out]
         if not len(train) or (hold_out and not len(parts[1])):
             least = history.MIN_EVENTS_TO_HOLD_OUT
             raise InputError(f"{self.dataset_name}: no user has {least} events - nothing to test; add events")
         return [self._part(number, rows) for number, rows in enumerate(parts)]
+
+    def _rows(self, cut: Callable[..., history.Rows], *sizes: int) -> history.Rows:
+        def make() -> dict[str, np.ndarray]:
+            return dict(vars(cut(self.events.offsets, *sizes)))
+
+        return history.Rows(**self._kept(cut.__name__, {"sizes": sizes}, make))
 
     def _part(self, number: int, rows: history.Rows) -> "SEARDataset":
         part = copy.copy(self)
@@ -281,12 +330,19 @@ class SEARDataset(SequentialDataset):
     @cached_property
     def first_meetings(self) -> np.ndarray:
         """int64 (events,): the items where their user meets them for the first time, else 0."""
-        return history.first_meetings(self.events.user, self.events.item)
+
+        def make() -> dict[str, np.ndarray]:
+            return {"items": history.first_meetings(self.events.user, self.events.item)}
+
+        return self._kept("first meetings", {}, make)["items"]
 
     @cached_property
     def training_item_counts(self) -> np.ndarray:
         """int64 (V,): how often each item occurs among all training events."""
-        return np.bincount(self.events.item[self.events.training], minlength=self.item_num)
+        events = self.events
+        held_out = history.held_out_events(events.offsets, events.hold_out)
+        whole, out = (np.bincount(items, minlength=self.item_num) for items in (events.item, events.item[held_out]))
+        return whole - out
 
     @cached_property
     def statistics(self) -> dict[str, float]:
@@ -304,10 +360,14 @@ class SEARDataset(SequentialDataset):
     @cached_property
     def events_hash(self) -> str:
         """SHA-256 of the item ids and of all events in their order: a checkpoint fits only what it was trained on."""
-        digest = hashlib.sha256("\n".join(self.field2id_token[self.iid_field]).encode())
-        for column in (self.events.user, self.events.item, self.events.rating):
-            digest.update(column.tobytes())
-        return digest.hexdigest()
+        return _events_hash(self.events)
+
+
+def _events_hash(events: Events) -> str:
+    digest = hashlib.sha256("\n".join(events.item_tokens).encode())
+    for column in (events.user, events.item, events.rating):
+        digest.update(np.ascontiguousarray(column).data)
+    return digest.hexdigest()
 
 
 def data_hashes(config) -> dict[str, str]:
@@ -318,23 +378,19 @@ def data_hashes(config) -> dict[str, str]:
     """
     stems = [(suffix, Path(config["data_path"]) / f"{config['dataset']}.{suffix}") for suffix in ("inter", "item")]
     try:
-        found = {suffix: path.stat() for suffix, path in stems if path.is_file()}
-        return {
-            suffix: _file_hash(path, found[suffix].st_mtime_ns, found[suffix].st_size, found[suffix].st_ino)
-            for suffix, path in stems
-            if suffix in found
-        }
+        return {suffix: _hash_of_file(path) for suffix, path in stems if path.is_file()}
     except OSError as error:
         raise InputError(f"{error.filename} cannot be read ({error.strerror}) - mend its rights") from None
 
 
+def _hash_of_file(path: Path) -> str:
+    stamp = path.stat()
+    return _file_hash(path, stamp.st_mtime_ns, stamp.st_size, stamp.st_ino)
+
+
 @cache  # a grid asks again and again
 def _file_hash(path: Path, *stamp: int) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return file_sha256(path)
 
 
 def train_rows(config) -> str:

@@ -5,6 +5,7 @@ other lose their order, and with it many users get another test item.
 """
 
 import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
@@ -18,6 +19,7 @@ from sear.data.history import is_training
 from sear.errors import InputError
 
 PADDING = "[PAD]"
+SLICE = 1 << 22  # events looked at at a time: what is made on the way stays small beside the columns themselves
 LARGEST_EXACT_TIME = 2.0**53  # above it float64 skips whole numbers, so order could be lost
 
 
@@ -26,16 +28,16 @@ class Events:
     """Events sorted by user and time; users and items are numbered from 1 in the order the file first names them.
 
     user, item: int64 (events,); rating: float32 (events,), NaN = missing; time: float64 (events,);
-    user_tokens, item_tokens: str, [0] = "[PAD]"; has_rating: whether a rating column was read; hold_out: whether the
-    last two events of a user validate and test, or train like all others.
+    user_tokens, item_tokens: by number, [0] = "[PAD]"; has_rating: whether a rating column was read; hold_out: whether
+    the last two events of a user validate and test, or train like all others.
     """
 
     user: np.ndarray
     item: np.ndarray
     rating: np.ndarray
     time: np.ndarray
-    user_tokens: np.ndarray
-    item_tokens: np.ndarray
+    user_tokens: "Tokens"
+    item_tokens: "Tokens"
     has_rating: bool
     hold_out: bool = True
 
@@ -47,10 +49,91 @@ class Events:
         """int64 (users + 1,): user u's events, u from 1, are offsets[u - 1] .. offsets[u] - 1."""
         return np.concatenate([[0], np.cumsum(np.bincount(self.user, minlength=len(self.user_tokens))[1:])])
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All of it but `hold_out` as arrays of numbers, for `from_arrays`."""
+        tokens = {"user": self.user_tokens, "item": self.item_tokens}
+        texts = {f"{kind}_{name}": array for kind, of in tokens.items() for name, array in of.arrays().items()}
+        columns = {"user": self.user, "item": self.item, "rating": self.rating, "time": self.time}
+        return columns | {"offsets": self.offsets, "has_rating": np.array(self.has_rating)} | texts
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Events":
+        users, items = (Tokens(arrays[f"{kind}_text"], arrays[f"{kind}_ends"]) for kind in ("user", "item"))
+        user, item, rating, time = (arrays[name] for name in ("user", "item", "rating", "time"))
+        events = cls(user, item, rating, time, users, items, bool(arrays["has_rating"]))
+        events.offsets = arrays["offsets"]
+        return events
+
     @cached_property
     def training(self) -> np.ndarray:
         """bool (events,): which of them train."""
         return is_training(self.offsets, self.hold_out)
+
+
+class Tokens(Sequence):
+    """Ids as text by number; kept as bytes, which processes can share, and made texts when they are asked for.
+
+    >>> tokens = Tokens.of(["[PAD]", "a", "bc"])
+    >>> tokens[2], tokens[np.array([1, 2])].tolist(), len(tokens), list(tokens)
+    ('bc', ['a', 'bc'], 3, ['[PAD]', 'a', 'bc'])
+    """
+
+    def __init__(self, text: np.ndarray, ends: np.ndarray):
+        """text: uint8, all of them in UTF-8, one after the other; ends: int64, where each of them ends."""
+        self._text, self._ends = text, ends
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> "Tokens":
+        parts = [text.encode() for text in texts]
+        ends = np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)))
+        return cls(np.frombuffer(b"".join(parts), np.uint8), ends)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"text": self._text, "ends": self._ends}
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, number):
+        """One id, or an object array of those that an array or a slice of numbers names."""
+        if isinstance(number, (int, np.integer)):
+            return self._one(range(len(self))[number])
+        numbers = np.arange(len(self))[number]
+        if numbers.ndim == 0:
+            return self._one(int(numbers))
+        found = np.empty(numbers.shape, dtype=object)
+        found.flat = [self._one(one) for one in numbers.ravel().tolist()]
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self._one, range(len(self)))
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return self[:]
+
+    def _one(self, number: int) -> str:
+        begin = int(self._ends[number - 1]) if number else 0
+        return self._text[begin : self._ends[number]].tobytes().decode()
+
+
+class Numbers(Mapping):
+    """The number of each id, as a dictionary that is made when it is first asked."""
+
+    def __init__(self, tokens: Sequence[str]):
+        self._tokens = tokens
+
+    @cached_property
+    def _number(self) -> dict[str, int]:
+        return {token: number for number, token in enumerate(self._tokens)}
+
+    def __getitem__(self, token: str) -> int:
+        return self._number[token]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tokens)
+
+    def __len__(self) -> int:
+        return len(self._tokens)
 
 
 def rating_column(load_col: dict | None, rating: str) -> str | None:
@@ -112,7 +195,8 @@ def core_events(
 ) -> pd.DataFrame:
     """The rows left when every user and every item has a number of events inside its interval, in file order."""
     codes = (table[user].cat.codes.to_numpy(), table[item].cat.codes.to_numpy())
-    return table[core_mask(*codes, user_interval, item_interval)]
+    mask = core_mask(*codes, user_interval, item_interval)
+    return table if mask.all() else table[mask]
 
 
 def sort_events(table: pd.DataFrame, user: str, item: str, time: str, rating: str | None) -> Events:
@@ -120,16 +204,34 @@ def sort_events(table: pd.DataFrame, user: str, item: str, time: str, rating: st
     users, user_tokens = _number(table[user])
     items, item_tokens = _number(table[item])
     times = table[time].to_numpy()
-    order = np.lexsort((times, users))
+    order = slice(None) if _is_sorted(users, times) else np.lexsort((times, users))
     has_rating = rating in table
     ratings = table[rating].to_numpy(np.float32)[order] if has_rating else np.full(len(table), np.nan, np.float32)
-    return Events(users[order], items[order], ratings, times[order], user_tokens, item_tokens, has_rating)
+    return Events(users[order], items[order], ratings, np.array(times[order]), user_tokens, item_tokens, has_rating)
 
 
-def _number(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    numbers, codes = pd.factorize(column.cat.codes.to_numpy())
-    tokens = column.cat.categories.to_numpy(dtype=object)[codes]
-    return numbers.astype(np.int64) + 1, np.concatenate([[PADDING], tokens]).astype(object)
+def _is_sorted(users: np.ndarray, times: np.ndarray) -> bool:
+    """Whether events are in the order of their users, and those of a user in that of their times; files of
+    sear.atomic_files are."""
+    for start in range(0, len(users) - 1, SLICE):
+        part = slice(start, start + SLICE + 1)
+        steps = np.diff(users[part])
+        if (steps < 0).any() or (np.diff(times[part])[steps == 0] < 0).any():
+            return False
+    return True
+
+
+def _number(column: pd.Series) -> tuple[np.ndarray, Tokens]:
+    """int64 (events,): numbers from 1 by first appearance; and the tokens by number, [0] = "[PAD]"."""
+    codes, categories = column.cat.codes.to_numpy(), column.cat.categories.to_numpy(dtype=object)
+    first = np.full(len(categories), len(codes))
+    for start in reversed(range(0, len(codes), SLICE)):  # of all rows with a code the first is written last
+        part = codes[start : start + SLICE][::-1]
+        first[part] = np.arange(start + len(part) - 1, start - 1, -1)
+    order = np.argsort(first, kind="stable")[: np.count_nonzero(first < len(codes))]
+    number = np.zeros(len(categories), dtype=np.int64)
+    number[order] = np.arange(1, len(order) + 1)
+    return number[codes], Tokens.of([PADDING, *categories[order]])
 
 
 def day(seconds: float) -> str:

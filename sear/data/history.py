@@ -45,6 +45,12 @@ def training_counts(offsets: np.ndarray, hold_out: bool = True) -> np.ndarray:
     return np.where(counts >= MIN_EVENTS_TO_HOLD_OUT, counts - 2, counts) if hold_out else counts
 
 
+def held_out_events(offsets: np.ndarray, hold_out: bool = True) -> np.ndarray:
+    """int64: the numbers of the events that do not train."""
+    last = offsets[1:][training_counts(offsets, hold_out) < np.diff(offsets)]
+    return np.concatenate([last - 2, last - 1])
+
+
 def is_training(offsets: np.ndarray, hold_out: bool = True) -> np.ndarray:
     """bool (events,): which events train."""
     counts = np.diff(offsets)

@@ -1,7 +1,7 @@
 """Items as sentences, the input of the text encoder (SEAR's method: Text embedding)."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,11 +11,14 @@ import pandas as pd
 
 from sear.data.atomic_table import read_atomic, read_header
 from sear.errors import InputError
-from sear.files import BUNDLED, PROJECT_ROOT
+from sear.files import BUNDLED, PROJECT_ROOT, file_sha256
 
 OPENING = "Here is what is known about this item: "
 MISSING = "N/A"
 MAX_VALUE_LENGTH = 200  # characters
+FORMAT = "SEAR item sentences 1"  # another where the same texts make other sentences
+Make = Callable[[], Mapping[str, np.ndarray]]
+Keep = Callable[[str, dict, Make], Mapping[str, np.ndarray]]
 logger = logging.getLogger("sear")
 
 
@@ -103,6 +106,8 @@ class ItemTexts:
         load_col: the columns that the configuration names, by file suffix; empty where it names none.
         encoder, device: what embeds the sentences, and where.
         item_tokens: the items' own ids by item id, [0] = padding; set as soon as the events are known.
+        keep: finds arrays that are kept, by their kind and what they follow from besides the events, or makes and keeps
+            them; None where none are kept.
         encoded_by: the encoder whose vectors `embedding` holds, see encoder_checksums; None before it is asked for.
     """
 
@@ -112,6 +117,7 @@ class ItemTexts:
     encoder: str
     device: str
     item_tokens: Sequence[str] | np.ndarray = ()
+    keep: Keep | None = None
     encoded_by: dict[str, str | None] | None = None
 
     @cached_property
@@ -181,11 +187,21 @@ class ItemTexts:
     def embedding(self) -> np.ndarray:
         """float32 (V, E): the frozen vectors of the items' sentences, from the cache where there is one."""
         from sear.data.text_cache import sentence_vectors
-        from sear.data.text_encoder import encoder_checksums
+        from sear.data.text_encoder import encoder_checksums, find_encoder
 
-        ready = BUNDLED / "dataset" / self.path.stem
-        name, folder = self.path.stem, self.cache_folder
-        vectors = sentence_vectors(self.sentences, self.encoder, folder, name, device=self.device, ready_in=ready)
+        def make() -> dict[str, np.ndarray]:
+            ready = BUNDLED / "dataset" / self.path.stem
+            name, folder = self.path.stem, self.cache_folder
+            found = sentence_vectors(self.sentences, self.encoder, folder, name, device=self.device, ready_in=ready)
+            return {"vectors": found}
+
+        if self.keep is None:
+            vectors = make()["vectors"]
+        else:
+            texts = file_sha256(self.path) if self.types else None
+            encoder = [self.encoder, *find_encoder(self.encoder).identities]
+            what = {"format": FORMAT, "texts": texts, "fields": self.fields, "encoder": encoder}
+            vectors = self.keep("text vectors", what, make)["vectors"]
         self.encoded_by = told = encoder_checksums(self.encoder)
         sums = [
             f"{part} {digest[:12]}" for part in ("weights", "files") if (digest := told[part])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sear.model.loss import soft_label_loss
 from sear.model.next_item import NextItemModel
 from sear.model.repeat_bias import items_before
+from sear.model.scoring import rows_of
 from sear.ops.earlier_items import EarlierItems
 from sear.ops.shares import current
 from sear.recbole_compat import anomaly_detection_kept
@@ -48,9 +49,15 @@ class BERT4Rec(NextItemModel, bert4rec.BERT4Rec):
         item_BL = self._append(interaction[self.ITEM_SEQ], length_B, interaction[self.ITEM_ID])
         item_BL, length_B = item_BL.repeat(self.mask_copies, 1), length_B.repeat(self.mask_copies)
         masked_BL = self._masked_of_share(item_BL) if current() else self._masked(item_BL, length_B)
-        hidden_BLD = self.forward(item_BL.masked_fill(masked_BL, self.mask_token))
         target_P1 = item_BL[masked_BL][:, None]
+        sample = None
+        if self.sampler is not None:
+            events = masked_BL.unflatten(0, (self.mask_copies, -1)).any(0).sum()
+            sample = self.sampler.draw(target_P1, int(events))
+        hidden_BLD = self.forward(item_BL.masked_fill(masked_BL, self.mask_token))
         user_PD, earlier = self._with_one(hidden_BLD[masked_BL]), self._items_before_masked(interaction, masked_BL)
+        if sample is not None:
+            return self.sampled_loss(user_PD, sample, target_P1, 0.0, earlier)
         return soft_label_loss(user_PD, self.item_table(), target_P1, 0.0, self.repeat_bias, earlier)
 
     def _items_before_masked(self, interaction, masked_BL: Tensor) -> EarlierItems | None:
@@ -98,3 +105,7 @@ class BERT4Rec(NextItemModel, bert4rec.BERT4Rec):
     def item_vectors(self) -> Tensor:
         """(V, D): item vectors, without that of the mask, and each item's bias."""
         return torch.cat([self.item_embedding.weight[: self.n_items], self.output_bias[:, None]], dim=1)
+
+    def item_rows(self, item_U: Tensor) -> Tensor:
+        """(U, D): the same of some items."""
+        return torch.cat([rows_of(self.item_embedding, item_U), self.output_bias[item_U, None]], dim=1)

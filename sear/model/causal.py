@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sear.model.layers import MambaLayer, mamba_options, residual_norm
 from sear.model.next_item import CausalLoss
+from sear.model.scoring import rows_of
 from sear.recbole_compat import anomaly_detection_kept
 
 with anomaly_detection_kept():
@@ -32,6 +33,11 @@ class CausalModel(CausalLoss):
     def item_vectors(self) -> Tensor:
         """(V, D): a vector for each item."""
         return self.item_embedding.weight
+
+    def item_rows(self, item_U: Tensor) -> Tensor:
+        """(U, D): the vectors of some items."""
+        own = type(self).item_vectors is not CausalModel.item_vectors  # then the embedding is not all there is
+        return super().item_rows(item_U) if own else rows_of(self.item_embedding, item_U)
 
     def users_at(self, interaction, position_P: Tensor) -> Tensor:
         """(P, D): the users after the events with the numbers position_P, counted over B·L."""

@@ -60,8 +60,12 @@ def soft_label_loss(
     decay: float,
     repeat_bias: Tensor | None = None,
     earlier: EarlierItems | None = None,
+    chance_V: Tensor | None = None,
 ) -> Tensor:
     """Mean over positions of KL(soft labels || softmax(user · itemᵀ)), the softmax over all V columns.
+
+    With `chance_V` the V items are a sample of more: each stands for 1 / chance items in the sum of the softmax, which
+    on average over samples is the one over all items then. A position's own targets stand for themselves.
 
     Args:
         user_PD: user vectors, float (P, D).
@@ -69,21 +73,23 @@ def soft_label_loss(
         target_PK: the next K items, int64 (P, K), 0 = none; column 0 is never 0, P not either.
         decay: λ; the j-th target weighs exp(-λ j).
         repeat_bias: a number () added to the scores of each position's `earlier` items; None adds nothing.
+        chance_V: each item's chance to be in the sample; 0 for one that is here only as a target, and then counts for
+            the positions whose target it is. Item 0 has chance 1. None: the items are all there are.
     """
     assert len(user_PD), "no position carries loss"
     if torch.is_autocast_enabled(user_PD.device.type):
         user_PD = user_PD.to(torch.get_autocast_dtype(user_PD.device.type))
-    return _ChunkedSoftLabelLoss.apply(user_PD, item_VD, repeat_bias, target_PK, decay, earlier)
+    return _ChunkedSoftLabelLoss.apply(user_PD, item_VD, repeat_bias, target_PK, decay, earlier, chance_V)
 
 
 class _ChunkedSoftLabelLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, user_PD, item_VD, repeat_bias, target_PK, decay, earlier):
+    def forward(ctx, user_PD, item_VD, repeat_bias, target_PK, decay, earlier, chance_V):
         with_gradient = any(ctx.needs_input_grad[:3])
         tensors = user_PD, item_VD, repeat_bias, target_PK
-        loss, ctx.gradients = _loss_and_gradients(*tensors, decay, earlier, with_gradient)
+        ctx.given = decay, earlier, chance_V
+        loss, ctx.gradients = _loss_and_gradients(*tensors, *ctx.given, with_gradient)
         ctx.save_for_backward(*tensors)
-        ctx.decay, ctx.earlier = decay, earlier
         return loss
 
     @staticmethod
@@ -91,11 +97,11 @@ class _ChunkedSoftLabelLoss(torch.autograd.Function):
     def backward(ctx, grad):
         gradients, ctx.gradients = ctx.gradients, None  # given away, so that no second table of them is needed
         if gradients is None:  # a second backward through the same graph
-            _, gradients = _loss_and_gradients(*ctx.saved_tensors, ctx.decay, ctx.earlier, True)
-        return *(None if part is None else part.mul_(grad) for part in gradients), None, None, None
+            _, gradients = _loss_and_gradients(*ctx.saved_tensors, *ctx.given, True)
+        return *(None if part is None else part.mul_(grad) for part in gradients), None, None, None, None
 
 
-def _loss_and_gradients(user_PD, item_VD, repeat_bias, target_PK, decay, earlier, with_gradient):
+def _loss_and_gradients(user_PD, item_VD, repeat_bias, target_PK, decay, earlier, chance_V, with_gradient):
     """The loss, and its gradients by users, items and bias (None without); all chunks share one buffer of scores."""
     product_item_VD = item_VD.to(user_PD.dtype)
     exact = torch.float64 if user_PD.dtype == torch.float64 else torch.float32
@@ -105,6 +111,7 @@ def _loss_and_gradients(user_PD, item_VD, repeat_bias, target_PK, decay, earlier
     user_grad_PD = torch.empty_like(user_PD) if with_gradient else None
     item_grad_VD = torch.zeros_like(item_VD) if with_gradient else None
     bias_grad = torch.zeros_like(repeat_bias) if with_gradient and repeat_bias is not None else None
+    correction_V = None if chance_V is None else torch.where(chance_V > 0, -torch.log(chance_V), -torch.inf).to(exact)
     rows = min(max(MIN_CHUNK_ROWS, CHUNK_SCORES // len(item_VD)), positions)
     buffer_CV = user_PD.new_empty(rows, len(item_VD))
     for start in range(0, positions, rows):
@@ -113,10 +120,16 @@ def _loss_and_gradients(user_PD, item_VD, repeat_bias, target_PK, decay, earlier
         score_CV = torch.mm(user_CD, product_item_VD.T, out=buffer_CV[: len(user_CD)]).to(exact)
         if repeat_bias is not None:
             add_to_earlier(score_CV, earlier.part(chunk), repeat_bias)
-        loss = loss - (weight_CK * score_CV.gather(1, target_CK)).sum()
+        target_score_CK = score_CV.gather(1, target_CK)
+        loss = loss - (weight_CK * target_score_CK).sum()
+        if correction_V is not None:
+            score_CV.add_(correction_V).scatter_(1, target_CK, target_score_CK)
         loss = loss + softmax_rows(score_CV, 1 / positions).sum()
         if not with_gradient:
             continue
+        if chance_V is not None:  # what is left of items out of the sample is too small for fast products
+            target_share_CK = score_CV.gather(1, target_CK)
+            score_CV.mul_(chance_V > 0).scatter_(1, target_CK, target_share_CK)
         score_CV.scatter_add_(1, target_CK, weight_CK / -positions)
         if bias_grad is not None:
             bias_grad += sum_of_earlier(score_CV, earlier.part(chunk))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from sear.errors import InputError
 from sear.model.layers import MambaLayer, StreamFusion, fuse_streams, mamba_options, residual_norm
 from sear.model.rating_encoding import AffineRating, Before, encoder_of_values
-from sear.model.scoring import ScoringModule
+from sear.model.scoring import ScoringModule, rows_of
 from sear.settings.known_models import STREAMS, TIED_STREAMS
 
 
@@ -45,7 +45,9 @@ class SEARNetwork(ScoringModule):
             InputError: the catalogue is too small for the PCA start or the whitening, or there is nothing to tie.
         """
         if text_VE is not None:
-            texts = torch.from_numpy(text_VE).clone()  # aligned alike in every run
+            texts = torch.from_numpy(text_VE)
+            if not isinstance(text_VE, np.memmap):  # kept arrays are aligned alike in every run, others by their copy
+                texts = texts.clone()
             self.register_buffer("item_text_VE", texts, persistent=False)  # frozen: the dataset's cache keeps it
         self._build_parts(config, items, 0 if text_VE is None else text_VE.shape[1], rating_encoder)
         self._initialise(config)
@@ -308,4 +310,14 @@ class SEARNetwork(ScoringModule):
         if not self.tied:
             return self.item_decoder.weight
         parts = {"semantic": self.projected_texts, "collaborative": lambda: self.collaborative_emb.weight}
+        return torch.cat([parts[name]() for name in self.tied_streams], dim=1)
+
+    def item_rows(self, item_U: Tensor) -> Tensor:
+        """(U, D): the same of some items; only their texts are projected."""
+        if not self.tied:
+            return rows_of(self.item_decoder, item_U)
+        parts = {
+            "semantic": lambda: self._adapted(self.item_text_VE[item_U]),
+            "collaborative": lambda: rows_of(self.collaborative_emb, item_U),
+        }
         return torch.cat([parts[name]() for name in self.tied_streams], dim=1)

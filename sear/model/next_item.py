@@ -4,13 +4,17 @@ B batch, L length of its rows, D width of a user vector, V items incl. padding i
 H longest whole history, K soft-label length.
 """
 
+from collections import ChainMap
+
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 from torch import Tensor
 
+from sear.errors import InputError
 from sear.model.loss import loss_targets, soft_label_loss
 from sear.model.repeat_bias import items_before
+from sear.model.sampling import ItemSampler, Sample
 from sear.model.scoring import ScoringModule
 from sear.model.transition_prior import TransitionPrior
 from sear.ops.earlier_items import EarlierItems
@@ -22,14 +26,20 @@ class NextItemModel(SequentialRecommender, ScoringModule):
     Attributes:
         train_rows: the training rows it learns from, unless its config asks for others.
         transition_prior: counted transitions that are mixed into the scores after training; None where they are off.
+        sampler: draws the items of a step's softmax; None where it is over all items.
     """
 
     input_type = InputType.POINTWISE
     train_rows = "windows"
 
     def __init__(self, config, dataset):
-        super().__init__(config, dataset)
+        samples = config["loss_type"] == "sampled"  # a word that RecBole's models do not know
+        super().__init__(ChainMap({"loss_type": "CE"}, config) if samples else config, dataset)
         self.start_scoring(config)
+        self.sampler = None
+        if samples:
+            counts, targets = dataset.training_item_counts, int(dataset.rows.loss_count.sum())
+            self.sampler = ItemSampler(config["sample_from"], config["sample_size"], counts, targets)
         self.transition_prior = None
         if config["transition_prior"]:
             self.transition_prior = TransitionPrior(dataset.item_num, config["transition_half_life"])
@@ -65,6 +75,15 @@ class NextItemModel(SequentialRecommender, ScoringModule):
         )
         return plain and not self.has_prior
 
+    def sampled_loss(
+        self, user_PD: Tensor, sample: Sample, target_PK: Tensor, decay: float, earlier: EarlierItems | None
+    ) -> Tensor:
+        """(): `soft_label_loss` with a step's sample of the items in place of all; user_PD as scored, items by id."""
+        if earlier is not None:
+            earlier = earlier._replace(item_RH=sample.numbers(earlier.item_RH))
+        item_UD, target_PK = self.scored_items(self.item_rows(sample.item_U)), sample.numbers(target_PK)
+        return soft_label_loss(user_PD, item_UD, target_PK, decay, self.repeat_bias, earlier, sample.chance_U)
+
     def _whole_histories(self, interaction) -> Tensor | None:
         """int64 (B, H): the distinct items of each case's whole history, 0 = none."""
         if self.repeat_bias is None:
@@ -83,6 +102,9 @@ class CausalLoss(NextItemModel):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.soft_label_decay = config["soft_label_decay"]
+        if self.sampler is not None and type(self).loss is not CausalLoss.loss:
+            name = type(self).__name__
+            raise InputError(f"loss_type is sampled, but {name} has a loss of its own - write loss_type: CE")
 
     def users_at(self, interaction, position_P: Tensor) -> Tensor:
         """(P, D): the users after the events with the numbers position_P, counted over B·L, of any length."""
@@ -102,6 +124,11 @@ class CausalLoss(NextItemModel):
         """Mean soft-label loss over the batch's positions whose `target_id_list` begins with an item."""
         at = interaction.interaction.get("loss_position")
         position_P, target_PK = loss_targets(interaction["target_id_list"], at)
+        if self.sampler is not None:
+            sample = self.sampler.draw(target_PK)  # before the dropout, whose share of random numbers varies
+            user_PD = self.scored_users(self.users_at(interaction, position_P))
+            earlier = self._items_up_to(interaction, position_P)
+            return self.sampled_loss(user_PD, sample, target_PK, self.soft_label_decay, earlier)
         user_PD, item_VD = self.users_and_items(interaction, position_P)
         user_PD, item_VD = self.scored_users(user_PD), self.scored_items(item_VD)
         return self.loss(user_PD, item_VD, target_PK, self._items_up_to(interaction, position_P))

@@ -13,6 +13,11 @@ from torch import Tensor, nn
 from sear.ops.earlier_items import add_to_items
 
 
+def rows_of(table: nn.Embedding, item_U: Tensor) -> Tensor:
+    """(U, D): rows of an item table, that of the padding as trainable as in a product with the whole table."""
+    return nn.functional.embedding(item_U, table.weight, sparse=table.sparse)
+
+
 class ScoringModule(nn.Module):
     """A network with a vector per item; a subclass gives `item_vectors`, and users of the same width.
 
@@ -33,6 +38,10 @@ class ScoringModule(nn.Module):
     def item_vectors(self) -> Tensor:
         """(V, D): a vector for each item, of any length."""
         raise NotImplementedError
+
+    def item_rows(self, item_U: Tensor) -> Tensor:
+        """(U, D): some of `item_vectors`; overridden where these need not all be made for it."""
+        return self.item_vectors()[item_U]
 
     def item_table(self) -> Tensor:
         """(V, D): what user vectors are multiplied with."""

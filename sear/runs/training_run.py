@@ -80,7 +80,12 @@ def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
     """Read the data, embed the texts and build the model, with all randomness from the seed.
 
     Of several processes the first one does so alone and then asks the others to: they find the texts embedded.
+
+    Raises:
+        InputError: several processes, and a loss that one process alone computes.
     """
+    if processes.size() > 1 and config["loss_type"] == "sampled":
+        raise InputError("loss_type: sampled trains in one process - start it without torchrun, or take loss_type: CE")
     init_seed(config["seed"], config["reproducibility"])
     started = perf_counter()
     hashes = {} if processes.rank() else data_hashes(config)

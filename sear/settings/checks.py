@@ -54,7 +54,15 @@ def _wrong_kind(settings: Settings, key: str, value: object) -> InputError:
 
 def _check_lists(settings: Settings) -> None:
     transitions = ("transition_prior", "transition_floor")
-    for key in ("streams", "metrics", "topk", "history_length_groups", "item_popularity_groups", *transitions):
+    for key in (
+        "streams",
+        "sample_from",
+        "metrics",
+        "topk",
+        "history_length_groups",
+        "item_popularity_groups",
+        *transitions,
+    ):
         entries = settings.get(key) if isinstance(settings.get(key), list) else [settings.get(key)]
         if not entries:
             raise settings.fault(key, "an empty list", f"for example {key}: {dump_value(settings.rules[key].default)}")

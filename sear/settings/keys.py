@@ -54,6 +54,8 @@ KEYS = {
     "keep_dt_init": Key(Role.SEAR),
     "rating_encoding": Key(Role.SEAR),
     "loss_type": Key(Role.SEAR | Role.LOSS),
+    "sample_from": Key(Role.SEAR | Role.LOSS),
+    "sample_size": Key(Role.SEAR | Role.LOSS),
     "soft_label_length": Key(Role.SEAR | Role.LOSS),
     "soft_label_decay": Key(Role.SEAR | Role.LOSS),
     "trim_padding": Key(Role.SEAR | Role.LOSS),

@@ -16,7 +16,6 @@ from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
 from recbole.trainer.trainer import AbstractTrainer
 from recbole.utils import get_local_time
-from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
 from sear.data.dataset import require_sear_dataset
@@ -29,6 +28,7 @@ from sear.model.loss import loss_targets
 from sear.processes import add_up
 from sear.trainer.averaging import AveragedWeights
 from sear.trainer.checkpoint import LAST, Checkpoints
+from sear.trainer.sparse_rows import Rows, clip_gradients, step_rows, touched_rows, use_sparse_gradients
 from sear.trainer.team import Team
 from sear.trainer.tracking import Tracking
 
@@ -133,6 +133,8 @@ class SEARTrainer(Trainer):
         if isinstance(optimizer, (torch.optim.Adam, torch.optim.AdamW)):
             for group in optimizer.param_groups:
                 group["fused"] = True  # one pass over the parameters; the same update
+            if getattr(self.model, "sampler", None) is not None:
+                use_sparse_gradients(self.model, self.model.n_items)
         return optimizer
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
@@ -286,12 +288,13 @@ class SEARTrainer(Trainer):
             losses = loss_func(interaction)
         loss = cast(torch.Tensor, sum(losses) if isinstance(losses, tuple) else losses)
         loss.backward()
+        rows = touched_rows(self.model)
         if self.clip_grad_norm:
-            clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
-        self._optimizer_step()
+            clip_gradients(self.model.parameters(), **self.clip_grad_norm)
+        self._optimizer_step(rows)
         return loss
 
-    def _optimizer_step(self) -> None:
+    def _optimizer_step(self, rows: Rows) -> None:
         """One step of the optimiser, at a lower rate during warm-up, and its share in the averaged weights."""
         self.steps += 1
         groups = self.optimizer.param_groups
@@ -299,11 +302,14 @@ class SEARTrainer(Trainer):
         if self.steps < self.warmup_steps:
             for group in groups:
                 group["lr"] *= self.steps / self.warmup_steps
+        if self.averaged:
+            self.averaged.catch_up(rows)
+        step_rows(self.optimizer, rows)
         self.optimizer.step()
         for group, rate in zip(groups, rates, strict=True):  # the schedule of the epochs knows nothing of warm-up
             group["lr"] = rate
         if self.averaged:
-            self.averaged.update()
+            self.averaged.update(rows)
 
     def _to_device(self, interaction: Interaction) -> Interaction:
         if self.device.type == "cpu":

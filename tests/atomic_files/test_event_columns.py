@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sear.atomic_files import event_columns
 from sear.atomic_files.event_columns import EventColumns
 from sear.atomic_files.write import number_texts
 
@@ -66,3 +67,19 @@ def test_one_odd_time_is_the_bad_one_wherever_it_stands(odd):
 def test_number_texts_read_back_exactly(values):
     back = [float(text) if text else math.nan for text in number_texts(np.array(values, dtype=np.float64))]
     np.testing.assert_array_equal(back, values)
+
+
+@pytest.mark.parametrize("at_a_time", [1, 3])
+def test_it_does_not_matter_how_many_events_are_looked_at_at_a_time(monkeypatch, at_a_time):
+    random = np.random.default_rng(0)
+    events = [
+        (f"u{a}", f"i{b}", int(c), 5.0) for a, b, c in zip(*random.integers(0, [[4], [3], [9]], (3, 300)), strict=True)
+    ]
+    events[7], events[80] = ("u1", "i1", 10**10, 1), ("u2", "i2", 2 * 10**10, 1)  # decades after the others
+    whole, lone = gathered(events), filled(events).lone_times()
+    monkeypatch.setattr(event_columns, "LOOKED_AT", at_a_time)
+    in_parts = gathered(events)
+    for name in ("user", "item", "time", "rating"):
+        np.testing.assert_array_equal(getattr(in_parts, name), getattr(whole, name))
+    assert in_parts.repeats == whole.repeats > 50 and in_parts.tied == whole.tied
+    assert filled(events).lone_times() == lone and lone[0][:2] == (2, 8)

@@ -123,6 +123,29 @@ def small_tiles(monkeypatch):
     return set_sizes
 
 
+@pytest.mark.parametrize("with_history", [False, True])
+def test_a_large_catalogue_is_ranked_without_a_table_of_all_scores(monkeypatch, with_history):
+    cases, items = 300, 20_000
+    generator = torch.Generator().manual_seed(5)
+    user_BD = torch.randint(-3, 4, (cases, 6), generator=generator).float()
+    item_VD = torch.randint(-3, 4, (items, 6), generator=generator).float()
+    target_B = torch.randint(1, items, (cases,), generator=generator)
+    monkeypatch.setattr(ranking, "CHUNK_BYTES", 4 * items * 16)  # 16 rows
+    history = flat([[1, 2, 3]] * cases) if with_history else None
+    sizes = []
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            sizes.extend([result.numel()] if isinstance(result, torch.Tensor) else [])
+            return result
+
+    with Watch():
+        ranks, _ = target_ranks(user_BD, item_VD, target_B, history)
+    assert max(sizes) <= max(16 * items, cases * ranking.TILE[1], 6 * items) < cases * items / 10
+    np.testing.assert_array_equal(ranks, count_above(user_BD @ item_VD.T, target_B).numpy() + 1)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("sizes", [(8, 1, 8), (8, 7, 5), (16, 39, 39), (64, 40, 16)])
 def test_tiles_do_not_change_the_ranks(small_tiles, sizes, dtype):

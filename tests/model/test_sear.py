@@ -35,7 +35,7 @@ def settings(**changes):
         "keep_dt_init": False, "rating_encoding": "linear", "initializer_range": 0.02, "hidden_size": 16,
         "num_layers": 2, "num_heads": 4, "dropout_prob": 0.0, "d_state": 8, "d_conv": 4, "expand": 2,
         "mamba_kernel": "auto",
-        "soft_label_length": 4, "soft_label_decay": 2.0, "repeat_bias": False, "item_table": "free",
+        "loss_type": "CE", "soft_label_length": 4, "soft_label_decay": 2.0, "repeat_bias": False, "item_table": "free",
         "transition_prior": None,
         "cosine_scale": 0.0, "text_whitening": 0,
     } | changes  # fmt: skip
