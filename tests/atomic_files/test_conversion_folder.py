@@ -111,7 +111,7 @@ def test_a_kill_at_any_moment_of_replacing_leaves_the_old_pair_or_the_new_one(tm
 
 
 def test_where_folders_cannot_change_places_the_next_converter_finishes_the_pair(tmp_path, monkeypatch):
-    monkeypatch.setattr(replace_folder, "_exchanged", lambda *_: False)
+    monkeypatch.setattr(replace_folder, "exchanged", lambda *_: False)
     write_toys(tmp_path, json_lines([GOOD]))
     assert convert(tmp_path, "Toys", tmp_path / "raw") == 0
     (tmp_path / "dataset" / "Toys" / "texts.safetensors").write_text("cache")

@@ -50,7 +50,8 @@ def batch(item_BL, rating_BL, length_B, target_BK=None):
     return Interaction(fields)
 
 
-@pytest.mark.parametrize(("dtype", "relative", "absolute"), [(torch.float64, 1e-8, 1e-12), (torch.float32, 1e-4, 1e-7)])
+# exp(A_log) is float32 in both; its last bit depends on the processor: AVX2 agrees to 1e-8, AVX-512 to 2e-8.
+@pytest.mark.parametrize(("dtype", "relative", "absolute"), [(torch.float64, 1e-7, 1e-12), (torch.float32, 1e-4, 1e-7)])
 def test_scores_loss_and_every_gradient_agree_with_the_golden_run(dtype, relative, absolute):
     golden = {k: torch.from_numpy(np.asarray(v)) for k, v in np.load(GOLDEN).items()}
     d, layers, heads, d_state, d_conv, expand, items, width, k, length = golden["hyper"].tolist()

@@ -32,11 +32,11 @@ class Seen(Command):
         seen = {"gradients": {}, "weights": [], "losses": []}
         step, epoch = SEARTrainer._optimizer_step, SEARTrainer.train_epoch
 
-        def seen_step(trainer):
+        def seen_step(trainer, *rows):
             parameters = trainer.model.named_parameters()
             found = {name: p.grad.clone() for name, p in parameters if p.grad is not None}
             seen["gradients"] = seen["gradients"] or found
-            return step(trainer)
+            return step(trainer, *rows)
 
         def seen_epoch(trainer, *arguments):
             seen["losses"].append(epoch(trainer, *arguments))
