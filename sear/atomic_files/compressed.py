@@ -95,9 +95,9 @@ def _opened(path: Path, file: BinaryIO, kind: str) -> BinaryIO:
     if kind == "gzip":
         return io.BufferedReader(gzip.GzipFile(fileobj=file), BUFFER)
     if kind == "bzip2":
-        return io.BufferedReader(bz2.BZ2File(file), BUFFER)
+        return io.BufferedReader(_Streams(file, bz2.BZ2Decompressor, OSError), BUFFER)
     if kind == "xz":
-        return io.BufferedReader(lzma.LZMAFile(file), BUFFER)
+        return io.BufferedReader(_Streams(file, lzma.LZMADecompressor, lzma.LZMAError), BUFFER)
     if kind == "zstd":
         return io.BufferedReader(_zstd_reader(path, file), BUFFER)
     if kind == "zip":
@@ -105,14 +105,19 @@ def _opened(path: Path, file: BinaryIO, kind: str) -> BinaryIO:
     return file
 
 
-class _ZstdReader(io.RawIOBase):
-    """Decompressed zstd frames; unlike the package's own reader it notices when the last one is cut short."""
+class _Streams(io.RawIOBase):
+    """The bytes of compressed streams, one after another to the end of the file.
 
-    CHUNK = 1 << 11  # compressed bytes at a time: a block of four bytes may stand for 128 KiB
+    The readers of Python and of zstandard take a stream that is cut, or one that does not begin as it should, for the
+    end. Here both are damage; zeros between streams fill up a file (xz, tapes).
+    """
 
-    def __init__(self, zstandard, file: BinaryIO):
-        self._zstandard, self._file = zstandard, file
-        self._frame: Any = None
+    CHUNK = 1 << 11  # compressed bytes at a time: a zstd block of four bytes may stand for 128 KiB
+
+    def __init__(self, file: BinaryIO, begin: Callable[[], Any], fault: type[Exception]):
+        """begin: makes a decompressor of one stream; fault: what it raises."""
+        self._file, self._begin, self._fault = file, begin, fault
+        self._stream: Any = None
         self._rest, self._ready = b"", memoryview(b"")
 
     def readable(self) -> bool:
@@ -123,8 +128,8 @@ class _ZstdReader(io.RawIOBase):
             data = self._rest or self._file.read(self.CHUNK)
             self._rest = b""
             if not data:
-                if self._frame is not None:
-                    raise EOFError("the last frame has no end")
+                if self._stream is not None:
+                    raise EOFError("the last stream has no end")
                 return 0
             self._ready = memoryview(self._decompressed(data))
         taken = self._ready[: len(buffer)]
@@ -133,14 +138,17 @@ class _ZstdReader(io.RawIOBase):
         return len(taken)
 
     def _decompressed(self, data: bytes) -> bytes:
-        if self._frame is None:
-            self._frame = self._zstandard.ZstdDecompressor().decompressobj()
+        if self._stream is None:
+            data = data.lstrip(b"\0")
+            if not data:
+                return b""
+            self._stream = self._begin()
         try:
-            out = self._frame.decompress(data)
-        except self._zstandard.ZstdError as error:
+            out = self._stream.decompress(data)
+        except self._fault as error:
             raise EOFError(error) from None
-        if self._frame.eof:
-            self._rest, self._frame = self._frame.unused_data, None
+        if self._stream.eof:
+            self._rest, self._stream = self._stream.unused_data, None
         return out
 
 
@@ -151,7 +159,7 @@ def _zstd_reader(path: Path, file: BinaryIO) -> io.RawIOBase:
         raise InputError(
             f"{path}: reading zstd needs a package - pip install zstandard, or unpack it (zstd -d {path.name})"
         ) from None
-    return _ZstdReader(zstandard, file)
+    return _Streams(file, lambda: zstandard.ZstdDecompressor().decompressobj(), zstandard.ZstdError)
 
 
 def _only_member(path: Path, file: BinaryIO):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sear.atomic_files.amazon import json_records, record
 from sear.atomic_files.bad_lines import BadLine, BadLines, counted
+from sear.atomic_files.column_names import recognised
 from sear.atomic_files.compressed import head_of
 from sear.atomic_files.csv_rows import QUOTING_HINT, Rows, csv_rows, split_rows
 from sear.atomic_files.dialect import DELIMITERS, Dialect, dialect_of, looks_like_data
@@ -163,7 +164,8 @@ def _headless(table: DelimitedTable) -> DelimitedTable:
             f" them in order, {UNNAMED} for those not needed"
         )
     first = rows[0] if rows else []
-    if len(rows) > 1 and not looks_like_data(first) and looks_like_data(rows[1]):
+    data_follow = len(rows) > 1 and looks_like_data(rows[1])
+    if not looks_like_data(first) and (data_follow or {"user", "item"} <= set(recognised(first))):
         raise InputError(
             f"{table.path}, line 1: {','.join(first)[:80]} looks like a header - leave --columns out and say which"
             f" columns are the {', '.join(names[:3])}: --user=… --item=… --time=…"

@@ -42,6 +42,8 @@ def zstd(data):
         ("e.csv.bz2", bz2.compress),
         ("E.CSV.GZ", gzip.compress),
         ("e.csv.xz", lzma.compress),
+        ("e.csv.bz2", lambda data: bz2.compress(data[:50]) + bz2.compress(data[50:])),
+        ("e.csv.xz", lambda data: lzma.compress(data[:50]) + bytes(4) + lzma.compress(data[50:])),
         ("e.csv.zip", zipped("e.csv")),
         ("e.csv", zipped("__MACOSX/", "e.csv")),
         ("e.csv.zst", zstd),
@@ -89,6 +91,8 @@ def test_whatever_a_table_is_packed_in_or_separated_by_it_is_read(tmp_path, name
         ("e.csv.gz", gzip.compress(gzip.compress(DATA, mtime=0), mtime=0), "there is a gzip file in it, packed twice"),
         ("e.csv.bz2", bz2.compress(DATA)[:-5], "cut short or damaged"),
         ("e.csv.xz", lzma.compress(DATA)[:-5], "cut short or damaged"),
+        ("e.csv.bz2", bz2.compress(DATA) + b"C" + bz2.compress(DATA)[1:], "cut short or damaged"),
+        ("e.csv.xz", lzma.compress(DATA) + b"more", "cut short or damaged"),
         ("e.csv.zip", zipped("e.csv")(DATA)[:-5], "cut short or damaged"),
         ("e.json", b'[{"user": 1}]', "is one JSON array, not one object a line"),
         ("e.inter", b"user_id:token\titem_id:token\n1\t2\n", "e.inter is an atomic file already"),
@@ -289,3 +293,12 @@ def test_a_name_in_another_case_is_offered(tmp_path, capsys):
     write_lines(tmp_path / "raw" / "e.csv", ["User,Item,time", "u,i,1"])
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
     assert "case counts: user is User, item is Item" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("header", ["user_id,item_id", "item,user"])
+def test_a_first_line_of_names_is_no_event_whatever_the_columns_are_called(tmp_path, capsys, header):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "e.csv").write_text(f"{header}\nbob,lamp\namy,desk\n")
+    options = ["--format=csv", "--columns=user,item", "--time=line_order"]
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *options) == 2
+    assert f"line 1: {header} looks like a header" in capsys.readouterr().err
