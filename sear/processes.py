@@ -96,7 +96,10 @@ def joined() -> Iterator[bool]:
         yield True
         return
     _end_with_launcher()
-    _take_own_gpu()
+    import torch
+
+    if torch.backends.cuda.is_built():  # else whatever is said of GPUs is for other programs
+        _take_own_gpu()
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)  # no handler in Python is run while one waits for others
     _group = _join()
     signal.signal(signal.SIGTERM, before)

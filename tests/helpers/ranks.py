@@ -38,6 +38,7 @@ def environment(rank: int, count: int, port: int) -> dict[str, str]:
 def _begin(rank: int, told: dict[str, str], work: Callable[[int], Any], folder: Path) -> None:
     code = 70
     try:
+        os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # RecBole leaves it in the process of the tests
         os.environ.update(told)
         for stream, name in ((1, "out"), (2, "err")):
             os.dup2(os.open(folder / f"{name}-{rank}", os.O_WRONLY | os.O_CREAT, 0o644), stream)
