@@ -106,7 +106,9 @@ def _rows(lines: LineFile, separator: str, names: list[str], bad_lines: BadLines
     if dialect.quoting == "none":
         rows = split_rows(texts, dialect.delimiter)
     else:  # no title spans lines
-        rows = csv_rows(lines.path, texts, bad_lines, dialect.delimiter, len(names), alone=lambda _: True)
+        rows = csv_rows(
+            lines.path, texts, bad_lines, dialect.delimiter, len(names), lambda _: True, spaced=dialect.spaced
+        )
     next(rows, None)
     for line, fields in rows:
         yield line, [fields[place] for place in places] if len(fields) == len(names) else fields

@@ -52,7 +52,7 @@ def test_the_header_of_ratings_csv_decides_by_name_in_whatever_order(tmp_path, c
     assert rows(tmp_path, "mine", "inter")[1] == ["11", "1", "4.5", "964982703"]
 
 
-@pytest.mark.parametrize("separator", ["::", ";", "\t"])
+@pytest.mark.parametrize("separator", ["::", ";", "\t", ", "])
 def test_what_separates_the_columns_of_a_csv_is_seen(tmp_path, separator):
     for name, lines in {
         "ratings.csv": ["userId,movieId,rating,timestamp", "1,11,4.5,964982703"],
