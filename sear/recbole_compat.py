@@ -19,7 +19,7 @@ numbers unfilled; such a script wants `pandas<3`.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import PathFinder
@@ -64,8 +64,19 @@ class _TellOfCheckpoints(MetaPathFinder):
         spec = PathFinder.find_spec(fullname, path, target) if fullname == self.name else None
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
-            spec.loader.exec_module = lambda module: (execute(module), _mend_loading(module))
+            spec.loader.exec_module = lambda module: (_execute(execute, module), _mend_loading(module))
         return spec
+
+
+def _execute(execute: Callable, module) -> None:
+    """RecBole's quick_start. Raises ModuleNotFoundError, with what does without it, where Ray is missing."""
+    try:
+        execute(module)
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        told = "recbole.quick_start needs ray, which is not installed - use sear.quick_start (run_sear, resume, …)"
+        raise ModuleNotFoundError(told, name="ray") from None
 
 
 def _mend_loading(module) -> None:

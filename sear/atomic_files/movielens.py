@@ -101,9 +101,14 @@ def _rows(lines: LineFile, separator: str, names: list[str], bad_lines: BadLines
         yield from split_rows(texts, separator)
         return
     header = _header(lines)
-    delimiter = dialect_of(lines.first[:1], ()).delimiter
+    dialect = dialect_of(lines.first[:1], ())
     places = [header.index(name) for name in names]
-    rows = csv_rows(lines.path, texts, bad_lines, delimiter, len(names), alone=lambda _: True)  # no title spans lines
+    if dialect.quoting == "none":
+        rows = split_rows(texts, dialect.delimiter)
+    else:  # no title spans lines
+        rows = csv_rows(
+            lines.path, texts, bad_lines, dialect.delimiter, len(names), lambda _: True, spaced=dialect.spaced
+        )
     next(rows, None)
     for line, fields in rows:
         yield line, [fields[place] for place in places] if len(fields) == len(names) else fields

@@ -10,6 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from sear.errors import InputError
 from sear.files import read_json
 
+GROUPED = ("test_by_history_length", "test_by_item_popularity")
 CLASS_KEY = "class"  # in the file; no field can be called so
 
 
@@ -25,7 +26,7 @@ class RunRecord:
         best_epoch, valid: the epoch that was tested, from 0, and its validation metrics; None without validation.
         test: empty where every event trained.
         test_history_masked: with seen items filtered; None where not asked for.
-        test_by_history_length, test_by_item_popularity: {group, cases, metrics} of each group.
+        test_by_history_length, test_by_item_popularity: {group, cases, METRIC, …} of each group, metrics as in `test`.
         seconds: {data, text, train, test}.
         environment: see sear.runs.machine.environment, and `earlier_commits` of a resumed run.
         ablate: the part of SEAR taken out.
@@ -95,6 +96,9 @@ class RunRecord:
         for name, value in found.items():
             if not fits(value, _KINDS[name]):
                 raise InputError(f"{place}: {name} is {value!r}, no {_word(_KINDS[name])} - {remedy}")
+            odd = [one for one in value or [] if not _is_group(one, found["test"])] if name in GROUPED else []
+            if odd:
+                raise InputError(f"{place}: {name} holds {odd[0]!r}, no group of test cases - {remedy}")
             if name in ("dataset", "model") and not _NAME.fullmatch(value):  # folders and files are called so
                 raise InputError(f"{place}: {name} is {value!r}, no name - {remedy}")
         return cls(**found)
@@ -104,6 +108,11 @@ def read_metrics(run_folder: Path, remedy: str = "restore it, or run again") -> 
     """metrics.json of a run. Raises InputError where it is broken, or not one of a run."""
     path = run_folder / "metrics.json"
     return RunRecord.from_dict(read_json(path, remedy), path, remedy)
+
+
+def _is_group(group: Mapping[str, Any], metrics: Mapping[str, Any]) -> bool:
+    whole = {"group", "cases", *metrics} <= set(group) and isinstance(group["group"], str) and fits(group["cases"], int)
+    return whole and all(fits(group[name], float | None) for name in metrics)
 
 
 _NAME = re.compile(r"(?!\.{1,2}$)[^/\\\x00-\x1f]+")

@@ -52,6 +52,17 @@ def test_the_header_of_ratings_csv_decides_by_name_in_whatever_order(tmp_path, c
     assert rows(tmp_path, "mine", "inter")[1] == ["11", "1", "4.5", "964982703"]
 
 
+@pytest.mark.parametrize("separator", ["::", ";", "\t", ", "])
+def test_what_separates_the_columns_of_a_csv_is_seen(tmp_path, separator):
+    for name, lines in {
+        "ratings.csv": ["userId,movieId,rating,timestamp", "1,11,4.5,964982703"],
+        "movies.csv": ["movieId,title,genres", "11,Heat (1995),Drama"],
+    }.items():
+        write_lines(tmp_path / "raw" / name, [line.replace(",", separator) for line in lines])
+    assert convert(tmp_path, "films", tmp_path / "raw") == 0
+    assert rows(tmp_path, "films", "item")[1:] == [["11", "Heat", "1995", "Drama"]]
+
+
 def test_another_table_called_ratings_csv_is_read_by_the_names_that_are_clear_or_refused(tmp_path, capsys):
     write_lines(tmp_path / "raw" / "ratings.csv", ["movie,stars,when,person", "1,5,964982703,11"])
     assert convert(tmp_path, "mine", tmp_path / "raw") == 2

@@ -1,5 +1,6 @@
 """RecBole's own helpers on a SEARDataset: they find each user's rows, as on RecBole's datasets."""
 
+import importlib
 import subprocess
 import sys
 
@@ -78,3 +79,11 @@ def test_load_data_and_model_names_what_reads_a_checkpoint_of_sear(tmp_path, fir
     code = f"import {first}, sear.dataset; import recbole.quick_start as q; q.load_data_and_model({str(path)!r})"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
     assert "best.pth is a checkpoint of SEAR, which RecBole's load_data_and_model cannot read - use" in done.stderr
+
+
+def test_recboles_quick_start_without_ray_names_what_does_without(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    for name in [name for name in sys.modules if name.startswith("recbole.quick_start")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(ModuleNotFoundError, match="needs ray, which is not installed - use sear.quick_start"):
+        importlib.import_module("recbole.quick_start.quick_start")
