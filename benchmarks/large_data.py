@@ -141,7 +141,7 @@ def shared_memory(folder: Path, count: int) -> float:
 def rows(folder: Path, events: int, batches: int) -> list[list[str]]:
     """A line for each step."""
     raw, data = folder / "raw", folder / f"{events}"
-    raw.mkdir(exist_ok=True)
+    raw.mkdir(parents=True, exist_ok=True)
     inter = data / NAME / f"{NAME}.inter"
     convert = [sys.executable, "-m", "sear.atomic_files", "synthetic", str(raw), "--format=csv", f"--out={data}"]
     convert += ["--user=user", "--item=item", "--time=time", "--rating=stars", "--overwrite"]
