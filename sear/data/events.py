@@ -200,14 +200,19 @@ def core_events(
 
 
 def sort_events(table: pd.DataFrame, user: str, item: str, time: str, rating: str | None) -> Events:
-    """Number users and items by first appearance and sort by user and exact time; ties keep file order."""
-    users, user_tokens = _number(table[user])
-    items, item_tokens = _number(table[item])
-    times = table[time].to_numpy()
-    order = slice(None) if _is_sorted(users, times) else np.lexsort((times, users))
-    has_rating = rating in table
-    ratings = table[rating].to_numpy(np.float32)[order] if has_rating else np.full(len(table), np.nan, np.float32)
-    return Events(users[order], items[order], ratings, np.array(times[order]), user_tokens, item_tokens, has_rating)
+    """Number users and items by first appearance and sort by user and exact time; ties keep file order.
+
+    The table is used up, a column at a time, so that no more than one of them is there twice.
+    """
+    count, has_rating = len(table), rating in table
+    users, user_tokens = _number(table.pop(user))
+    order = slice(None) if _is_sorted(users, table[time].to_numpy()) else np.lexsort((table[time].to_numpy(), users))
+    users = users[order]
+    items, item_tokens = _number(table.pop(item))
+    items = items[order]
+    ratings = table.pop(rating).to_numpy(np.float32)[order] if has_rating else np.full(count, np.nan, np.float32)
+    times = np.array(table.pop(time).to_numpy()[order])  # one that may be written to, as torch wants it
+    return Events(users, items, ratings, times, user_tokens, item_tokens, has_rating)
 
 
 def _is_sorted(users: np.ndarray, times: np.ndarray) -> bool:
@@ -256,18 +261,22 @@ def core_mask(
     Codes are integers from 0; both ends of an interval are allowed numbers. Each round counts users and items
     together and only then drops events, as RecBole does: with an upper bound the order would change the result.
     """
-    kept = np.arange(len(user_codes))
+    mask = np.ones(len(user_codes), dtype=bool)
     users, items = np.asarray(user_codes), np.asarray(item_codes)
-    while len(kept):
-        lawful = _within(np.bincount(users), user_interval)[users] & _within(np.bincount(items), item_interval)[items]
+    while len(users):
+        lawful = _within(users, user_interval) & _within(items, item_interval)
         if lawful.all():
             break
-        kept, users, items = kept[lawful], users[lawful], items[lawful]
-    mask = np.zeros(len(user_codes), dtype=bool)
-    mask[kept] = True
+        mask[np.flatnonzero(mask)] = lawful
+        users, items = users[lawful], items[lawful]
     return mask
 
 
-def _within(counts: np.ndarray, interval: Interval) -> np.ndarray:
+def _within(codes: np.ndarray, interval: Interval) -> np.ndarray:
+    """bool (events,): whether a code occurs so often."""
+    counts = np.zeros(int(codes.max()) + 1, dtype=np.int64)
+    for start in range(0, len(codes), SLICE):  # bincount makes a wider copy of what it counts
+        part = np.bincount(codes[start : start + SLICE])
+        counts[: len(part)] += part
     low, high = interval
-    return (counts >= low) & (counts <= high)
+    return ((counts >= low) & (counts <= high))[codes]

@@ -20,7 +20,7 @@ import numpy as np
 from sear.files import HOST, file_sha256, is_running, shown
 
 logger = logging.getLogger("sear")
-FORMAT = "SEAR arrays 1"
+FORMAT = "SEAR arrays 1"  # another where the same files and settings make other arrays
 TABLE = "arrays.json"
 Arrays = dict[str, np.ndarray]
 
