@@ -22,9 +22,7 @@ def main() -> int:
     parser.add_argument("--python", required=True, help="the Python of an environment with rectools[torch]")
     parser.add_argument("--users", type=int, default=8192)
     parser.add_argument("--items", type=int, default=42_351)
-    parser.add_argument(
-        "--factors", type=int, default=64, help="width of RecTools' vectors (SEAR's is 192)"
-    )
+    parser.add_argument("--factors", type=int, default=64, help="width of RecTools' vectors (SEAR's is 192)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, help="JSON file to write (default: standard output)")
     asked = parser.parse_args()
