@@ -24,7 +24,7 @@ from tests.helpers.config_folder import copy_config
 from tests.helpers.doc_pages import PAGES, ROOT, blocks, inline_code, page_text, shell_commands
 
 README = page_text(ROOT / "README.md")
-BENCHMARKS = "run|profile|gpu|tied_events|warm_start|new_items|recommend|serve_load"
+BENCHMARKS = "run|profile|gpu|tied_events|warm_start|new_items|recommend|serve_load|rectools|shop_walk|large_data"
 CAMPAIGNS = "kills|ranks|mutated_inputs"
 SETUP = r"python3 -m venv \.venv"
 SERVE_PACKAGES = {"fastapi", "uvicorn", "prometheus-client"}

@@ -3,18 +3,17 @@
 import csv
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections import Counter
 
 import pytest
 
+from benchmarks.shop_walk import commands, copy_project
 from sear.cli import export, recommend, serve, similar
-from tests.helpers.doc_pages import ROOT, page_text
+from tests.helpers.doc_pages import ROOT
 from tests.helpers.tiny_encoder import make_tiny_encoder
 
-PAGE = page_text(ROOT / "examples" / "shop.md")
 ALL_IN_ONE = """
 import runpy, shlex, sys
 from pathlib import Path
@@ -34,12 +33,6 @@ for line in sys.argv[1:]:
         print("newest:", Path("results/shop/SEAR/newest").read_text(), flush=True)
 """  # one process for all: each would import torch and RecBole anew
 SMALL = "--hidden_size=8 --num_layers=1 --num_heads=2 --d_state=4 --text_init=False --epochs=1 --use_gpu=False"
-
-
-def commands():
-    """Every command of the page, in order."""
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.M | re.S)
-    return [line for language, text in blocks if not language for line in text.splitlines()]
 
 
 def run(command, folder):
@@ -76,11 +69,8 @@ def test_the_commands_in_use_are_understood():
 @pytest.mark.slow
 def test_the_page_runs_from_the_orders_to_a_newer_model(tmp_path):
     """In a copy of the project, with a toy encoder and a toy model; the service has tests of its own."""
-    for name in ("sear", "config", "examples"):
-        shutil.copytree(ROOT / name, tmp_path / name)
-    for name in ("custom_trainer.py", "requirements.txt"):
-        shutil.copy(ROOT / name, tmp_path)
-    make_tiny_encoder(tmp_path / "all-mpnet-base-v2")
+    make_tiny_encoder(tmp_path / "encoder")
+    copy_project(tmp_path, tmp_path / "encoder")
     lines = [f"{line} {SMALL}" if "custom_trainer" in line else line for line in commands() if "sear serve" not in line]
     done = subprocess.run([sys.executable, "-c", ALL_IN_ONE, *lines], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, (done.stdout, done.stderr)
