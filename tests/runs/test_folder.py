@@ -114,7 +114,7 @@ def test_what_another_sear_keeps_besides_is_passed_over(tmp_path):
         ({"dataset": ""}, "dataset is '', no name"),
         ({"test": {"hit@10": "much"}}, "test is {'hit@10': 'much'}, no dict"),
         ({"test_by_history_length": [3]}, "no list"),
-        ({"test_by_item_popularity": [{"cases": 1}]}, "test_by_item_popularity holds {'cases': 1}, no group of test cases"),
+        ({"test_by_item_popularity": [{"cases": 1}]}, "item_popularity holds {'cases': 1}, no group of test cases"),
         ({"seconds": None, "data": {"inter": 1}}, "data is {'inter': 1}, no dict"),
     ],
 )
