@@ -76,7 +76,7 @@ def fatal(call, number, count=[0]):
 
 number = int(sys.argv[1])
 os.rename, os.replace, os.link = (fatal(call, number) for call in (os.rename, os.replace, os.link))
-replace_folder._exchanged = fatal(replace_folder._exchanged, number)
+replace_folder.exchanged = fatal(replace_folder.exchanged, number)
 sys.exit(main(sys.argv[2:]))
 """
 

@@ -18,8 +18,8 @@ SETTINGS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def described(model_folder):
+@pytest.fixture
+def described(model_folder):  # for each test anew: items that one adds are more than the description of another knows
     with pytest.MonkeyPatch.context() as patch, served(Service(LiveModel(model_folder))) as address:
         patch.setattr("sear.recommend.new_items.Placement.encoded", random_vectors)
         yield schemathesis.openapi.from_url(f"{address}/openapi.json")
