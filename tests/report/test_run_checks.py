@@ -46,6 +46,7 @@ def test_figures_that_the_ranks_do_not_bear_out_are_refused(tmp_path, key, value
     if frozen:
         (folder,) = freeze(read_runs([folder]), tmp_path / "frozen")
     metrics = json.loads((folder / "metrics.json").read_text())
+    metrics |= {"test_by_history_length": [], "test_by_item_popularity": []}  # else they lack what `test` has
     (folder / "metrics.json").write_text(json.dumps(metrics | {key: value}))
     remedy = "freeze that run again" if frozen else "restore it, or (delete the folder and )?run again"
     with pytest.raises(InputError, match=f"metrics.json: {told}.* - {remedy}$"):
