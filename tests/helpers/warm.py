@@ -8,7 +8,11 @@ import tempfile
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+from tqdm import tqdm
+
 from tests.helpers import ranks, toy_command  # noqa: F401
+
+tqdm.monitor_interval = 0  # else a thread holds tqdm's lock now and then, and a fork would keep it for ever
 
 with tempfile.TemporaryDirectory() as place, open(os.devnull, "w") as nowhere:
     with redirect_stdout(nowhere), redirect_stderr(nowhere):
