@@ -57,7 +57,13 @@ def epoch_seconds(started_by: list[list[str]], words: tuple[str, ...]) -> float:
     """Seconds of the second epoch of a training."""
     threads = "2" if len(started_by[0]) == 1 else "1"
     with tempfile.TemporaryDirectory(prefix="sear-benchmark-") as folder:
-        asked = ["custom_trainer.py", f"--epochs={1 if words else 2}", "--use_gpu=False", f"--results_path={folder}", *words]
+        asked = [
+            "custom_trainer.py",
+            f"--epochs={1 if words else 2}",
+            "--use_gpu=False",
+            f"--results_path={folder}",
+            *words,
+        ]
         settings = {"cwd": PROJECT_ROOT, "env": os.environ | {"OMP_NUM_THREADS": threads}}
         running = [
             subprocess.Popen([*start, *asked], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **settings)

@@ -22,8 +22,8 @@ from sear.serve.bodies import (
     SimilarBody,
     SimilarItem,
 )
-from sear.serve.catalogue import Catalogue
 from sear.serve.live_model import LiveModel, ServedModel
+from sear.serve.titled_items import TitledItems
 
 Events = Sequence[tuple[str, float | None]]
 
@@ -52,22 +52,22 @@ class Query:
     exclude: tuple[str, ...] = ()
 
 
-def check_k(k: int, catalogue: Catalogue) -> None:
-    if k > len(catalogue):
-        raise InputError(f"k: {k:,} is more than the model's {len(catalogue):,} items - ask for fewer")
+def check_k(k: int, known: TitledItems) -> None:
+    if k > len(known):
+        raise InputError(f"k: {k:,} is more than the model's {len(known):,} items - ask for fewer")
 
 
-def check_known(ids: Sequence[str], catalogue: Catalogue, what: str) -> None:
+def check_known(ids: Sequence[str], known: TitledItems, what: str) -> None:
     for item_id in ids:
-        if item_id not in catalogue:
+        if item_id not in known:
             raise UnknownError(f"{what}: the model knows no item {item_id!r} - search for it, or add it as a new one")
 
 
 def check_query(query: Query, model: ServedModel) -> None:
     """Raises InputError for what the model cannot answer."""
-    check_k(query.k, model.catalogue)
-    check_known(query.items or (), model.catalogue, "items")
-    check_known(query.exclude, model.catalogue, "exclude")
+    check_k(query.k, model.items)
+    check_known(query.items or (), model.items, "items")
+    check_known(query.exclude, model.items, "exclude")
     if query.user_id is not None and model.recommender.user_ids is None:
         raise InputError("user_id: this model was exported without users - send a history")
 
@@ -113,29 +113,29 @@ def recommendations(model: ServedModel, top: TopItems, row: int, k: int, unknown
 
 
 def similar(model: ServedModel, body: SimilarBody) -> SimilarAnswer:
-    check_known([body.item_id], model.catalogue, "item_id")
-    check_k(body.k, model.catalogue)
-    k = min(body.k, len(model.catalogue) - 1)  # an item is not similar to itself
+    check_known([body.item_id], model.items, "item_id")
+    check_k(body.k, model.items)
+    k = min(body.k, len(model.items) - 1)  # an item is not similar to itself
     table = model.recommender.similar_items([body.item_id], k=k, by=body.by)
     rows = zip(table["similar_item_id"].tolist(), table["score"].tolist(), table["rank"].tolist(), strict=True)
-    items = [SimilarItem(item_id=i, title=model.catalogue.title(i), score=score, rank=rank) for i, score, rank in rows]
+    items = [SimilarItem(item_id=i, title=model.items.title(i), score=score, rank=rank) for i, score, rank in rows]
     return SimilarAnswer(item_id=body.item_id, items=items)
 
 
 def explain(model: ServedModel, body: ExplainBody, events: Events) -> Explanation:
     """The item's place in the whole ranking, and the most similar items of the history."""
-    catalogue, recommender = model.catalogue, model.recommender
-    check_known([body.item_id], catalogue, "item_id")
+    items, recommender = model.items, model.recommender
+    check_known([body.item_id], items, "item_id")
     past, target = (recommender.read_history(which)[0] for which in (events, [body.item_id]))
-    ranked = recommender.top_items(past, k=len(catalogue), filter_seen=body.filter_seen).of(0)[0]
+    ranked = recommender.top_items(past, k=len(items), filter_seen=body.filter_seen).of(0)[0]
     number = target.item.item()
     because = recommender.explain(events, body.item_id, k=body.k)
     return Explanation(
         item_id=body.item_id,
-        title=catalogue.title(body.item_id),
+        title=items.title(body.item_id),
         rank=ranked.index(number) + 1 if number in ranked else None,
         of=len(ranked),
-        because=[Reason(item_id=i, title=catalogue.title(i), similarity=likeness) for i, likeness in because],
+        because=[Reason(item_id=i, title=items.title(i), similarity=likeness) for i, likeness in because],
     )
 
 
@@ -145,7 +145,7 @@ def new_items(live: LiveModel, body: NewItemsBody, most: int) -> pd.DataFrame:
     twice = next((item_id for item_id in ids if ids.count(item_id) > 1), None)
     if twice is not None:
         raise ConflictError(f"items: {twice!r} stands twice - send each item once")
-    known = next((item_id for item_id in ids if item_id in live.now.catalogue), None)
+    known = next((item_id for item_id in ids if item_id in live.now.items), None)
     if known is not None:
         raise ConflictError(f"items: the model has an item {known!r} already - give the new one another id")
     if live.added + len(ids) > most:
@@ -165,7 +165,7 @@ def model_info(model: ServedModel) -> ModelInfo:
     return ModelInfo(
         name=recommender.name,
         dataset=recommender.dataset,
-        items=len(model.catalogue),
+        items=len(model.items),
         users=None if users is None else len(users),
         text_fields=recommender.text_fields,
         highest_rating=recommender.highest_rating,

@@ -106,7 +106,7 @@ def _describe(app: FastAPI, service: Service) -> None:
     @app.get("/openapi.json", include_in_schema=False)
     async def description(request: Request) -> Response:
         model = service.live.now
-        known, key = request.scope[AUTHORISED], (model.generation, len(model.catalogue))
+        known, key = request.scope[AUTHORISED], (model.generation, len(model.items))
         if made.get(known, (None,))[0] != key:
             whole = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
             made[known] = key, bytes(JSONResponse(fitted(whole, model) if known else whole).body)
@@ -118,7 +118,7 @@ def fitted(whole: dict[str, Any], model: ServedModel) -> dict[str, Any]:
     for schema in whole["components"]["schemas"].values():
         k = schema.get("properties", {}).get("k")
         if k:
-            k["maximum"] = min(k["maximum"], len(model.catalogue))
+            k["maximum"] = min(k["maximum"], len(model.items))
     texts = whole["components"]["schemas"]["NewItem"]["properties"]["texts"]
     text = texts.pop("additionalProperties")
     texts["properties"] = dict.fromkeys(model.recommender.text_fields, text)

@@ -13,7 +13,7 @@ from sear.errors import InputError
 from sear.recommend.load import load
 from sear.recommend.recommender import Recommender
 from sear.runs.model_folder import model_folder
-from sear.serve.catalogue import Catalogue
+from sear.serve.titled_items import TitledItems
 
 Fingerprint = tuple[Any, ...]
 
@@ -24,15 +24,15 @@ class ServedModel:
 
     recommender: Recommender
     generation: int
-    catalogue: Catalogue = field(init=False)
+    items: TitledItems = field(init=False)
 
     def __post_init__(self):
-        self.read_catalogue()
+        self.read_items()
 
-    def read_catalogue(self) -> None:
+    def read_items(self) -> None:
         """Know the items anew, after some were added."""
         model = self.recommender
-        self.catalogue = Catalogue(model.item_ids, model.titles, model.popularity)
+        self.items = TitledItems(model.item_ids, model.titles, model.popularity)
 
 
 class LiveModel:
@@ -73,7 +73,7 @@ class LiveModel:
         """Make new items recommendable, here and in later models that do not know them. Not while one is loaded."""
         self.now.recommender.add_items(table, vectors)
         self._added.append(table)
-        self.now.read_catalogue()
+        self.now.read_items()
 
     @property
     def added(self) -> int:

@@ -56,8 +56,8 @@ def model_routes(service: Service) -> APIRouter:
         text: Annotated[str, Query(max_length=200)] = "", k: Annotated[int, Query(ge=1, le=100)] = 10
     ) -> bodies.Found:
         """Items whose title or id holds all these words, the popular ones first."""
-        catalogue = live.now.catalogue
-        found = [bodies.ItemFound(item_id=one, title=catalogue.title(one)) for one in catalogue.search(text, k)]
+        items = live.now.items
+        found = [bodies.ItemFound(item_id=one, title=items.title(one)) for one in items.search(text, k)]
         return bodies.Found(items=found)
 
     @router.get("/model")

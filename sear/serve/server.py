@@ -51,7 +51,7 @@ def serve(
         torch.set_num_threads(threads)
         live = LiveModel(folder, device, encoder)
         place = f"[{host}]" if ":" in host else host
-        say(f"{live.now.recommender.name} on {live.now.recommender.dataset}: {len(live.now.catalogue):,} items")
+        say(f"{live.now.recommender.name} on {live.now.recommender.dataset}: {len(live.now.items):,} items")
         say(f"http://{place}:{listener.getsockname()[1]} - the interface at /docs, Ctrl-C stops")
         if token:
             say(f"requests must send the header Authorization: Bearer and what {TOKEN} holds")

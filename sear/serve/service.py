@@ -64,7 +64,7 @@ class Service:
 
             def add(model: ServedModel) -> ItemsAdded:
                 live.add_items(table, vectors)
-                return ItemsAdded(added=len(table), items=len(model.catalogue))
+                return ItemsAdded(added=len(table), items=len(model.items))
 
             return await self.thread.run(add)
 
@@ -81,7 +81,7 @@ class Service:
 
     def metrics_text(self) -> bytes:
         self.metrics.sessions.set(len(self.sessions))
-        self.metrics.items.set(len(self.live.now.catalogue))
+        self.metrics.items.set(len(self.live.now.items))
         self.metrics.generation.set(self.live.now.generation)
         self.metrics.ready.set(self.is_ready)
         return self.metrics.text()
@@ -115,7 +115,7 @@ class Service:
             say(f"no reload, the model in use stays: {in_words(error)}")
         else:
             self.metrics.reloads.labels("taken").inc()
-            say(f"reloaded: model {newer.generation}, {len(newer.catalogue):,} items")
+            say(f"reloaded: model {newer.generation}, {len(newer.items):,} items")
 
     def _take(self, newer: ServedModel) -> None:
         self.live.take(newer)

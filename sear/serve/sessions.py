@@ -49,7 +49,7 @@ class Sessions:
     def begin(self, model: ServedModel, events: Sequence[tuple[str, float | None]], wishes: Query) -> SessionAnswer:
         """A new session with a history that may be empty, and its first recommendations."""
         check_query(wishes, model)
-        known = [(item_id, rating) for item_id, rating in events if item_id in model.catalogue]
+        known = [(item_id, rating) for item_id, rating in events if item_id in model.items]
         kept, unknown = deque(known, self._limits.history), len(events) - len(known)
         state = model.recommender.session(kept)
         held = Held(kept, unknown, state, model.generation, self._clock(), len(events))
@@ -65,7 +65,7 @@ class Sessions:
         """One more event, and what is recommended after it."""
         check_query(wishes, model)
         held = self._find(model, session_id)
-        check_known([item_id], model.catalogue, "item_id")
+        check_known([item_id], model.items, "item_id")
         held.state.add(item_id, rating)
         self._events += len(held.events) < self._limits.history
         held.events.append((item_id, rating))

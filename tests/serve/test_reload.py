@@ -56,7 +56,7 @@ def test_a_link_that_turns_is_followed(pointer, newer_folder):
     assert not service.live.has_newer()
     turn(pointer, newer_folder)
     reload_now(service)
-    assert len(service.live.now.catalogue) == 70 and service.live.now.generation == 2
+    assert len(service.live.now.items) == 70 and service.live.now.generation == 2
     assert reloads(service, "taken") and not service.live.has_newer()
 
 
@@ -66,14 +66,14 @@ def test_a_file_that_names_a_folder_is_followed(tmp_path, model_folder, newer_fo
     pointer.write_text("monday\n")
     live = LiveModel(pointer)
     pointer.write_text(f"{newer_folder}\n")
-    assert live.has_newer() and len(live.load_newer().catalogue) == 70
+    assert live.has_newer() and len(live.load_newer().items) == 70
 
 
 def test_a_model_exported_again_to_the_same_folder_is_found(tmp_path):
     service = Service(LiveModel(write_small(tmp_path / "model")))
     write_small(tmp_path / "model", seed=3, items=65)
     reload_now(service)
-    assert len(service.live.now.catalogue) == 65
+    assert len(service.live.now.items) == 65
 
 
 @pytest.mark.parametrize("text", ["", "one\ntwo\n", "\0", "gone\n"])
@@ -173,7 +173,7 @@ def test_new_texts_are_never_encoded_in_the_models_thread(pointer, newer_folder,
 
     body = {"items": [{"item_id": "new", "texts": {"title": "x"}}]}
     asyncio.run(everything())
-    assert len(service.live.now.catalogue) == 71 and not any("model" in name for name in threads)
+    assert len(service.live.now.items) == 71 and not any("model" in name for name in threads)
 
 
 def test_without_an_encoder_a_new_item_is_refused_in_one_line(service):

@@ -9,7 +9,7 @@ import numpy as np
 MOST_WORDS = 8  # of a search: each is looked for in every title
 
 
-class Catalogue:
+class TitledItems:
     """Ids and titles of a model's items, and titles to search in.
 
     Args:
