@@ -67,6 +67,8 @@ def program(main: Callable[[Sequence[str]], int], words: Sequence[str], refusing
     told = error.getvalue()
     if code == 0:
         return ACCEPTED, said.getvalue() + told
+    if "--debug" in words:  # asks for the traceback before the line
+        told = told[told.rfind("\nerror: ") + 1 :]
     one_line = told.startswith("error: ") and told.count("\n") == 1 and 20 < len(told) < 3_000
     if code in refusing and one_line:
         return REFUSED, told
