@@ -345,6 +345,12 @@ class SEARDataset(SequentialDataset):
         return whole - out
 
     @cached_property
+    def next_item_counts(self) -> np.ndarray:
+        """int64 (V,): the same without each user's first event, which no training position has as its next item."""
+        first = self.events.offsets[:-1][np.diff(self.events.offsets) > 0]
+        return self.training_item_counts - np.bincount(self.events.item[first], minlength=self.item_num)
+
+    @cached_property
     def statistics(self) -> dict[str, float]:
         """Users, items and interactions without the padding rows, and what follows from them."""
         users, items, events = self.user_num - 1, self.item_num - 1, len(self.events)

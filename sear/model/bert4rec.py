@@ -5,6 +5,7 @@ every history; neither is so here. B batch, L events of a row and the one after 
 incl. padding id 0, P masked positions.
 """
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -38,6 +39,10 @@ class BERT4Rec(NextItemModel, bert4rec.BERT4Rec):
         self.ft_ratio, self.mask_copies = config["ft_ratio"], config["mask_copies"]
         self.position_embedding = nn.Embedding(self.max_seq_length + 1, self.hidden_size)
         self._init_weights(self.position_embedding)
+
+    def target_counts(self, dataset) -> np.ndarray:
+        """int64 (V,): as of every model, and each user's first event, which may be masked like any other."""
+        return dataset.training_item_counts
 
     def start_scoring(self, config) -> None:
         """As of every model, but for the cosine: the items' own biases are part of the product."""

@@ -6,6 +6,7 @@ H longest whole history, K soft-label length.
 
 from collections import ChainMap
 
+import numpy as np
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
@@ -38,12 +39,16 @@ class NextItemModel(SequentialRecommender, ScoringModule):
         self.start_scoring(config)
         self.sampler = None
         if samples:
-            counts, targets = dataset.training_item_counts, int(dataset.rows.loss_count.sum())
-            self.sampler = ItemSampler(config["sample_from"], config["sample_size"], counts, targets)
+            counts = dataset.training_item_counts, self.target_counts(dataset)
+            self.sampler = ItemSampler(config["sample_from"], config["sample_size"], *counts)
         self.transition_prior = None
         if config["transition_prior"]:
             self.transition_prior = TransitionPrior(dataset.item_num, config["transition_half_life"])
             self.transition_prior.count(dataset, config["transition_steps"], config["transition_popularity"])
+
+    def target_counts(self, dataset) -> np.ndarray:
+        """int64 (V,): how many training events of each item a batch may hold as targets."""
+        return dataset.next_item_counts
 
     def user_vectors(self, interaction) -> Tensor:
         """(B, D): the user after the last event of each history, which has one at least."""

@@ -30,14 +30,14 @@ class ItemSampler:
 
     - uniform: `size` items on average, all with the same chance.
     - popularity: `size` items on average, with chances in proportion to 1 + an item's training events, at most 1.
-    - in_batch: the targets of the batch. An item with n training events is among them with chance 1 - (1 - f)^n, f
-      being the batch's part of an epoch; that a history's items come together is left out of account.
+    - in_batch: the next items of the batch. An item that is the next one n times in an epoch is among them with chance
+      1 - (1 - f)^n, f being the batch's part of an epoch; that a history's items come together is left out of account.
     """
 
-    def __init__(self, sources: Sequence[str], size: int, count_V: np.ndarray, epoch_targets: int):
-        """count_V: each item's training events; epoch_targets: how many events are targets in an epoch."""
-        self.in_batch, self.epoch_targets = "in_batch" in sources, epoch_targets
-        self.count_V = torch.from_numpy(count_V).to(torch.float64)
+    def __init__(self, sources: Sequence[str], size: int, count_V: np.ndarray, target_V: np.ndarray):
+        """count_V: each item's training events; target_V: how many of them may be a batch's next items."""
+        self.in_batch, self.epoch_targets = "in_batch" in sources, int(target_V.sum())
+        self.target_V = torch.from_numpy(target_V).to(torch.float64)
         weight_V = {"uniform": np.ones(len(count_V)), "popularity": 1.0 + count_V}
         missed_V = np.ones(len(count_V))
         for source in sources:
@@ -50,20 +50,20 @@ class ItemSampler:
         """A step's sample, on the device of the targets; drawn on the CPU by torch's generator, so alike everywhere.
 
         Args:
-            target_PK: int64, the targets of the batch, 0 = none.
-            events: how many different events these are; None: one for each position.
+            target_PK: int64, the targets of the batch, 0 = none; column 0 has the next items.
+            events: how many different events the next items are; None: one for each position.
         """
-        target_T = torch.unique(target_PK.cpu())
+        device, target_PK = target_PK.device, target_PK.cpu()
         drawn_V = torch.rand(len(self.chance_V), dtype=torch.float64) < self.chance_V
         drawn_S = drawn_V.nonzero().squeeze(1)
-        item_U = torch.unique(torch.cat([drawn_S, target_T]))
+        item_U = torch.unique(torch.cat([drawn_S, target_PK.flatten()]))
         chance_U = self.chance_V[item_U]
         if self.in_batch:
             part = min(1.0, (len(target_PK) if events is None else events) / self.epoch_targets)
-            chance_U = 1 - (1 - chance_U) * (1 - part) ** self.count_V[item_U]
-        else:
-            chance_U = chance_U * drawn_V[item_U]
-        return Sample(item_U.to(target_PK.device), chance_U.to(target_PK.device))
+            chance_U = 1 - (1 - chance_U) * (1 - part) ** self.target_V[item_U]
+            drawn_V[target_PK[:, 0]] = True  # the later targets of a position are in the sample by chance only
+        chance_U = chance_U * drawn_V[item_U]
+        return Sample(item_U.to(device), chance_U.to(device))
 
 
 def chances(weight_N: np.ndarray, size: int) -> np.ndarray:

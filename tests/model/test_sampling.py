@@ -26,7 +26,7 @@ def test_chances_are_in_proportion_but_at_most_1_and_add_up():
 
 @pytest.mark.parametrize("sources", [["uniform"], ["popularity"], ["in_batch"], ["in_batch", "popularity", "uniform"]])
 def test_items_come_into_the_sample_as_often_as_their_chance_says(sources):
-    sampler = ItemSampler(sources, 2, COUNTS, epoch_targets=80)
+    sampler = ItemSampler(sources, 2, COUNTS, COUNTS)
     event_E = np.repeat(np.arange(8), COUNTS)
     random, often_V, told_V, rounds = np.random.default_rng(0), np.zeros(8), np.zeros(8), 4000
     torch.manual_seed(0)
@@ -40,6 +40,27 @@ def test_items_come_into_the_sample_as_often_as_their_chance_says(sources):
     assert often_V / rounds == pytest.approx(told_V, abs=0.04)
 
 
+@pytest.mark.parametrize("name, train_rows", [("SEAR", "windows"), ("SEAR", "prefixes"), ("BERT4Rec", "windows")])
+def test_the_batchs_targets_are_in_the_sample_as_often_as_said(tiny_model, tiny_text, name, train_rows):
+    """Of short histories whose first events nobody predicts, and of targets further on than the next item."""
+    options = {} if name == "BERT4Rec" else {"soft_label_length": 4, "train_rows": train_rows}
+    histories = random_histories(users=60, longest=7)
+    model, train, _ = tiny_model(name, histories, loss_type="sampled", sample_from=["in_batch"], **options)
+    found, told, draw = [], [], model.sampler.draw
+
+    def drawn(*given):
+        sample = draw(*given)
+        found.append(int((sample.chance_U[1:] > 0).sum()))
+        told.append(float((1 / sample.chance_U[1:][sample.chance_U[1:] > 0]).sum()))
+        return sample
+
+    model.sampler.draw = drawn
+    for round_ in range(40):
+        torch.manual_seed(round_)
+        model.calculate_loss(train[np.random.default_rng(round_).permutation(len(train))[: len(train) // 8]])
+    assert np.mean(found) < 25 and np.mean(told) == pytest.approx((model.target_counts(train)[1:] > 0).sum(), rel=0.05)
+
+
 def test_places_of_items_that_are_not_there_are_0():
     sample = Sample(torch.tensor([0, 3, 7]), torch.ones(3))
     assert sample.numbers(torch.tensor([[7, 0], [4, 9]])).tolist() == [[2, 0], [0, 0]]
@@ -49,7 +70,7 @@ def test_the_sum_of_the_softmax_is_on_average_that_over_all_items():
     random = torch.Generator().manual_seed(0)
     user_PD, item_VD = torch.randn(3, 4, generator=random).double(), torch.randn(9, 4, generator=random).double()
     target_PK = torch.tensor([[3, 3, 5], [2, 4, 0], [6, 0, 0]])
-    sampler = ItemSampler(["popularity"], 3, np.array([0, 9, 1, 1, 4, 1, 2, 3, 3]), epoch_targets=24)
+    sampler = ItemSampler(["popularity"], 3, np.array([0, 9, 1, 1, 4, 1, 2, 3, 3]), np.zeros(9))
     torch.manual_seed(0)
 
     def mean_exp(sampled):
