@@ -1,7 +1,8 @@
 """How time and memory grow with the events: python -m benchmarks.large_data [--events 1e6,1e7,1e8] [--processes 1,2,4].
 
-A table of synthetic events, written in pieces, is converted, read for the first time, read again from the arrays that
-are kept, and trained on for some batches: SEAR without texts, the softmax from a sample. Each step has a process of its
+A table of synthetic events, written in pieces, is converted, read for the first time, read again (from the arrays that
+are kept, where the file is large enough), and trained on for some batches: SEAR without texts, the softmax from a
+sample. Each step has a process of its
 own; told are its seconds by the clock, its seconds of CPU time, and its highest resident memory. With --processes, so
 many processes read the largest data set at once and each cuts its share of an epoch's batches out: told is the sum of
 their proportional set sizes (a page that n processes map counts 1/n for each), above that after their imports.
@@ -10,12 +11,13 @@ their proportional set sizes (a page that n processes map counts 1/n for each), 
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from itertools import islice
+from itertools import chain, count, islice
 from pathlib import Path
 
 import numpy as np
@@ -86,21 +88,21 @@ def train(folder: Path, batches: int) -> None:
     from sear.trainer.trainer import SEARTrainer
 
     class Some:
-        """The first batches of an epoch, in place of the data set."""
+        """So many batches, of as many epochs as they need, in place of the data set."""
 
         def __init__(self, loader):
             self._dataset, self.collate_fn = self, loader.collate_fn
             self.rows, self._all = loader._dataset.rows, loader._dataset.epoch_batches
 
         def epoch_batches(self, seed: int, epoch: int) -> list[np.ndarray]:
-            return list(islice(self._all(seed, epoch), batches))
+            return list(islice(chain.from_iterable(self._all(seed, each) for each in count(epoch)), batches))
 
     loader = loaders_of(folder)[0]
     config = loader.config
     SEARTrainer(config, SEAR(config, loader._dataset))._train_epoch(Some(loader), 0)
 
 
-def share(folder: Path, number: int, count: int) -> None:
+def share(folder: Path, number: int, processes: int) -> None:
     """One of several processes; at each of two points it says its proportional set size and waits for a line."""
     import torch  # noqa: F401
     from recbole.data import data_preparation  # noqa: F401
@@ -111,7 +113,7 @@ def share(folder: Path, number: int, count: int) -> None:
     config_of(folder)
     _tell()
     loader = loaders_of(folder)[0]
-    for batch in loader._dataset.epoch_batches(1, 0)[number::count]:
+    for batch in loader._dataset.epoch_batches(1, 0)[number::processes]:
         loader.collate_fn(batch)
     _tell()
 
@@ -150,6 +152,7 @@ def rows(folder: Path, events: int, batches: int) -> list[list[str]]:
     for step in STEPS:
         say(f"{events:,} events: {step}")
         if step == "convert":
+            shutil.rmtree(data, ignore_errors=True)  # arrays of an earlier time would be read instead of made
             write_table(raw / "events.csv", events)
         figures = measured(convert if step == "convert" else [*own, "train" if step == "training" else "load"])
         if step == "convert":

@@ -19,6 +19,7 @@ from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
 import sear.recbole_compat  # noqa: F401
+from sear import processes
 from sear.data import history
 from sear.data.events import (
     Events,
@@ -60,7 +61,7 @@ class SEARDataset(SequentialDataset):
     part: int | None = None
     rows: history.Rows | None = None
     _inter_feat: Interaction | pd.DataFrame | None = None
-    _source: tuple[str, dict] | None = None  # of a large data set: hash of its file, and what makes events of it
+    _source: tuple[str, dict] | None = None  # where arrays are kept: hash of the file, and what makes events of it
 
     def _from_scratch(self) -> None:
         self._get_preset()
@@ -83,10 +84,10 @@ class SEARDataset(SequentialDataset):
         self._set_fields()
 
     def _find_events(self, path: Path) -> Events:
-        """The events of a `.inter` file that are left after the filters, checked and sorted; those of a large file are
-        read once and then kept as arrays that processes share.
+        """The events of a `.inter` file that are left after the filters, checked and sorted; those of a large file, or
+        for several processes, are read once and then kept as arrays that processes share.
         """
-        if path.is_file() and path.stat().st_size >= KEPT_FROM:
+        if path.is_file() and (path.stat().st_size >= KEPT_FROM or processes.size() > 1):
             keys = ("val_interval", "rm_dup_inter", "user_inter_num_interval", "item_inter_num_interval")
             what = {"columns": self._event_columns} | {key: self.config[key] for key in keys}
             if self.config["item_inter_num_interval"] is None:
@@ -102,7 +103,7 @@ class SEARDataset(SequentialDataset):
         return events
 
     def _kept(self, kind: str, what: dict, make: Make) -> Mapping[str, np.ndarray]:
-        """Arrays that follow from the events and from `what`: made, or of a large data set mapped from files."""
+        """Arrays that follow from the events and from `what`: made, or mapped from files where such are kept."""
         if self._source is None:
             return make()
         source, events = self._source

@@ -22,6 +22,7 @@ from sear.files import HOST, file_sha256, is_running, shown
 logger = logging.getLogger("sear")
 FORMAT = "SEAR arrays 1"  # another where the same files and settings make other arrays
 TABLE = "arrays.json"
+MOST_FOLDERS = 24  # of one data set; some four belong to each way to cut it into rows
 Arrays = dict[str, np.ndarray]
 
 
@@ -34,7 +35,8 @@ def kept_arrays(
 
     Args:
         folder, name: where NAME-<hash>.arrays lies.
-        source: what the arrays are made from, as a hash; folders made from another source are removed.
+        source: what the arrays are made from, as a hash; folders made from another source are removed, and of those
+            from this one the longest unused beyond MOST_FOLDERS.
         what: all else that they follow from, as JSON knows it.
     """
     written = json.dumps({"format": FORMAT, "source": source, "what": what}, sort_keys=True)
@@ -64,6 +66,8 @@ def _read(place: Path, content: Mapping[str, Any]) -> Arrays | None:
             file_sha256(place / f"{name}.npy") == digest for name, digest in told["sha256"].items()
         )
         if whole:
+            with suppress(OSError):  # a place that cannot be written to
+                os.utime(place / TABLE)
             return {name: np.load(place / f"{name}.npy", mmap_mode="c") for name in told["sha256"]}
     except FileNotFoundError:  # another process puts it in order
         return None
@@ -94,7 +98,8 @@ def _write(place: Path, content: Mapping[str, Any], arrays: Arrays) -> None:
 
 
 def _clear(folder: Path, name: str, source: str) -> None:
-    """Remove what was made from other sources, and what processes that were killed have left."""
+    """Remove what was made from other sources, what was not used for longest, and what killed processes have left."""
+    used: list[tuple[float, Path]] = []
     kept = re.compile(rf"{re.escape(name)}-[0-9a-f]{{16}}\.arrays")
     left = re.compile(rf"\.{kept.pattern}\.{re.escape(HOST)}-(\d+)\.tmp")
     for entry in list(folder.iterdir()):
@@ -102,8 +107,13 @@ def _clear(folder: Path, name: str, source: str) -> None:
         if kept.fullmatch(entry.name):
             with suppress(OSError, ValueError, KeyError, TypeError):
                 told = json.loads((entry / TABLE).read_text(encoding="utf-8"))
-                if told["content"]["source"] != source:
+                if told["content"]["source"] == source:
+                    used.append(((entry / TABLE).stat().st_mtime, entry))
+                else:
                     shutil.rmtree(entry, ignore_errors=True)
                     logger.info(f"removed {shown(entry)}: it was made from other files")
         elif of_process and not is_running(int(of_process[1])):
             shutil.rmtree(entry, ignore_errors=True)
+    for _, entry in sorted(used)[:-MOST_FOLDERS]:
+        shutil.rmtree(entry, ignore_errors=True)
+        logger.info(f"removed {shown(entry)}: {MOST_FOLDERS} others were used since")

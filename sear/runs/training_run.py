@@ -99,7 +99,8 @@ def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
     if issubclass(build, SEARNetwork) and (config["text_init"] or "semantic" in config["streams"]):
         build.check_catalogue(config, dataset.item_num)  # before an hour of encoding, not after
         dataset.item_text_embedding()
-    _ = dataset.texts.titles  # now, for a fault in them must not end a run that is trained
+    if not processes.rank():
+        _ = dataset.texts.titles  # now, for a fault in them must not end a run that is trained
     seconds = {"data": read - started, "text": perf_counter() - read}
     init_seed(config["seed"], config["reproducibility"])
     with enough_memory_to("hold the model", {key: config[key] for key in MODEL_KEYS}):

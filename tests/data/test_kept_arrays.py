@@ -54,6 +54,29 @@ def test_what_was_made_from_another_file_is_removed(tmp_path):
     assert json.loads((left / "arrays.json").read_text())["content"]["source"] == "new"
 
 
+def test_the_folders_that_are_unused_for_longest_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr("sear.data.kept_arrays.MOST_FOLDERS", 3)
+    for number in range(3):
+        keep(tmp_path, number=number)
+        (table,) = (path for path in tmp_path.glob("*/arrays.json") if f'"number": {number}' in path.read_text())
+        os.utime(table, (number, number))
+    keep(tmp_path, make=never, number=0)  # is used now
+    keep(tmp_path, number=3)
+    assert len(list(tmp_path.iterdir())) == 3
+    for number in (0, 2, 3):
+        keep(tmp_path, make=never, number=number)
+
+
+def test_several_processes_share_the_arrays_of_small_data_too(tmp_path, tiny_config, monkeypatch):
+    write_atomic_files(tmp_path, "tiny", random_histories())
+    config = tiny_config(tmp_path, "SASRec")
+    SEARDataset(config)
+    assert not list(tmp_path.rglob("*.arrays"))
+    monkeypatch.setattr("sear.processes.size", lambda: 2)
+    SEARDataset(config)
+    assert list(tmp_path.rglob("*.arrays"))
+
+
 def test_writing_into_an_array_does_not_reach_its_file(tmp_path):
     keep(tmp_path)["a"][:] = 9
     assert keep(tmp_path, make=never)["a"].tolist() == [0, 1, 2, 3, 4]
