@@ -189,8 +189,7 @@ def _named_by_header(raw: Path, options: Options) -> Source | None:
         table, roles = usable[0]
         user, item, time, rating = (roles.get(role, "") for role in ("user", "item", "time", "rating"))
         columns = replace(options.columns, user=user, item=item, time=time, rating=rating)
-        where = raw if options.columns.text else table.path
-        source = own_table.find(where, columns, options.no_text, options.reading)
+        source = own_table.find(raw, columns, options.no_text, options.reading)
         told = ", ".join(f"{role}={column}" for role, column in roles.items())
         others = [name for name in table.columns if name not in (*roles.values(), *options.columns.text)]
         unread = f"; not read: {', '.join(others[:8])} (texts with --text=…)" if others else ""

@@ -1,14 +1,14 @@
 """Which table of a folder has the columns asked for; and what to do where none or several have."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sear.atomic_files.reading import UNNAMED, Reading
-from sear.atomic_files.source import plain_suffix
-from sear.atomic_files.tables import DelimitedTable, Table, open_table
+from sear.atomic_files.source import unpacked_name, plain_suffix
+from sear.atomic_files.tables import DelimitedTable, JsonTable, Table, open_table
 from sear.errors import InputError
 
 SUFFIXES = (
@@ -55,16 +55,17 @@ class Parts:
         return self.tables[0].path
 
 
-def open_tables(path: Path, reading: Reading, names: set[str]) -> tuple[list[Table], list[str]]:
+def open_tables(path: Path, reading: Reading, names: set[str]) -> tuple[list[Table], dict[Path, str]]:
     """The tables there, and what is wrong with the files that are none."""
     if path.is_file():
-        return [open_table(path, reading, names)], []
-    tables, others = [], []
+        return [open_table(path, reading, names)], {}
+    tables: list[Table] = []
+    others: dict[Path, str] = {}
     for file in table_files(path):
         try:
             tables.append(open_table(file, reading, names))
         except InputError as error:
-            others.append(str(error))
+            others[file] = str(error)
             if reading.columns:  # the texts may stand in a table that has a header
                 with suppress(InputError):
                     table = open_table(file, replace(reading, columns=()), names)
@@ -82,7 +83,7 @@ def _in_parts(file: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", file.name)]
 
 
-def only(path: Path, tables: list[Table], others: list[str], names: Sequence[str], item: str) -> Parts:
+def only(path: Path, tables: list[Table], others: Mapping[Path, str], names: Sequence[str], item: str) -> Parts:
     """The one table with these columns, or its parts; item: what the events call the item of a table of texts."""
     having = [table for table in tables if set(names) <= set(table.columns)]
     if len(having) > 1 and _are_parts(having):
@@ -97,8 +98,8 @@ def only(path: Path, tables: list[Table], others: list[str], names: Sequence[str
             " leave it alone there"
         )
     if not tables and len(others) == 1:
-        raise InputError(others[0])
-    found = "; ".join([*(_described(table) for table in tables), *others])[:1_000]
+        raise InputError(*others.values())
+    found = "; ".join([*(_described(table) for table in tables), *others.values()])[:1_000]
     if not found:
         there = shortened([file.name for file in sorted(path.iterdir())])
         raise InputError(
@@ -109,9 +110,44 @@ def only(path: Path, tables: list[Table], others: list[str], names: Sequence[str
 
 
 def _are_parts(tables: list[Table]) -> bool:
-    """Whether the files have names that differ in digits only, and the same columns."""
-    names = {re.sub(r"\d+", "0", table.path.name) for table in tables}
-    return len(names) == 1 and all(table.columns == tables[0].columns for table in tables)
+    """Whether the files have names that differ in digits only, and the same columns, in whatever order.
+
+    Objects of JSON lines may leave out what they have not: there the columns asked for suffice.
+    """
+    alike = all(isinstance(table, JsonTable) for table in tables)
+    alike = alike or all(sorted(table.columns) == sorted(tables[0].columns) for table in tables)
+    packed_too = len({unpacked_name(table.path) for table in tables}) < len(tables)
+    return alike and not packed_too and len({_without_digits(table.path) for table in tables}) == 1
+
+
+def _without_digits(file: Path) -> str:
+    """What the names of a table's parts have in common."""
+    return re.sub(r"\d+", "0", unpacked_name(file))
+
+
+def unread(folder: Path, read: Sequence[Parts], tables: list[Table], others: Mapping[Path, str]) -> list[str]:
+    """What is said of everything else in the folder: its name, and why it is not read.
+
+    Raises:
+        InputError: a file is, by its name, a part of a table that is read, and has other columns or cannot be read.
+    """
+    if not folder.is_dir():
+        return []
+    used = [table.path for parts in read for table in parts.tables]
+    named, parts = set(map(unpacked_name, used)), {_without_digits(file): file for file in reversed(used)}
+    found = {table.path: table for table in tables}
+    left = [file for file in sorted(folder.iterdir(), key=_in_parts) if file not in used and file.name[0] not in "._"]
+    for file in left:
+        first = parts.get(_without_digits(file)) if file.is_file() and unpacked_name(file) not in named else None
+        by_name = f"by its name it is a part of the same table as {first.name}" if first else ""
+        if first and file in others:
+            raise InputError(f"{others[file]}, or move it elsewhere: {by_name}")
+        if first and file in found and found[file].columns:
+            what = f"{folder}: {_described(found[file])}, and {by_name}"
+            raise InputError(f"{what} - give all parts the same columns and header, or move it elsewhere")
+    names = [f"{file.name}{'/' if file.is_dir() else ''}" for file in left if file not in others]
+    told = [f"NOT READ: {others[file]}" for file in left if file in others]
+    return told + ([f"not read, there too: {shortened(names)}"] if names else [])
 
 
 def _described(table: Table) -> str:

@@ -210,6 +210,45 @@ def test_parts_of_one_table_are_read_together_and_a_bad_line_is_named_in_its_par
     assert "part-00001.csv, line 3: time 'noon'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "name, data, told",
+    [
+        ("part-2.csv", b"w,k,1300000000\n", "part-2.csv has no header"),
+        ("part-2.csv", b"user,item,day\nw,k,1300000000\n", "part-2.csv has user, item, day"),
+        ("part-2.csv.gz", gzip.compress(DATA)[:-9], "part-2.csv.gz, after line 0: compressed stream cut short"),
+    ],
+)
+def test_a_part_that_cannot_be_read_like_the_others_is_an_error(tmp_path, capsys, name, data, told):
+    for part in (0, 1):
+        write_lines(tmp_path / "raw" / f"part-{part}.csv", [LINES[0], f"u{part},i,1300000000"])
+    (tmp_path / "raw" / name).write_bytes(data)
+    for options in (NAMES, ()):
+        assert convert(tmp_path, "mydata", tmp_path / "raw", *options) == 2
+        error = capsys.readouterr().err
+        assert told in error and (not options or "by its name it is a part of the same table as part-0.csv" in error)
+
+
+def test_parts_may_have_their_columns_in_any_order_and_json_lines_may_leave_some_out(tmp_path):
+    write_lines(tmp_path / "raw" / "part-0.csv", LINES[:2])
+    write_lines(tmp_path / "raw" / "part-1.csv.gz", ["item,time,user", "i1,1300000060,u1"])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 0
+    write_lines(tmp_path / "json" / "part-0.json", ['{"user": "u0", "item": "i0", "time": 1300000000, "page": 3}'])
+    write_lines(tmp_path / "json" / "part-1.json", ['{"user": "u1", "item": "i1", "time": 1300000060}'])
+    assert convert(tmp_path, "other", tmp_path / "json", *NAMES) == 0
+    assert events(tmp_path) == EVENTS == events(tmp_path, "other")
+
+
+def test_whatever_else_lies_in_the_folder_is_named(tmp_path, capsys):
+    write_lines(tmp_path / "raw" / "e.csv", LINES)
+    write_lines(tmp_path / "raw" / "more" / "e.csv", LINES)
+    (tmp_path / "raw" / "later.csv.gz").write_bytes(gzip.compress(DATA)[:-9])
+    (tmp_path / "raw" / "e.sql").touch()
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 0
+    told = capsys.readouterr().out
+    assert "later.csv.gz, after line 0: compressed stream cut short" in told and "NOT READ: " in told
+    assert "not read, there too: e.sql, more/" in told
+
+
 def test_part_10_comes_after_part_2(tmp_path):
     for part, user in ((2, "u"), (10, "v")):
         write_lines(tmp_path / "raw" / f"part-{part}.csv", ["user,item", f"{user},i"])
