@@ -224,6 +224,11 @@ def gather_events(source: Source, options: Options, bad_lines: BadLines) -> Even
 
 
 def _check_times(source: Source, columns: EventColumns, reading: Reading, bad_lines: BadLines) -> None:
+    if 0 < columns.clocks < len(columns):
+        raise InputError(
+            f"{source.event_path}: the second column of --time has times of day in {columns.clocks:,} events and"
+            f" something else in {len(columns) - columns.clocks:,} - write it in one way"
+        )
     found = columns.digit_dates() if not reading.date_format else None
     if found:
         line, time, dates = found

@@ -18,7 +18,8 @@ TIME_UNITS = ((1.0, "seconds"), (1e3, "milliseconds"), (1e6, "microseconds"), (1
 NOT_IN_IDS = set("\t\n\r\0")  # some readers end a text at a NUL byte
 NAN = float("nan")
 PADDING = "[PAD]"  # RecBole's own name for "no item"
-DECADE = 10 * 365.25 * 86_400
+DAY = 86_400  # seconds
+DECADE = 10 * 365.25 * DAY
 LOOKED_AT = 1 << 22  # events looked at at a time, or at all where some suffice
 LONE = 0.001  # the largest share of events that lie decades away from the others and are told
 
@@ -58,6 +59,7 @@ class EventColumns:
         self._user, self._item, self._line = array("i"), array("i"), array("I")
         self._time, self._rating = array("d"), array("d")
         self._second = array("d")  # of times in two columns: what decides between equal times
+        self.clocks = 0  # events of which that is a time of day
 
     def __len__(self) -> int:
         return len(self._user)
@@ -68,7 +70,8 @@ class EventColumns:
         Raises:
             BadLine: an id, the time or the rating cannot be used; then nothing is kept of the event.
         """
-        number, second = self.times.ordered(*time) if type(time) is tuple else (self.times(time), None)
+        pair = type(time) is tuple
+        number, second, is_clock = self.times.ordered(*time) if pair else (self.times(time), None, False)
         stars = NAN if rating is None else self.ratings(rating)
         try:
             user_code, item_code = self.user_codes.get(user), self.item_codes.get(item)
@@ -86,6 +89,12 @@ class EventColumns:
         self._rating.append(stars)
         if second is not None:
             self._second.append(second)
+            self.clocks += is_clock
+
+    @property
+    def second_only_decides(self) -> bool:
+        """Whether times stand in two columns, and the second is no time of day that can be added to the first."""
+        return len(self._second) > 0 and not self.clocks
 
     def events_of(self, kind: str, token: str) -> int:
         """How many events the user or item of this id has."""
@@ -145,6 +154,8 @@ class EventColumns:
         if len(user) < gathered:
             user, self.user_codes = _renumbered(user, self.user_codes)
             item, self.item_codes = _renumbered(item, self.item_codes)
+        if second is not None and self.clocks and _are_days(time / factor):
+            time, second = time + factor * second, None
         backwards = _runs_backwards(user, time)
         seconds = () if second is None else (second,)
         order = np.lexsort((*seconds, time, user))  # of equal events the earliest comes first
@@ -184,6 +195,13 @@ def _units(time: np.ndarray) -> np.ndarray:
 def _usual(units: np.ndarray) -> int:
     """The unit that most have; of two that are equally frequent the coarser one."""
     return int(np.argmax(np.bincount(units, minlength=len(TIME_UNITS))))
+
+
+def _are_days(seconds: np.ndarray) -> bool:
+    """Whether these are midnights of one time zone, by summer or winter time, to which times of day can be added."""
+    of_day = seconds % DAY
+    others = of_day[of_day != of_day[:1]]
+    return not (of_day % 900).any() and bool((others == others[:1]).all())
 
 
 def _renumbered(values: np.ndarray, codes: dict[str, int]) -> tuple[np.ndarray, dict[str, int]]:

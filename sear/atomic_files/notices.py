@@ -91,6 +91,11 @@ def value_notices(source: Source, columns: EventColumns) -> list[str]:
             f"{counted(columns.times.found['scientific'], 'time')} in scientific notation: a spreadsheet has cut off"
             " their last digits - export them as text"
         )
+    if columns.second_only_decides:
+        notices.append(
+            "the second column of --time puts events of an equal first one in order, and is no part of the times"
+            " written (times of day like 14:30:00 would be)"
+        )
     if not source.by_line:
         zeros = columns.zero_times()
         if zeros:

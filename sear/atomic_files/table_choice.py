@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sear.atomic_files.reading import UNNAMED, Reading
-from sear.atomic_files.source import unpacked_name, plain_suffix
+from sear.atomic_files.source import plain_suffix, unpacked_name
 from sear.atomic_files.tables import DelimitedTable, JsonTable, Table, open_table
 from sear.errors import InputError
 

@@ -25,7 +25,7 @@ DAY = re.compile(
     r"(?:(?:T|\s+)(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?)?\s*(Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?",
     re.IGNORECASE | re.ASCII,
 )
-TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d+)?))?", re.ASCII)
+TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d+)?))?(?:\s*([AP])M)?", re.ASCII | re.IGNORECASE)
 SCIENTIFIC = re.compile(r"[-+]?\d(?:[.,]\d+)?[eE]\+\d+", re.ASCII)
 DATE_FORMATS = (
     *(f"{day}{clock}" for day in ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y.%m.%d", "%d.%m.%y")
@@ -162,21 +162,24 @@ class Times:
             return self._of_text(str(int(value) if value == value and int(value) == value else value), value)
         raise BadLine(f"time {shortened(value)} is no number and no date")
 
-    def ordered(self, first: Any, second: Any) -> tuple[float, float]:
-        """(time, what decides between equal times) of two columns: a day and a time of day make one time."""
-        clock = TIME_OF_DAY.fullmatch(second.strip()) if isinstance(second, str) else None
-        if clock:
-            hours, minutes, rest = int(clock[1]), int(clock[2]), float((clock[3] or "0").replace(",", "."))
-            if hours < 24 and minutes < 60 and rest < 61:
-                return self(first) + 3600 * hours + 60 * minutes + rest, 0.0
-        if isinstance(second, time):
-            return self(first) + 3600 * second.hour + 60 * second.minute + second.second + second.microsecond / 1e6, 0.0
-        return self(first), self(second)
-
-    def reads(self, text: str) -> bool:
-        """Whether the text is a time."""
+    def ordered(self, first: Any, second: Any) -> tuple[float, float, bool]:
+        """(time, what decides between equal times, whether that is the seconds of a time of day) of two columns."""
+        clock = _seconds_of_day(second)
+        if clock is not None:
+            return self(first), clock, True
         try:
-            self(text)
+            return self(first), float(second) if _is_plain(second) else self(second), False
+        except BadLine as error:
+            if self.reads(first):
+                raise BadLine(
+                    f"{error}, and no time of day like 14:30:00", "write both into one column, as 2024-05-01 14:30:00"
+                ) from None
+            raise
+
+    def reads(self, value: Any) -> bool:
+        """Whether the value is a time."""
+        try:
+            self(value)
         except BadLine:
             return False
         return True
@@ -225,6 +228,26 @@ def _finite(number: float | Decimal, value: Any) -> float:
     if abs(number) > LARGEST_TIME:
         raise BadLine(f"time {shortened(value)} is none that a clock shows")
     return number
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether this is a number that no --date_format is for: what decides between equal days."""
+    if isinstance(value, str):
+        return len(value) < 20 and value.strip().isdecimal()
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _seconds_of_day(value: Any) -> float | None:
+    """Seconds since midnight of 14:30, 2:30:01.5 pm or a time of day of parquet; None for anything else."""
+    if isinstance(value, time):
+        return 3600 * value.hour + 60 * value.minute + value.second + value.microsecond / 1e6
+    found = TIME_OF_DAY.fullmatch(value.strip()) if isinstance(value, str) else None
+    if not found:
+        return None
+    hour, minute, second = int(found[1]), int(found[2]), float((found[3] or "0").replace(",", "."))
+    if found[4]:
+        hour = hour % 12 + 12 * (found[4] in "pP") if 1 <= hour <= 12 else 24
+    return 3600 * hour + 60 * minute + second if hour < 24 and minute < 60 and second < 61 else None
 
 
 def iso_seconds(text: str) -> float | None:

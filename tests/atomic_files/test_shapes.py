@@ -310,6 +310,36 @@ def test_a_second_column_decides_between_equal_times(tmp_path):
     assert [row[1:] for row in events(tmp_path)] == [["i1", "1462784401"], ["i0", "1462789800"]]
 
 
+@pytest.mark.parametrize(
+    "days, clocks, options, last",
+    [
+        (["20240501", "20240502"], ["235000", "93000"], ["--date_format=%Y%m%d"], 1714608000),
+        (["20240501", "20240502"], ["11:50 PM", "12:05 am"], ["--date_format=%Y%m%d"], 1714608300),
+        (["1714521600000", "1714608000000"], ["23:50", "00:05"], [], 1714608300),
+        (["1714607400", "1714608300"], ["23:50", "00:05"], [], 1714608300),  # the first is a time of day too
+    ],
+)
+def test_a_day_and_a_time_of_day_make_one_time_in_any_unit(tmp_path, days, clocks, options, last):
+    lines = [f"u,i{row},{day},{clock}" for row, (day, clock) in enumerate(zip(days, clocks, strict=True))]
+    write_lines(tmp_path / "raw" / "e.csv", ["user,item,day,clock", *reversed(lines)])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES[:3], "--time=day,clock", *options) == 0
+    assert [row[1] for row in events(tmp_path)] == ["i0", "i1"] and events(tmp_path)[1][2] == str(last)
+
+
+@pytest.mark.parametrize(
+    "day, clocks, told",
+    [
+        ("20240501", ["23:50", "00:05"], "--date_format=%Y%m%d"),
+        ("2024-05-01", ["23:50", "300"], "has times of day in 1 events and something else in 1"),
+        ("2024-05-01", ["23h50", "300"], "time '23h50' is no number and no date like 2024-05-01, and no time of day"),
+    ],
+)
+def test_times_of_day_do_not_hide_what_the_days_are(tmp_path, capsys, day, clocks, told):
+    write_lines(tmp_path / "raw" / "e.csv", ["user,item,day,clock", *(f"u,i,{day},{clock}" for clock in clocks)])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES[:3], "--time=day,clock") == 2
+    assert told in capsys.readouterr().err
+
+
 def test_json_lines_and_python_literals_are_tables(tmp_path):
     write_lines(tmp_path / "raw" / "e.json", ['{"user": "u0", "item": 7, "time": "2018-07-01 22:09:11"}'])
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 0
