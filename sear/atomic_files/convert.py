@@ -239,7 +239,8 @@ def _check_times(source: Source, columns: EventColumns, reading: Reading, bad_li
             f" {formats}, or --date_format={UNIX} if they are Unix times"
         )
     for line, reason in columns.unlike_times():
-        bad_lines.report(*source.place(line), reason)
+        remedy = "write all times in one unit, and remove lines whose time is not known (0, -1, 9999-12-31)"
+        bad_lines.report(*source.place(line), BadLine(reason, remedy))
     bad_lines.settle()
 
 

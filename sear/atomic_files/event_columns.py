@@ -10,6 +10,7 @@ import numpy as np
 
 from sear.atomic_files.bad_lines import BadLine
 from sear.atomic_files.digit_dates import Found, dates_in_digits
+from sear.atomic_files.odd_times import Group, far_times
 from sear.atomic_files.values import Ratings, Times
 
 # The largest plausible time in each unit: 1e11 seconds is the year 5138, 1e11 milliseconds is March 1973.
@@ -19,9 +20,7 @@ NOT_IN_IDS = set("\t\n\r\0")  # some readers end a text at a NUL byte
 NAN = float("nan")
 PADDING = "[PAD]"  # RecBole's own name for "no item"
 DAY = 86_400  # seconds
-DECADE = 10 * 365.25 * DAY
 LOOKED_AT = 1 << 22  # events looked at at a time, or at all where some suffice
-LONE = 0.001  # the largest share of events that lie decades away from the others and are told
 
 
 @dataclass
@@ -119,26 +118,24 @@ class EventColumns:
         found = dates_in_digits(time)
         return (self._line[found.row], time[found.row], found) if found else None
 
-    def zero_times(self) -> int:
-        """How many events have the time 0, where most are decades later."""
-        time = np.frombuffer(self._time, np.float64)
-        return int(np.count_nonzero(time == 0)) if np.median(time) > DECADE else 0
+    def far_times(self) -> list[tuple[Group, int, float]]:
+        """(events, line of the first, its time in seconds) of those that lie years before or after all others."""
+        time, per_second, alike = self._in_usual_unit()
+        groups = far_times(time if alike.all() else np.where(alike, time, NAN), per_second)
+        return [(group, self._line[group.row], group.time / per_second) for group in groups]
 
-    def lone_times(self) -> list[tuple[int, int, float]]:
-        """(how many, line of the first, its time) of the few events that lie decades before or after all others."""
+    def median_time(self) -> tuple[float, float]:
+        """The time in the middle: as the file has it, and in seconds."""
+        time, per_second, alike = self._in_usual_unit()
+        median = float(np.median(time if alike.all() else time[alike]))
+        return median, median / per_second
+
+    def _in_usual_unit(self) -> tuple[np.ndarray, float, np.ndarray]:
+        """All times; how many of their usual unit make a second; and which are in it."""
         time = np.frombuffer(self._time, np.float64)
         units = _units(time)
-        factor = TIME_UNITS[_usual(units)][0]
-        few = min(max(3, int(LONE * len(time))), (len(time) - 1) // 3)
-        order = _ends_by_time(time, few + 1)
-        gaps = np.diff(time[order]) > DECADE * factor
-        found = []
-        for ends, rows in ((gaps[:few], order), (gaps[::-1][:few], order[::-1])):
-            if ends.any():
-                count = int(np.flatnonzero(ends)[-1]) + 1
-                row = int(rows[:count].min())
-                found.append((count, self._line[row], time[row] / factor))
-        return found
+        usual = _usual(units)
+        return time, TIME_UNITS[usual][0], units == usual
 
     def table(self) -> EventTable:
         """The sorted table, times in seconds, without exact repeats; what was gathered is given up then."""
@@ -174,17 +171,6 @@ class EventColumns:
         setattr(self, name, array(gathered.typecode))
         values: np.ndarray = np.frombuffer(gathered, dtype)
         return values if alike.all() else values[alike]
-
-
-def _ends_by_time(time: np.ndarray, few: int) -> np.ndarray:
-    """Row numbers by time, of the `few` earliest and the `few` latest events at least; times of 0 are left out."""
-    known = time[time != 0]
-    if len(known) > LOOKED_AT:
-        low, high = np.partition(known, (few, len(known) - 1 - few))[[few, len(known) - 1 - few]]
-        rows = np.flatnonzero(((time <= low) | (time >= high)) & (time != 0))
-    else:
-        rows = np.flatnonzero(time != 0)
-    return rows[np.argsort(time[rows], kind="stable")]
 
 
 def _units(time: np.ndarray) -> np.ndarray:

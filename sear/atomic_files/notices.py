@@ -1,12 +1,14 @@
 """What is worth saying about the events and texts of a conversion."""
 
 import re
+import time
 from collections.abc import Iterable
 
 import numpy as np
 
 from sear.atomic_files.bad_lines import BadLines, counted
 from sear.atomic_files.event_columns import EventColumns, EventTable
+from sear.atomic_files.odd_times import YEAR, clocks_of
 from sear.atomic_files.source import Source
 from sear.atomic_files.values import SCIENTIFIC
 from sear.data.events import day
@@ -20,7 +22,7 @@ MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 SHEET_DATE = re.compile(rf"\d{{1,2}}-(?:{'|'.join(MONTHS)})|(?:{'|'.join(MONTHS)})-\d{{2}}", re.IGNORECASE)
 WHOLE_WITH_POINT = re.compile(r"\d+\.0+")
 INVISIBLE = "\ufeff\u200b\u200e\u200f\u2060"  # byte order mark, marks of no width
-EARLY = 10 * 365.25 * 86_400  # before 1980 no data set of events was made
+EARLIEST = 21 * YEAR  # 1991: hardly a data set of events is older
 
 
 def text_notices(source: Source, table: EventTable, has_text: np.ndarray, differing: int) -> list[str]:
@@ -66,11 +68,6 @@ def event_notices(source: Source, table: EventTable) -> list[str]:
                 " a second column that decides: --time=DATE,TIME"
             )
         notices.append(told)
-    if table.time.max() < EARLY:
-        notices.append(
-            f"ALL EVENTS ARE BEFORE 1980 (the last: {day(float(table.time.max()))}): are the times Unix times? If not,"
-            " say what they are with --date_format, or that they are none with --time=line_order"
-        )
     return notices
 
 
@@ -97,18 +94,48 @@ def value_notices(source: Source, columns: EventColumns) -> list[str]:
             " written (times of day like 14:30:00 would be)"
         )
     if not source.by_line:
-        zeros = columns.zero_times()
-        if zeros:
+        notices += _far_notices(source, columns) + _clock_notices(columns)
+    return notices
+
+
+def _far_notices(source: Source, columns: EventColumns) -> list[str]:
+    notices = []
+    for group, line, seconds in columns.far_times():
+        path, number = source.place(line)
+        share = f" ({group.count / len(columns):.1%})" if 1_000 * group.count >= len(columns) else ""
+        where = f"the first: {path.name}, line {number}"
+        events = f"{counted(group.count, 'event')}{share}"
+        if group.alike:
             notices.append(
-                f"{counted(zeros, 'event')} at time 0, 1970-01-01, and most long after: is that a missing time?"
+                f"{events} at {group.time:.16g}, {day(seconds)}, years away from all others ({where}): if that"
+                " stands for an unknown time, remove these lines - they stand at a wrong place of their users' histories"
             )
-        for count, line, time in columns.lone_times():
-            path, number = source.place(line)
+        else:
             notices.append(
-                f"{counted(count, 'event')} decades away from all others (the first: {path.name}, line {number},"
-                f" {day(time)}): a missing time, or a line cut off?"
+                f"{events} decades away from all others ({where}, {day(seconds)}): a"
+                " missing time, or a line cut off? - mend or remove these lines"
             )
     return notices
+
+
+def _clock_notices(columns: EventColumns) -> list[str]:
+    """Half of all events are of years that no data set is of: what other clock these times may be of."""
+    raw, seconds = columns.median_time()
+    latest = time.time() + YEAR
+    if EARLIEST <= seconds < latest:
+        return []
+    dates = columns.times.found["date"] > 0
+    fitting = [] if dates else clocks_of(raw, EARLIEST, latest)
+    guess = " or ".join(f"{name} ({day(found)})" for name, found in fitting)
+    told = (
+        f"MOST EVENTS ARE {'BEFORE 1991' if seconds < EARLIEST else 'IN THE FUTURE'} (half of them by {day(seconds)})"
+    )
+    if guess:
+        return [f"{told}: do the times count {guess}? - write them as Unix seconds; their order is right"]
+    if dates:
+        return [f"{told}: are the dates right?"]
+    remedy = "say what they are with --date_format, or that they are none with --time=line_order"
+    return [f"{told}: are the times Unix times? If not, {remedy}"]
 
 
 def _id_notices(kind: str, codes: Iterable[str], columns: EventColumns) -> list[str]:

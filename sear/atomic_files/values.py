@@ -204,6 +204,7 @@ class Times:
                 option or "say how dates are written with --date_format, for example --date_format='%d.%m.%Y %H:%M'"
             )
             raise BadLine(f"time {shortened(value)} is no number and no date like 2024-05-01", option)
+        self.found["date"] += 1
         return seconds
 
     def _formatted(self, text: str) -> float:

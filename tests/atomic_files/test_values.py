@@ -118,7 +118,8 @@ def test_iso_dates_are_read_the_same_on_every_python(text, seconds):
 
 @pytest.mark.parametrize(
     "digits, form",
-    [("31122023", "%d%m%Y"), ("12312023", "%m%d%Y"), ("20231231", "%Y%m%d"), ("231231", "%y%m%d"), ("2023", "%Y")],
+    [("31122023", "%d%m%Y"), ("12312023", "%m%d%Y"), ("20231231", "%Y%m%d"), ("231231", "%y%m%d"), ("2023", "%Y")]
+    + [("20231231000000000", "%Y%m%d%H%M%S%f"), ("2312310000", "%y%m%d%H%M"), ("231231000000", "%y%m%d%H%M%S")],
 )
 def test_digits_that_are_dates_in_any_order_are_not_taken_for_seconds(tmp_path, capsys, digits, form):
     write_events(tmp_path, times=[digits] * 3)
@@ -128,6 +129,13 @@ def test_digits_that_are_dates_in_any_order_are_not_taken_for_seconds(tmp_path, 
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, f"--date_format={form}") == 0
     assert rows(tmp_path, "mydata", "inter")[1][2] in ("1703980800", "1672531200")
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--date_format=unix", "--overwrite") == 0
+
+
+def test_a_placeholder_in_another_unit_says_what_to_do(tmp_path, capsys):
+    write_events(tmp_path, times=["1300000000000", "1300000000001", "1300000000002", "-1", "-1"])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
+    told = capsys.readouterr().err
+    assert "time -1 is in seconds, where most lines have milliseconds - write all times in one unit, and remove" in told
 
 
 def test_a_date_format_that_does_not_fit_says_which_would(tmp_path, capsys):
@@ -144,7 +152,10 @@ def test_a_date_format_that_does_not_fit_says_which_would(tmp_path, capsys):
         ({"users": ["7.65612E+16"] * 3}, "1 user id in scientific notation (the first: 7.65612E+16)"),
         ({"users": [" u", "u", "v"]}, "1 user id with blanks around (the first: ' u'), kept as they are; 1 of"),
         ({"users": ["\ufeffu", "u", "v"]}, "1 user id with blanks around (the first: '\\ufeffu')"),
-        ({"times": ["1300000000", "0", "1300000002", "0"]}, "2 events at time 0, 1970-01-01, and most long after"),
+        (
+            {"times": ["1300000000", "0", "1300000002", "0"]},
+            "2 events (50.0%) at 0, 1970-01-01, years away from all others (the first: e.csv, line 3): if",
+        ),
         ({"users": ["2-Mar", "MARCH1", "Sep-01"]}, "2 user ids such as 2-Mar: did a spreadsheet make a date of"),
         ({"users": ["u", "#REF!", "u"]}, "1 event of the user '#REF!': is that one user, or a word for none?"),
         ({"users": ["u", "NULL", "NULL"]}, "2 events of the user 'NULL': is that one user, or a word for none?"),
@@ -152,9 +163,14 @@ def test_a_date_format_that_does_not_fit_says_which_would(tmp_path, capsys):
         ({"times": ["1.30E+09"] * 3}, "3 times in scientific notation"),
         (
             {"times": ["1300000000", "1300000001", "1300000002", "13"]},
-            "1 event decades away from all others (the first: e.csv, ",
+            "1 event (25.0%) decades away from all others (the first: e.csv, line 5, 1970-01-01)",
         ),
-        ({"times": ["86400", "86401", "86402"]}, "ALL EVENTS ARE BEFORE 1980 (the last: 1970-01-02)"),
+        ({"times": ["86400", "86401", "86402"]}, "MOST EVENTS ARE BEFORE 1991 (half of them by 1970-01-02)"),
+        (
+            {"times": ["13350000000000000"]},
+            "do the times count microseconds since 1601, as Chrome does (20",
+        ),
+        ({"times": ["2150-01-01"]}, "MOST EVENTS ARE IN THE FUTURE (half of them by 2150-01-01): are the dates right?"),
         ({"times": ["1300000000"] * 2}, "2 of 2 events share user and time with another: the"),
         ({"times": ["1300000009", "1300000008", "1300000008"]}, "the file runs backwards, newest events first"),
     ],
