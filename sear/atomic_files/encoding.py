@@ -27,10 +27,14 @@ HIGH = re.compile(rb"[\x80-\xff]+")
 
 @dataclass(frozen=True)
 class Encoding:
-    """codec: Python's name; wide: its lines do not end in a byte of their own; told: "" where nothing needs saying."""
+    """codec: Python's name; wide: its lines do not end in a byte of their own; told: "" where nothing needs saying.
+
+    guessed: whether it is one of a nation's, which any bytes fit; then a line may be in UTF-8 all the same.
+    """
 
     codec: str
     told: str = ""
+    guessed: bool = False
 
     @property
     def wide(self) -> bool:
@@ -69,6 +73,18 @@ def wide_encoding(head: bytes) -> Encoding | None:
     return None
 
 
+def in_utf8(line: bytes, codec: str) -> bool:
+    """Whether a line of a file in this encoding of a nation is in UTF-8, and says something that the nation writes."""
+    if line.isascii():
+        return False
+    try:
+        others = [character for character in line.decode() if not character.isascii()]
+        "".join(others).encode(codec)
+    except UnicodeError:
+        return False
+    return codec != "gb18030" or min(others) >= "\u2000"  # pairs of its bytes are often Greek or Hebrew in UTF-8
+
+
 def decided(path, lines: list[bytes]) -> Encoding:
     """The encoding of a file with these lines that are not ASCII (as many as were looked for).
 
@@ -83,12 +99,13 @@ def decided(path, lines: list[bytes]) -> Encoding:
     if sequences >= len(others) and (all(cut for _, cut in others) or sequences >= 20 * len(others)):
         return UTF8  # damaged in places, which are told as bad lines
     for codec, looks in (("cp1251", _cyrillic), ("gb18030", _chinese), ("cp1252", _western)):
+        own = b"".join(line.rstrip(b"\n") + b"\n" for line in lines if not in_utf8(line, codec))
         try:
-            shown = text.decode(codec)
+            shown = own.decode(codec)
         except UnicodeDecodeError:
             continue
-        if looks(shown, text) >= CLEAR:
-            return Encoding(codec, f"not UTF-8: read as {codec} (--encoding=… says otherwise)")
+        if looks(shown, own) >= CLEAR:
+            return Encoding(codec, f"not UTF-8: read as {codec} (--encoding=… says otherwise)", guessed=True)
     guess = _guess(text)
     supposed = f" (it may be {guess})" if guess else ""
     raise InputError(f"{path} is not UTF-8, and what else is not clear{supposed} - {HINT}")

@@ -107,8 +107,8 @@ def _far_notices(source: Source, columns: EventColumns) -> list[str]:
         events = f"{counted(group.count, 'event')}{share}"
         if group.alike:
             notices.append(
-                f"{events} at {group.time:.16g}, {day(seconds)}, years away from all others ({where}): if that"
-                " stands for an unknown time, remove these lines - they stand at a wrong place of their users' histories"
+                f"{events} at {group.time:.16g}, {day(seconds)}, years away from all others ({where}): if that stands"
+                " for an unknown time, remove these lines - they stand at a wrong place of their users' histories"
             )
         else:
             notices.append(
@@ -140,7 +140,7 @@ def _clock_notices(columns: EventColumns) -> list[str]:
 
 def _id_notices(kind: str, codes: Iterable[str], columns: EventColumns) -> list[str]:
     notices = []
-    scientific = [token for token in codes if "+" in token and SCIENTIFIC.fullmatch(token)]
+    scientific = [token for token in codes if "e" in token.lower() and SCIENTIFIC.fullmatch(token)]
     if scientific:
         notices.append(
             f"{counted(len(scientific), f'{kind} id')} in scientific notation (the first: {scientific[0]}): a"
@@ -154,7 +154,7 @@ def _id_notices(kind: str, codes: Iterable[str], columns: EventColumns) -> list[
             f" {twins:,} of them are another id without"
         )
     for token in codes:
-        if len(token) < 12 and token.strip().lower() in NO_IDS:
+        if len(token) < 12 and (token.strip().lower() in NO_IDS or not token.strip("# ")):
             count = counted(columns.events_of(kind, token), "event")
             notices.append(f"{count} of the {kind} {token!r}: is that one {kind}, or a word for none?")
     dates = [token for token in codes if len(token) < 7 and SHEET_DATE.fullmatch(token)]

@@ -26,7 +26,8 @@ DAY = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d+)?))?(?:\s*([AP])M)?", re.ASCII | re.IGNORECASE)
-SCIENTIFIC = re.compile(r"[-+]?\d(?:[.,]\d+)?[eE]\+\d+", re.ASCII)
+# without a + only with decimals, for ids such as 12e4 may be hexadecimal
+SCIENTIFIC = re.compile(r"[-+]?\d(?:(?:[.,]\d+)?[eE]\+|[.,]\d+[eE])\d+", re.ASCII)
 DATE_FORMATS = (
     *(f"{day}{clock}" for day in ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y.%m.%d", "%d.%m.%y")
       for clock in ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", ", %H:%M:%S")),
@@ -189,7 +190,7 @@ class Times:
             return self._formatted(text)
         number = _number(text, self.decimal)
         if number is not None:
-            if "+" in text and SCIENTIFIC.fullmatch(text):
+            if "e" in text.lower() and SCIENTIFIC.fullmatch(text):
                 self.found["scientific"] += 1
             return _finite(number, value)
         if text.lower() in MISSING:

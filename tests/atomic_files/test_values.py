@@ -150,6 +150,8 @@ def test_a_date_format_that_does_not_fit_says_which_would(tmp_path, capsys):
     "changes, told",
     [
         ({"users": ["7.65612E+16"] * 3}, "1 user id in scientific notation (the first: 7.65612E+16)"),
+        ({"users": ["7.6E16", "7e16", "u"]}, "1 user id in scientific notation (the first: 7.6E16)"),
+        ({"users": ["#####", "u", "u"]}, "1 event of the user '#####': is that one user, or a word for none?"),
         ({"users": [" u", "u", "v"]}, "1 user id with blanks around (the first: ' u'), kept as they are; 1 of"),
         ({"users": ["\ufeffu", "u", "v"]}, "1 user id with blanks around (the first: '\\ufeffu')"),
         (
@@ -245,6 +247,14 @@ def test_floats_above_2_to_the_53_have_lost_digits_and_that_is_said(tmp_path, ca
     parquet.write_table(pyarrow.table(table), tmp_path / "raw" / "e.parquet")
     assert convert(tmp_path, "other", tmp_path / "raw", *NAMES) == 0
     assert "1 event with an id that is a decimal number above 2^24" in capsys.readouterr().out
+
+
+def test_whole_numbers_of_any_length_keep_their_digits_in_json(tmp_path):
+    numbers = [2**63, 2**64 + 1, 12345678901234567890123]
+    lines = [f'{{"user": {number}, "item": "i", "time": 1300000000}}' for number in numbers]
+    write_lines(tmp_path / "raw" / "e.json", lines)
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 0
+    assert [row[0] for row in rows(tmp_path, "mydata", "inter")[1:]] == [str(number) for number in numbers]
 
 
 def test_reading_options_that_cannot_be_followed_are_refused(tmp_path, capsys):
