@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,23 @@ def file_sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def known_sha256(path: Path) -> str:
+    """The same of a file that is asked for again and again: read anew only where its stamp is another."""
+    stamp = path.stat()
+    return _sha256_of(path, stamp.st_mtime_ns, stamp.st_ctime_ns, stamp.st_size, stamp.st_ino)
+
+
+@cache
+def _sha256_of(path: Path, *stamp: int) -> str:
+    return file_sha256(path)
+
+
+def require_unchanged(path: Path, digest: str | None) -> None:
+    """Raises InputError where a file that has been read since is not the one of this SHA-256 any more."""
+    if digest is not None and (not path.is_file() or known_sha256(path) != digest):
+        raise InputError(f"{shown(path)} was changed while it was read - start again when nothing writes it any more")
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

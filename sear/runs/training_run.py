@@ -15,7 +15,7 @@ from recbole.data import data_preparation
 from recbole.utils import init_seed
 
 from sear import processes
-from sear.data.dataset import SEARDataset, data_hashes
+from sear.data.dataset import SEARDataset, data_hashes, require_data_unchanged
 from sear.errors import HeldError, InputError, LostProcessError, OutOfMemoryError, WriteError
 from sear.evaluation.examples import run_examples
 from sear.evaluation.metrics import GROUPS, case_rows, metric_tables, metrics_of_cases
@@ -100,6 +100,7 @@ def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
         build.check_catalogue(config, dataset.item_num)  # before an hour of encoding, not after
         dataset.item_text_embedding()
     _ = dataset.texts.titles  # now, for a fault in them must not end a run that is trained
+    require_data_unchanged(config, hashes)
     seconds = {"data": read - started, "text": perf_counter() - read}
     init_seed(config["seed"], config["reproducibility"])
     with enough_memory_to("hold the model", {key: config[key] for key in MODEL_KEYS}):
