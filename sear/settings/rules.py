@@ -115,7 +115,7 @@ def dump_yaml(settings: dict) -> str:
 
 
 def is_unicode(value: Any) -> bool:
-    """Whether all texts in a value can be written; names of files need not be, and Python has odd signs in them then."""
+    """Whether all texts in a value can be written; of files whose names are no UTF-8 Python makes texts that cannot."""
     if isinstance(value, dict):
         return all(map(is_unicode, (*value, *value.values())))
     if isinstance(value, (list, tuple)):

@@ -4,9 +4,11 @@ import bz2
 import gzip
 import lzma
 import zipfile
+from time import perf_counter
 
 import pytest
 
+from sear.atomic_files.dialect import dialect_of
 from tests.helpers.raw_dumps import convert, rows, write_lines
 
 NAMES = ("--format=csv", "--user=user", "--item=item", "--time=time")
@@ -159,6 +161,13 @@ def test_backslashes_before_quotation_marks_and_mysqls_null_are_understood(tmp_p
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--rating=stars", "--text=title") == 0
     assert [row[2] for row in events(tmp_path)] == ["", "4"]
     assert rows(tmp_path, "mydata", "item")[1][1] == 'Real "J. P" life'
+
+
+@pytest.mark.parametrize("text", ['"' + '\\"' * 2_000 + "x", '"' + "," * 4_000 + '"x'])
+def test_how_texts_are_quoted_is_seen_in_a_time_in_proportion_to_their_length(text):
+    begin = perf_counter()
+    assert dialect_of(["user,item,title"], [f"u,i,{text}"] * 100).quoting == "csv"
+    assert perf_counter() - begin < 2  # a hundred lines took 4 and 20 seconds
 
 
 def test_how_texts_are_quoted_can_be_said(tmp_path, capsys):
