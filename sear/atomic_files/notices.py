@@ -78,7 +78,8 @@ def value_notices(source: Source, columns: EventColumns) -> list[str]:
         notices += _id_notices(kind, codes, columns)
     found = columns.ratings.found
     if found["minus one"]:
-        notices.append(f"{counted(found['minus one'], 'rating')} of -1, outside the scale: taken as none")
+        lower = f"--rating_range=-1,{columns.ratings.high:g} if it is one"
+        notices.append(f"{counted(found['minus one'], 'rating')} of -1, outside the scale: taken as none ({lower})")
     if found["truth"]:
         notices.append("ratings are true and false: written as 1 and 0")
         if found["number"]:

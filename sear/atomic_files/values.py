@@ -17,7 +17,27 @@ MISSING = frozenset(
     ("", "na", "n/a", "#n/a", "<na>", "nan", "null", "(null)", "#null!", "nil", "none", "\\n", "-", "--", "?", ".")
     + ("unrated", "not rated", "no rating", "unknown", "undefined", "missing")
 )
-TRUTH = {"true": 1.0, "false": 0.0, "t": 1.0, "f": 0.0, "yes": 1.0, "no": 0.0}  # t and f: PostgreSQL
+TRUTH = {"true": 1.0, "t": 1.0, "yes": 1.0, "y": 1.0, "false": 0.0, "f": 0.0, "no": 0.0, "n": 0.0}  # t, f: PostgreSQL
+# ratings that are no numbers, what they are, and how to write them
+OTHER_RATINGS = tuple(
+    (re.compile(pattern, re.ASCII | re.DOTALL), what, remedy)
+    for pattern, what, remedy in (
+        (
+            r"[\d.,]+\s*(?:/|of|out of)\s*[\d.,]+",
+            "one out of a highest",
+            "write the first number alone, and state the scale with --rating_range=LOW,HIGH",
+        ),
+        (
+            r"[\d.,]+\s*%",
+            "a percentage",
+            "write the number alone, and state the scale: --rating_range=0,100",
+        ),
+        (r"[\u2605\u2606\u2b50\u2729\u272d*\ufe0f\s]+", "a row of stars", "write how many are filled"),
+        (r"[\d.,]+", "one written in another way", "write it with a point before its decimals and no other sign"),
+        (r"\D*\d+(?:[.,]\d+)?\D*", "one with something beside it", "write the number alone"),
+    )
+)
+LONGEST_RATING = 100  # characters that are looked at
 LARGEST_RATING = 3.4e38  # as a 32-bit float, which models read
 LARGEST_TIME = 1e20
 DAY = re.compile(
@@ -95,7 +115,9 @@ class Ratings:
         scale = f"{self.low:g}..{self.high:g} (--rating_range=LOW,HIGH states another scale)"
         reason = f"rating {shown(value)} is outside {scale}"
         if number < self.low:
-            raise BadLine(f"{reason}, below it", f"--missing={shlex.quote(shown(value))} if it means none")
+            lower, none = f"--rating_range={number:g},{self.high:g}", f"--missing={shlex.quote(shown(value))}"
+            option = f"{lower} if it is a rating" + (f", {none} if it means none" if kind == "number" else "")
+            raise BadLine(f"{reason}, below it", option)
         raise BadLine(reason, f"if they are ratings: --rating_range={self.low:g},{number:g}, with the highest there is")
 
 
@@ -105,9 +127,13 @@ def _rating(value: Any, text: str, decimal: str) -> float:
         if number is None:
             if re.fullmatch(r"[-+]?\d+,\d+", text):
                 raise BadLine(f"rating {shortened(value)} is no number", "--decimal=, reads decimal commas")
-            raise BadLine(
-                f"rating {shortened(value)} is no number", f"--missing={shlex.quote(shown(value))} if it means none"
+            for pattern, what, remedy in OTHER_RATINGS:
+                if pattern.fullmatch(text[:LONGEST_RATING]):
+                    raise BadLine(f"rating {shortened(value)} is no number but {what}", remedy)
+            remedy = (
+                f"write ratings as numbers, or if it means that there is none: --missing={shlex.quote(shown(value))}"
             )
+            raise BadLine(f"rating {shortened(value)} is no number", remedy)
         return number
     try:
         return float(value)

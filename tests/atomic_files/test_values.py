@@ -43,7 +43,7 @@ def test_other_words_for_no_rating_can_be_stated_numbers_too(tmp_path, capsys):
     assert [row[2] for row in rows(tmp_path, "mydata", "inter")[1:]] == ["4", "", "", ""]
 
 
-@pytest.mark.parametrize("words", [["true", "False"], ["t", "f"], ["Yes", "No"]])
+@pytest.mark.parametrize("words", [["true", "False"], ["t", "f"], ["Yes", "No"], ["y", "N"]])
 def test_true_and_false_are_one_and_zero(tmp_path, capsys, words):
     write_events(tmp_path, ratings=words)
     assert convert(tmp_path, "mydata", tmp_path / "raw", *RATED) == 0
@@ -59,10 +59,21 @@ def test_true_and_false_are_one_and_zero(tmp_path, capsys, words):
         (["31.12.2023"] * 3, None, "no date like 2024-05-01", "--date_format='%d.%m.%Y'"),
         (["12/31/2023 10:00"] * 3, None, "no date like", "--date_format='%m/%d/%Y %H:%M'"),
         (["Tue Apr 03 18:00:09 +0000 2012"] * 3, None, "no date like", "--date_format='%a %b %d %H:%M:%S %z %Y'"),
-        (None, ["good"] * 3, "rating 'good' is no number", "--missing=good"),
-        (None, ["4 stars"] * 3, "rating '4 stars' is no number", "--missing='4 stars'"),
+        (None, ["good"] * 3, "rating 'good' is no number", "write ratings as numbers, or if it means that"),
+        (None, ["4 stars"] * 3, "rating '4 stars' is no number but one with something beside it", "the number alone"),
+        (None, ["$4"] * 3, "rating '$4' is no number but one with something beside it", "write the number alone"),
+        (None, ["4/5"] * 3, "rating '4/5' is no number but one out of a highest", "write the first number alone"),
+        (None, ["4 of 5"] * 3, "rating '4 of 5' is no number but one out of a highest", "write the first number alone"),
+        (None, ["80 %"] * 3, "rating '80 %' is no number but a percentage", "write the number alone, and state the"),
+        (None, ["★★☆"] * 3, "rating '★★☆' is no number but a row of stars", "write how many are filled"),
+        (
+            None,
+            ["1.234,5"] * 3,
+            "rating '1.234,5' is no number but one written in another way",
+            "write it with a point",
+        ),
         (None, ["80", "9", "80"], "rating 80 is outside 0.5..5", "--rating_range=0.5,80"),
-        (None, ["0", "0", "-7"], "rating 0 is outside 0.5..5", "--missing=0 if it means none"),
+        (None, ["0", "0", "-7"], "rating 0 is outside 0.5..5", "--rating_range=0,5 if it is a rating, --missing=0 if"),
     ],
 )
 def test_where_most_lines_fail_alike_the_option_is_named_that_reads_them(
@@ -73,7 +84,8 @@ def test_where_most_lines_fail_alike_the_option_is_named_that_reads_them(
     error = capsys.readouterr().err
     assert "e.csv, line 2 and 2 of the 2 lines after it: " in error and told in error and option in error
     assert "--bad_lines" not in error
-    said = [] if "missing" in option else [option.replace("'", "")]
+    assert "--missing" not in error or "--missing" in option or "good" in error
+    said = [option.replace("'", "")] if option.startswith("--") and "missing" not in option else []
     assert not said or convert(tmp_path, "mydata", tmp_path / "raw", *RATED, *said) == 0
 
 
