@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from sear.atomic_files.dialect import named
 from sear.atomic_files.reading import UNNAMED, Reading
 from sear.atomic_files.source import plain_suffix, unpacked_name
 from sear.atomic_files.tables import DelimitedTable, JsonTable, Table, open_table
@@ -171,6 +172,9 @@ def _remedy(tables: list[Table], names: Sequence[str], item: str) -> str:
     for table in tables:
         if isinstance(table, DelimitedTable) and table.has_later_header(names):
             return f"in {table.path.name} these stand below other lines: remove those above them"
+        if isinstance(table, DelimitedTable) and (other := table.other_delimiter(names)):
+            below = named(table.dialect.delimiter)
+            return f"in {table.path.name} the header is separated by {named(other)}, the lines by {below}: write one"
         if len(table.columns) == 1 and all(name in table.columns[0] for name in names):
             return f"what separates them in {table.path.name} is not known here: write commas, tabs or |"
     headless = next((table for table in tables if table.looks_headless()), None)
@@ -181,8 +185,15 @@ def _remedy(tables: list[Table], names: Sequence[str], item: str) -> str:
         others = {name: lower[name.lower()] for name in names if name not in table.columns and name.lower() in lower}
         if others and len(others) == len(set(names) - set(table.columns)):
             return f"case counts: {', '.join(f'{name} is {other}' for name, other in others.items())}"
+        marked = {name: re.compile(rf"[\W_]*{re.escape(name)}[\W_]*") for name in names}
+        signs = [(next(filter(way.fullmatch, table.columns), None), name) for name, way in marked.items()]
+        if len(table.columns) > 1 and all(column for column, _ in signs):
+            column, name = next(pair for pair in signs if pair[0] != pair[1])
+            return f"{table.path.name} has {column!r} for {name}: write one sign between fields, and none around them"
         if item and set(names) - {item} <= set(table.columns):
             return f"where {table.path.name} calls the item otherwise, say how with --text_item=COLUMN"
+    if tables and all(len(table.columns) == 1 for table in tables):
+        return "what separates fields is not known here, or columns have a fixed width: write commas, tabs or | between"
     return "give them as the header has them, case included"
 
 

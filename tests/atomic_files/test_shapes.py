@@ -56,6 +56,7 @@ def zstd(data):
         ("e.csv", lambda data: data.replace(b"\n", b"\r\r\n")),
         ("e.csv", lambda data: data.replace(b",", b"|")),
         ("e.csv", lambda data: data.replace(b",", b"::")),
+        ("e.csv", lambda data: data.replace(b",", b"||")),
         ("e.csv", lambda data: b"sep=;\n" + data.replace(b",", b";")),
         ("e.csv", lambda data: data.replace(b",", b" ")),
         ("e.csv", lambda data: data.replace(b",", b"^")),
@@ -97,6 +98,13 @@ def test_whatever_a_table_is_packed_in_or_separated_by_it_is_read(tmp_path, name
         ("e.csv.xz", lzma.compress(DATA) + b"more", "cut short or damaged"),
         ("e.csv.zip", zipped("e.csv")(DATA)[:-5], "cut short or damaged"),
         ("e.json", b'[{"user": 1}]', "is one JSON array, not one object a line"),
+        ("e.csv", b"INSERT INTO e VALUES (1,2,3);", "e.csv holds SQL, no table - load it into a database"),
+        ("e.csv", b"@relation e\n@attribute user string\n", "e.csv is an ARFF file"),
+        ("e.csv", DATA.replace(b"time\n", b"time\n----+----+----\n"), "its line 2 is a rule, '----+----+----', as"),
+        ("e.csv", DATA.replace(b",", b";").replace(b";", b",", 2), "header is separated by ',', the lines by ';'"),
+        ("e.csv", DATA.replace(b",", b"^|"), "e.csv has '|item' for item: write one sign between fields"),
+        ("e.csv", b"user  item  time\nu0   i0   1300000000   x\n", "4 fields where the header has 3 - fields may hold"),
+        ("e.csv", b"aaabbbccc\nu01i021300\n", "is not known here, or columns have a fixed width: write commas, tabs"),
         ("e.inter", b"user_id:token\titem_id:token\n1\t2\n", "e.inter is an atomic file already"),
     ],
 )
@@ -272,9 +280,19 @@ def test_a_table_without_a_header_needs_columns_and_says_so(tmp_path, capsys):
     told = capsys.readouterr().err
     assert "checkins.txt has no header" in told and "--columns=user,item,rating,time,_" in told
     assert convert(tmp_path, "mydata", tmp_path / "raw", "--columns=user,time,_,item") == 2
-    assert "lines have 5 fields and --columns names 4" in capsys.readouterr().err
+    assert "lines have 5 fields, separated by tabs, and --columns names 4" in capsys.readouterr().err
     assert convert(tmp_path, "mydata", tmp_path / "raw", "--columns=user,time,_,_,item") == 0
     assert events(tmp_path)[0] == ["0", "0", "1286754927"]
+
+
+def test_double_bars_separate_and_lines_that_nothing_known_separates_say_so(tmp_path, capsys):
+    for sign in ("||", "::", "§"):
+        write_lines(tmp_path / "raw" / "e.txt", [line.replace(",", sign) for line in LINES[1:]])
+        done = convert(tmp_path, "mydata", tmp_path / "raw", "--columns=user,item,time")
+        assert done == (2 if sign == "§" else 0)
+    assert (
+        "its lines are one field each, and --columns names 3 - what separates fields is not" in capsys.readouterr().err
+    )
 
 
 def test_columns_beside_a_header_are_refused(tmp_path, capsys):
