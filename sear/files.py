@@ -75,8 +75,10 @@ def write_aside(path: Path | str) -> Iterator[Path]:
 
     Raises:
         WriteError: the machine does not let it be written.
+        InputError: a device, a pipe or a folder has this name.
     """
     path = Path(path)
+    require_place_for_file(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         clear_asides(path.parent, path.name)
@@ -89,6 +91,14 @@ def write_aside(path: Path | str) -> Iterator[Path]:
         finally:
             with suppress(OSError):
                 aside.unlink(missing_ok=True)
+
+
+def require_place_for_file(path: Path) -> None:
+    """Raises InputError where a device, a pipe or a folder has this name: no file can take its place."""
+    device = Path(os.path.abspath(path)).parts[1:2] in (("dev",), ("proc",)) and os.name == "posix"
+    if device or (path.exists() and not path.is_file()):
+        what = "a folder" if path.is_dir() else "a device or a pipe"
+        raise InputError(f"{shown(path)} is {what}, no file - name a file")
 
 
 def clear_asides(folder: Path, name: str = "") -> None:

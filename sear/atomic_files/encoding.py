@@ -22,6 +22,8 @@ HINT = "name its encoding with --encoding, for example cp1252, cp1251, gb18030, 
 SEQUENCE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 # what remains of a character that was cut: its beginning, or its end where a line or a field begins
 CUT = re.compile(rb"[\xc2-\xf4][\x80-\xbf]{0,2}(?![\x80-\xbf])|(?:(?<=[\t,;|\"])|\A)[\x80-\xbf]{1,3}(?![\x80-\xff])")
+# codecs of names, of literals or of parts of others
+NOT_OF_FILES = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "charmap", "palmos")
 HIGH = re.compile(rb"[\x80-\xff]+")
 
 
@@ -45,12 +47,14 @@ UTF8 = Encoding("utf-8")
 
 
 def named(name: str) -> Encoding:
-    """The encoding of this name. Raises InputError where Python knows none."""
+    """The encoding of this name. Raises InputError where Python knows none that files are in."""
     try:
         codec = codecs.lookup(name)
         "".encode(name)
+        if codec.name.replace("-", "_") in NOT_OF_FILES:
+            raise LookupError
     except (LookupError, ValueError):
-        raise InputError(f"--encoding={name!r} is no encoding that Python knows - {HINT[9:]}") from None
+        raise InputError(f"--encoding={name!r} is no encoding of files that Python knows - {HINT[9:]}") from None
     return Encoding(codec.name)
 
 

@@ -130,7 +130,7 @@ def test_a_byte_order_mark_decides_and_binary_zeros_do_not():
 
 def test_an_unknown_encoding_is_refused(tmp_path, capsys):
     write_lines(tmp_path / "raw" / "a.csv", table("x"))
-    for name in ("nonsense", "rot13", "hex"):
+    for name in ("nonsense", "rot13", "hex", "idna", "punycode", "undefined", "unicode-escape"):
         assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, f"--encoding={name}") == 2
         assert f"--encoding={name!r} is no encoding" in capsys.readouterr().err
 
