@@ -91,9 +91,14 @@ class EventColumns:
             self.clocks += is_clock
 
     @property
+    def two_columns(self) -> bool:
+        """Whether times stand in two columns."""
+        return len(self._second) > 0
+
+    @property
     def second_only_decides(self) -> bool:
-        """Whether times stand in two columns, and the second is no time of day that can be added to the first."""
-        return len(self._second) > 0 and not self.clocks
+        """Whether they do, and the second is no time of day that can be added to the first."""
+        return self.two_columns and not self.clocks
 
     def events_of(self, kind: str, token: str) -> int:
         """How many events the user or item of this id has."""

@@ -2,6 +2,7 @@
 
 import re
 import time
+import unicodedata
 from collections.abc import Iterable
 
 import numpy as np
@@ -84,18 +85,34 @@ def value_notices(source: Source, columns: EventColumns) -> list[str]:
         notices.append("ratings are true and false: written as 1 and 0")
         if found["number"]:
             notices.append("AMONG THEM ARE NUMBERS TOO: are these one scale?")
-    if columns.times.found["scientific"]:
+    notices += _time_notices(columns)
+    if not source.by_line:
+        notices += _far_notices(source, columns) + _clock_notices(columns)
+    return notices
+
+
+def _time_notices(columns: EventColumns) -> list[str]:
+    """Times that are less exact than others, or less than they were."""
+    notices = []
+    scientific, dates, days, zones = (columns.times.found[kind] for kind in ("scientific", "date", "day", "zone"))
+    if scientific:
         notices.append(
-            f"{counted(columns.times.found['scientific'], 'time')} in scientific notation: a spreadsheet has cut off"
-            " their last digits - export them as text"
+            f"{counted(scientific, 'time')} in scientific notation: a spreadsheet has cut off their last digits - export"
+            " them as text"
         )
+    if not columns.two_columns and 0 < days < dates:
+        notices.append(
+            f"{days:,} of {dates:,} dates have no time of day: they count as the first moment of their day, before the"
+            " others of that day"
+        )
+    if 0 < zones < dates - days:
+        count = dates - days - zones
+        notices.append(f"{count:,} of {dates:,} dates have no time zone, where others have: taken as UTC")
     if columns.second_only_decides:
         notices.append(
             "the second column of --time puts events of an equal first one in order, and is no part of the times"
             " written (times of day like 14:30:00 would be)"
         )
-    if not source.by_line:
-        notices += _far_notices(source, columns) + _clock_notices(columns)
     return notices
 
 
@@ -158,6 +175,12 @@ def _id_notices(kind: str, codes: Iterable[str], columns: EventColumns) -> list[
         if len(token) < 12 and (token.strip().lower() in NO_IDS or not token.strip("# ")):
             count = counted(columns.events_of(kind, token), "event")
             notices.append(f"{count} of the {kind} {token!r}: is that one {kind}, or a word for none?")
+    twins = [token for token in codes if (plain := _plain(token)) != token and plain in codes]
+    if twins:
+        notices.append(
+            f"{counted(len(twins), f'{kind} id')} unlike another one in case, zeros in front, .0 or spelling of letters"
+            f" alone (the first: {twins[0]!r}), kept apart: is each pair one {kind}? - write its id in one way"
+        )
     dates = [token for token in codes if len(token) < 7 and SHEET_DATE.fullmatch(token)]
     if dates:
         notices.append(
@@ -170,6 +193,15 @@ def _id_notices(kind: str, codes: Iterable[str], columns: EventColumns) -> list[
             f"{counted(pointed, f'{kind} id')} such as 12.0, kept as they are: whole numbers that became decimal ones"
         )
     return notices
+
+
+def _plain(token: str) -> str:
+    """What a spreadsheet, another program or a person may have made of an id."""
+    if not token.isascii():
+        token = unicodedata.normalize("NFKC", token)
+    token = token.casefold()
+    whole = WHOLE_WITH_POINT.fullmatch(token) if "." in token else None
+    return (token.partition(".")[0] if whole else token).lstrip("0") or "0"
 
 
 def _stripped(token: str) -> str:

@@ -45,6 +45,7 @@ DAY = re.compile(
     r"(?:(?:T|\s+)(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?)?\s*(Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?",
     re.IGNORECASE | re.ASCII,
 )
+ZONE = re.compile(r"(?:[a-z]|:\d\d.*[+-][\d:]+)\Z", re.IGNORECASE | re.ASCII)  # of a text that DAY is
 TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d+)?))?(?:\s*([AP])M)?", re.ASCII | re.IGNORECASE)
 # without a + only with decimals, for ids such as 12e4 may be hexadecimal
 SCIENTIFIC = re.compile(r"[-+]?\d(?:(?:[.,]\d+)?[eE]\+|[.,]\d+[eE])\d+", re.ASCII)
@@ -232,6 +233,10 @@ class Times:
             )
             raise BadLine(f"time {shortened(value)} is no number and no date like 2024-05-01", option)
         self.found["date"] += 1
+        if ":" not in text:
+            self.found["day"] += 1
+        elif ZONE.search(text):
+            self.found["zone"] += 1
         return seconds
 
     def _formatted(self, text: str) -> float:

@@ -179,6 +179,11 @@ def test_a_date_format_that_does_not_fit_says_which_would(tmp_path, capsys):
             {"times": ["1300000000", "1300000001", "1300000002", "13"]},
             "1 event (25.0%) decades away from all others (the first: e.csv, line 5, 1970-01-01)",
         ),
+        ({"users": ["7", "007", "8"]}, "1 user id unlike another one in case, zeros in front, .0 or"),
+        ({"users": ["Ann", "ann", "8.0", "8"]}, "2 user ids unlike another one in case, zeros in front, .0"),
+        ({"users": ["caf\u00e9", "cafe\u0301", "u"]}, "1 user id unlike another one in case, zeros"),
+        ({"times": ["2024-05-01", "2024-05-01 10:00"]}, "1 of 2 dates have no time of day: they count as the first"),
+        ({"times": ["2024-05-01T10:00Z", "2024-05-01 10:00"]}, "1 of 2 dates have no time zone, where others have"),
         ({"times": ["86400", "86401", "86402"]}, "MOST EVENTS ARE BEFORE 1991 (half of them by 1970-01-02)"),
         (
             {"times": ["13350000000000000"]},
