@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from reprlib import repr as shortened
 from typing import Any
 
@@ -104,6 +105,19 @@ class EventColumns:
         """How many events the user or item of this id has."""
         codes, values = (self.user_codes, self._user) if kind == "user" else (self.item_codes, self._item)
         return int(np.count_nonzero(np.frombuffer(values, np.int32) == codes[token]))
+
+    def most_of_one_user(self) -> tuple[str, int]:
+        """The user with the most events, and how many these are."""
+        user, counts = np.frombuffer(self._user, np.int32), np.zeros(len(self.user_codes), dtype=np.int64)
+        for start in range(0, len(user), LOOKED_AT):  # bincount makes a wider copy of what it counts
+            counts += np.bincount(user[start : start + LOOKED_AT], minlength=len(counts))
+        most = int(np.argmax(counts))
+        return next(islice(self.user_codes, most, None)), int(counts[most])
+
+    def zero_ratings(self) -> int:
+        """How many ratings are 0, where some are above 1."""
+        rating = np.frombuffer(self._rating, np.float64)
+        return int(np.count_nonzero(rating == 0)) if (rating > 1).any() else 0
 
     def unlike_times(self) -> Iterator[tuple[int, str]]:
         """(line, what is wrong with it) of every event whose time is not in the unit of most, which `table` leaves out.

@@ -22,7 +22,10 @@ NO_IDS = frozenset(
 MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 SHEET_DATE = re.compile(rf"\d{{1,2}}-(?:{'|'.join(MONTHS)})|(?:{'|'.join(MONTHS)})-\d{{2}}", re.IGNORECASE)
 WHOLE_WITH_POINT = re.compile(r"\d+\.0+")
+MARKS = "\"'"
 INVISIBLE = "\ufeff\u200b\u200e\u200f\u2060"  # byte order mark, marks of no width
+MANY = 0.1  # a share of all events that no single user has, nor the rating 0 where it is one
+USERS = 100  # with fewer of them, one may well have many events
 EARLIEST = 21 * YEAR  # 1991: hardly a data set of events is older
 
 
@@ -85,6 +88,15 @@ def value_notices(source: Source, columns: EventColumns) -> list[str]:
         notices.append("ratings are true and false: written as 1 and 0")
         if found["number"]:
             notices.append("AMONG THEM ARE NUMBERS TOO: are these one scale?")
+    zeros = columns.zero_ratings()
+    if zeros > MANY * len(columns):
+        notices.append(f"{zeros:,} of {len(columns):,} events are rated 0: if that means none, say so with --missing=0")
+    user, events = columns.most_of_one_user()
+    if len(columns.user_codes) >= USERS and events > MANY * len(columns):
+        notices.append(
+            f"{events:,} of {len(columns):,} events are of the user {user!r}: is that one user, or a word for none? -"
+            " if it is none, leave these lines out"
+        )
     notices += _time_notices(columns)
     if not source.by_line:
         notices += _far_notices(source, columns) + _clock_notices(columns)
@@ -97,8 +109,8 @@ def _time_notices(columns: EventColumns) -> list[str]:
     scientific, dates, days, zones = (columns.times.found[kind] for kind in ("scientific", "date", "day", "zone"))
     if scientific:
         notices.append(
-            f"{counted(scientific, 'time')} in scientific notation: a spreadsheet has cut off their last digits - export"
-            " them as text"
+            f"{counted(scientific, 'time')} in scientific notation: a spreadsheet has cut off their last digits -"
+            " export them as text"
         )
     if not columns.two_columns and 0 < days < dates:
         notices.append(
@@ -178,14 +190,20 @@ def _id_notices(kind: str, codes: Iterable[str], columns: EventColumns) -> list[
     twins = [token for token in codes if (plain := _plain(token)) != token and plain in codes]
     if twins:
         notices.append(
-            f"{counted(len(twins), f'{kind} id')} unlike another one in case, zeros in front, .0 or spelling of letters"
-            f" alone (the first: {twins[0]!r}), kept apart: is each pair one {kind}? - write its id in one way"
+            f"{counted(len(twins), f'{kind} id')} unlike another one in case, zeros in front, .0, quotation marks or"
+            f" spelling alone (the first: {twins[0]!r}), kept apart: is each pair one {kind}? - write its id in one way"
         )
     dates = [token for token in codes if len(token) < 7 and SHEET_DATE.fullmatch(token)]
     if dates:
         notices.append(
             f"{counted(len(dates), f'{kind} id')} such as {dates[0]}: did a spreadsheet make a date of 1-2 or MAR1? -"
             " export ids as text"
+        )
+    marked = [token for token in codes if len(token) > 2 and token[-1] in MARKS and token[0] in (*MARKS, "=")]
+    if marked:
+        notices.append(
+            f"{counted(len(marked), f'{kind} id')} between quotation marks (the first: {marked[0]}), kept as they are:"
+            ' --quoting=csv takes " away, and other files must write the same ids'
         )
     pointed = sum("." in token and WHOLE_WITH_POINT.fullmatch(token) is not None for token in codes)
     if pointed:
@@ -199,7 +217,7 @@ def _plain(token: str) -> str:
     """What a spreadsheet, another program or a person may have made of an id."""
     if not token.isascii():
         token = unicodedata.normalize("NFKC", token)
-    token = token.casefold()
+    token = token.casefold().strip("\"'=")
     whole = WHOLE_WITH_POINT.fullmatch(token) if "." in token else None
     return (token.partition(".")[0] if whole else token).lstrip("0") or "0"
 

@@ -179,9 +179,14 @@ def test_a_date_format_that_does_not_fit_says_which_would(tmp_path, capsys):
             {"times": ["1300000000", "1300000001", "1300000002", "13"]},
             "1 event (25.0%) decades away from all others (the first: e.csv, line 5, 1970-01-01)",
         ),
-        ({"users": ["7", "007", "8"]}, "1 user id unlike another one in case, zeros in front, .0 or"),
+        ({"users": ["7", "007", "8"]}, "1 user id unlike another one in case, zeros in front, .0"),
         ({"users": ["Ann", "ann", "8.0", "8"]}, "2 user ids unlike another one in case, zeros in front, .0"),
         ({"users": ["caf\u00e9", "cafe\u0301", "u"]}, "1 user id unlike another one in case, zeros"),
+        ({"users": ["'u'", "u", "v"]}, "1 user id between quotation marks (the first: 'u'), kept as they are"),
+        (
+            {"users": [*map(str, range(100)), *["x"] * 20]},
+            "20 of 120 events are of the user 'x': is that one user, or a",
+        ),
         ({"times": ["2024-05-01", "2024-05-01 10:00"]}, "1 of 2 dates have no time of day: they count as the first"),
         ({"times": ["2024-05-01T10:00Z", "2024-05-01 10:00"]}, "1 of 2 dates have no time zone, where others have"),
         ({"times": ["86400", "86401", "86402"]}, "MOST EVENTS ARE BEFORE 1991 (half of them by 1970-01-02)"),
@@ -198,6 +203,12 @@ def test_values_that_lost_their_meaning_get_a_notice(tmp_path, capsys, changes, 
     write_events(tmp_path, **changes)
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 0
     assert told in capsys.readouterr().out
+
+
+def test_many_ratings_of_0_may_mean_none(tmp_path, capsys):
+    write_events(tmp_path, ratings=["0", "0", "5"])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *RATED, "--rating_range=0,10") == 0
+    assert "2 of 3 events are rated 0: if that means none, say so with --missing=0" in capsys.readouterr().out
 
 
 def test_sound_values_get_no_notice(tmp_path, capsys):
