@@ -45,6 +45,7 @@ DAY = re.compile(
     r"(?:(?:T|\s+)(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?)?\s*(Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?",
     re.IGNORECASE | re.ASCII,
 )
+DIGITS = {"Y": 4, "j": 3}  # of a directive; two of all others
 ZONE = re.compile(r"(?:[a-z]|:\d\d.*[+-][\d:]+)\Z", re.IGNORECASE | re.ASCII)  # of a text that DAY is
 TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d+)?))?(?:\s*([AP])M)?", re.ASCII | re.IGNORECASE)
 # without a + only with decimals, for ids such as 12e4 may be hexadecimal
@@ -165,6 +166,7 @@ class Times:
 
     def __init__(self, reading: Reading = AS_SHOWN):
         self.format, self.decimal = reading.date_format, reading.decimal
+        self._digits = _digit_runs(self.format)
         self.found: Counter[str] = Counter()
 
     def __call__(self, value: Any) -> float:
@@ -241,7 +243,7 @@ class Times:
 
     def _formatted(self, text: str) -> float:
         try:
-            found = datetime.strptime(text, self.format)
+            found = datetime.strptime(_with_zeros(text, self._digits), self.format)
             return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()
         except (ValueError, re.error, OverflowError, IndexError):
             if text.lower() in MISSING:
@@ -281,6 +283,23 @@ def _seconds_of_day(value: Any) -> float | None:
     if found[4]:
         hour = hour % 12 + 12 * (found[4] in "pP") if 1 <= hour <= 12 else 24
     return 3600 * hour + 60 * minute + second if hour < 24 and minute < 60 and second < 61 else None
+
+
+def _digit_runs(form: str) -> list[int]:
+    """How many digits stand for each run of directives such as %d%m%Y, 0 where one stands alone or takes any number."""
+    runs = re.findall(r"((?:%[YmdHIMSyj])+)(%f)?", form)
+    return [0 if fraction or len(run) == 2 else sum(DIGITS.get(of, 2) for of in run[1::2]) for run, fraction in runs]
+
+
+def _with_zeros(text: str, digits: list[int]) -> str:
+    """The text with the zeros that runs of digits begin with, and whole numbers lose: 1052024 is 01052024.
+
+    strptime would take 10 for the day.
+    """
+    if not any(digits) or len(re.findall(r"\d+", text)) != len(digits):
+        return text
+    left = iter(digits)
+    return re.sub(r"\d+", lambda run: run[0].zfill(next(left)), text)
 
 
 def iso_seconds(text: str) -> float | None:

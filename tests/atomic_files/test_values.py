@@ -150,6 +150,29 @@ def test_a_placeholder_in_another_unit_says_what_to_do(tmp_path, capsys):
     assert "time -1 is in seconds, where most lines have milliseconds - write all times in one unit, and remove" in told
 
 
+@pytest.mark.parametrize(
+    "text, form, seconds",
+    [
+        ("1052024", "%d%m%Y", 1714521600),
+        ("11052024", "%d%m%Y", 1715385600),
+        ("1052024 1:30", "%d%m%Y %H:%M", 1714527000),
+        ("70101", "%y%m%d", 1167609600),
+        ("20240501013000", "%Y%m%d%H%M%S", 1714527000),
+        ("2024050113000", "%Y%m%d%H%M%S", None),  # which digit it lacks cannot be known
+        ("2024511", "%Y%m%d", None),
+        ("1/5/2024", "%d/%m/%Y", 1714521600),
+        ("20240501013000250", "%Y%m%d%H%M%S%f", 1714527000.25),
+    ],
+)
+def test_digits_that_lost_their_first_zero_are_the_same_date(text, form, seconds):
+    times = Times(Reading(date_format=form))
+    if seconds is None:
+        with pytest.raises(BadLine, match="is not written as"):
+            times(text)
+    else:
+        assert times(text) == seconds
+
+
 def test_a_date_format_that_does_not_fit_says_which_would(tmp_path, capsys):
     write_events(tmp_path, times=["31.12.2023"] * 3)
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--date_format=%Y-%m") == 2
