@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,10 @@ def write_aside(path: Path | str) -> Iterator[Path]:
 
     Raises:
         WriteError: the machine does not let it be written.
+        InputError: a device, a pipe or a folder has this name.
     """
     path = Path(path)
+    require_place_for_file(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         clear_asides(path.parent, path.name)
@@ -88,6 +91,14 @@ def write_aside(path: Path | str) -> Iterator[Path]:
         finally:
             with suppress(OSError):
                 aside.unlink(missing_ok=True)
+
+
+def require_place_for_file(path: Path) -> None:
+    """Raises InputError where a device, a pipe or a folder has this name: no file can take its place."""
+    device = Path(os.path.abspath(path)).parts[1:2] in (("dev",), ("proc",)) and os.name == "posix"
+    if device or (path.exists() and not path.is_file()):
+        what = "a folder" if path.is_dir() else "a device or a pipe"
+        raise InputError(f"{shown(path)} is {what}, no file - name a file")
 
 
 def clear_asides(folder: Path, name: str = "") -> None:
@@ -148,6 +159,23 @@ def file_sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def known_sha256(path: Path) -> str:
+    """The same of a file that is asked for again and again: read anew only where its stamp is another."""
+    stamp = path.stat()
+    return _sha256_of(path, stamp.st_mtime_ns, stamp.st_ctime_ns, stamp.st_size, stamp.st_ino)
+
+
+@cache
+def _sha256_of(path: Path, *stamp: int) -> str:
+    return file_sha256(path)
+
+
+def require_unchanged(path: Path, digest: str | None) -> None:
+    """Raises InputError where a file that has been read since is not the one of this SHA-256 any more."""
+    if digest is not None and (not path.is_file() or known_sha256(path) != digest):
+        raise InputError(f"{shown(path)} was changed while it was read - start again when nothing writes it any more")
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

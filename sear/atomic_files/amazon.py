@@ -17,6 +17,7 @@ from sear.atomic_files.source import Event, ItemRow, Source
 ITEM_COLUMNS = {"title": "token_seq", "categories": "token_seq", "brand": "token", "price": "float"}
 RATING_RANGE = (1.0, 5.0)
 UNPARSED_PAGE = "getTime"  # 2018: where the crawler failed, the title is a piece of the page's script
+MOST_OF_64_BITS = 2.0**63
 LONGEST_LITERAL = 1 << 22  # bytes; a literal's syntax tree takes a hundred times as much
 
 
@@ -87,7 +88,7 @@ def json_records(lines: LineFile, bad_lines: BadLines) -> Iterator[tuple[int, di
         except BadLine as error:
             bad_lines.report(lines.path, number, error)
         except UnicodeDecodeError as error:
-            bad_lines.report(lines.path, number, BadLine(f"not {recode} ({error.reason})", f"or {HINT}"))
+            bad_lines.report(lines.path, number, BadLine(f"not {recode} ({error.reason})", HINT))
 
 
 def item_texts(product: dict) -> list[str]:
@@ -120,13 +121,21 @@ def record(line: bytes) -> dict:
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             continue
         if isinstance(value, dict):
-            return value
+            return _exact(value, line) if parse is orjson.loads else value
         break
     try:
         line.decode()
     except UnicodeDecodeError as error:
         raise BadLine(f"not UTF-8, as JSON is (byte 0x{line[error.start]:02x} at {error.start + 1})", HINT) from None
     raise BadLine("neither a JSON object nor a Python literal of one")
+
+
+def _exact(found: dict, line: bytes) -> dict:
+    """The object with whole numbers of more than 64 bits as they are written, of which orjson makes decimal ones."""
+    if any(type(value) is float and abs(value) >= MOST_OF_64_BITS for value in found.values()):
+        with suppress(ValueError, RecursionError):
+            return json.loads(line)
+    return found
 
 
 def _literal(line: bytes) -> object:

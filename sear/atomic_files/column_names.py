@@ -23,7 +23,7 @@ def recognised(columns: Sequence[str]) -> dict[str, str]:
     for column in columns:
         if len(column) > LONGEST_NAME:
             continue
-        role = ROLES.get(re.sub(r"[^a-z]", "", column.lower()))
+        role = ROLES.get(re.sub(r"[\W\d_]", "", column.lower()))
         if role:
             found.setdefault(role, []).append(column)
     return {role: names[0] for role, names in found.items() if len(names) == 1}

@@ -51,6 +51,7 @@ FOREIGN = (  # where the bytes stand, what they are, and what to do with the fil
     ),
 )
 MARKUP = (b"<!doctype", b"<html", b"<?xml")
+STATEMENTS = (b"insert into", b"create table", b"drop table", b"-- mysql dump", b"-- postgresql", b"-- mariadb dump")
 OFFICE = {
     "xl/workbook.xml": "an Excel workbook",
     "content.xml": "an OpenDocument file",
@@ -191,7 +192,12 @@ def head_of(path: Path) -> bytes:
     for place, magic, what, remedy in FOREIGN:
         if head.startswith(magic, place):
             raise InputError(f"{path} is {what}, no text - {remedy}")
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:9].lower().startswith(MARKUP):
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:99].lower()
+    if start.startswith(STATEMENTS):
+        raise InputError(f"{path} holds SQL, no table - load it into a database and {AS_TEXT}")
+    if start.startswith((b"@relation", b"% ")) and b"@attribute" in head.lower():
+        raise InputError(f"{path} is an ARFF file (Weka) - {AS_TEXT}")
+    if start.startswith(MARKUP):
         raise InputError(
             f"{path} is a web page or XML, no table - fetch the data that it points to, as CSV or JSON lines"
         )

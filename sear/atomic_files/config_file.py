@@ -7,7 +7,7 @@ import yaml
 
 from sear.atomic_files.convert import Options, Report
 from sear.errors import InputError
-from sear.files import CHECKOUT, COMMAND, PROJECT_ROOT, shown, write_text
+from sear.files import CHECKOUT, COMMAND, PROJECT_ROOT, require_place_for_file, shown, write_text
 from sear.settings import gather as settings
 from sear.settings.published import asked_for
 
@@ -35,9 +35,10 @@ def config_path(name: str, asked: str) -> Path:
     """Where the config goes: the file asked for, or `config/data/NAME.yaml` of the checkout or the working directory.
 
     Raises:
-        InputError: NAME is a published data set, which has its config already.
+        InputError: NAME is a published data set, which has its config already; or no file can take that place.
     """
     if asked:
+        require_place_for_file(Path(asked))
         return Path(asked)
     data_set = asked_for(name)
     if data_set:
@@ -61,7 +62,7 @@ def write_config(path: Path, name: str, report: Report, overwrite: bool) -> str:
         InputError: the file is there with other content, and `overwrite` is not set.
     """
     text = f"# {name}: written by python -m sear.atomic_files\n{config_lines(report)}\n"
-    if path.exists() and not overwrite and path.read_text(encoding="utf-8") != text:
+    if path.exists() and not overwrite and path.read_bytes() != text.encode():
         raise InputError(
             f"{shown(path)} is there already and differs from what would be written (the data were) - move it away,"
             " name another with --write_config=FILE, or replace it with --overwrite"

@@ -189,8 +189,7 @@ def _named_by_header(raw: Path, options: Options) -> Source | None:
         table, roles = usable[0]
         user, item, time, rating = (roles.get(role, "") for role in ("user", "item", "time", "rating"))
         columns = replace(options.columns, user=user, item=item, time=time, rating=rating)
-        where = raw if options.columns.text else table.path
-        source = own_table.find(where, columns, options.no_text, options.reading)
+        source = own_table.find(raw, columns, options.no_text, options.reading)
         told = ", ".join(f"{role}={column}" for role, column in roles.items())
         others = [name for name in table.columns if name not in (*roles.values(), *options.columns.text)]
         unread = f"; not read: {', '.join(others[:8])} (texts with --text=…)" if others else ""
@@ -225,6 +224,11 @@ def gather_events(source: Source, options: Options, bad_lines: BadLines) -> Even
 
 
 def _check_times(source: Source, columns: EventColumns, reading: Reading, bad_lines: BadLines) -> None:
+    if 0 < columns.clocks < len(columns):
+        raise InputError(
+            f"{source.event_path}: the second column of --time has times of day in {columns.clocks:,} events and"
+            f" something else in {len(columns) - columns.clocks:,} - write it in one way"
+        )
     found = columns.digit_dates() if not reading.date_format else None
     if found:
         line, time, dates = found
@@ -235,7 +239,8 @@ def _check_times(source: Source, columns: EventColumns, reading: Reading, bad_li
             f" {formats}, or --date_format={UNIX} if they are Unix times"
         )
     for line, reason in columns.unlike_times():
-        bad_lines.report(*source.place(line), reason)
+        remedy = "write all times in one unit, and remove lines whose time is not known (0, -1, 9999-12-31)"
+        bad_lines.report(*source.place(line), BadLine(reason, remedy))
     bad_lines.settle()
 
 

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from sear.atomic_files.csv_rows import split_rows
 from sear.atomic_files.values import iso_seconds
 
-DELIMITERS = ("\t", ",", ";", "|", "::", " ", "^", "~", "\x01")  # the last is Hive's
+DELIMITERS = ("\t", ",", ";", "||", "|", "::", " ", "^", "~", "\x01")  # the last is Hive's
 LONGEST = 4_096  # characters of a line that are looked at
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # what Excel takes as a first line
-UNQUOTED = ("\t", "|", "::", " ", "\x01")  # what dumps separate with that know no quoting
+UNQUOTED = ("\t", "||", "|", "::", " ", "\x01")  # what dumps separate with that know no quoting
 # a quoted text that goes on behind its second quotation mark: no CSV
 WENT_ON = r'(?:\A|{0})"[^"{0}]*(?:""[^"{0}]*)*"[^"{0}\r\n]'
 UNCLOSED = r'(?:\A|{0})"[^"]*\Z'
-BACKSLASH = r'(?:\A|{0})"(?:[^"\\]|\\.)*\\"(?:[^"\\]|\\.)*"(?:{0}|\Z)'
-QUOTED = r'(?:\A|{0})"[^"]*(?:""|{0})[^"]*"(?:{0}|\Z)'
+# each sign has one way to be read, so that a line takes a time in proportion to its length
+BACKSLASH = r'(?:\A|{0})"[^"\\]*(?:\\[^"][^"\\]*)*\\"[^"\\]*(?:\\.[^"\\]*)*"(?:{0}|\Z)'
+QUOTED = r'(?:\A|{0})"(?:[^"]*""|[^"{0}]*{0})[^"]*"(?:{0}|\Z)'
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def dialect_of(
     if first and (separator := SEPARATOR_LINE.fullmatch(first[0])):
         skipped, delimiter, first = 1, separator[1], first[1:]
     delimiter = delimiter or _delimiter(first, names, width)
-    if delimiter == "::":
+    if len(delimiter) > 1:
         quoting = "none"
     if not quoting:
         quoting = _quoting(delimiter, quoted, len(Dialect(delimiter).fields(first[0])) if first else 0)
@@ -78,7 +79,9 @@ def _delimiter(lines: Sequence[str], names: Collection[str], expected: int) -> s
     """What separates the columns `names` in the header; or else what gives most lines the same number of fields."""
     best, best_score = ",", (0, 0.0, 0)
     for delimiter in DELIMITERS:
-        dialect = Dialect(delimiter, "none" if delimiter == "::" else "csv")
+        if delimiter == "|" and best == "||" and all(2 * line.count("||") == line.count("|") for line in lines):
+            continue
+        dialect = Dialect(delimiter, "none" if len(delimiter) > 1 else "csv")
         widths = Counter(len(dialect.fields(line)) for line in lines)
         width = max(widths, key=lambda width: (widths[width], width), default=0)
         if width < 2:
@@ -106,6 +109,11 @@ def _quoting(delimiter: str, quoted: Sequence[str], width: int) -> str:
     if delimiter in UNQUOTED and (went_on or unclosed and whole) and not csv_like:
         return "none"
     return "csv"
+
+
+def named(delimiter: str) -> str:
+    """What separates fields, for a message."""
+    return {"\t": "tabs", " ": "blanks"}.get(delimiter, repr(delimiter))
 
 
 def looks_like_data(fields: Sequence[str]) -> bool:

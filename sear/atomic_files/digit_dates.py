@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 YEARS = (1900, 2101)
+FUTURE = 2e9  # seconds: 2033, before which ten digits may well be Unix times
 ENOUGH = 100_000  # events that are looked at
 
 
@@ -36,7 +37,7 @@ def dates_in_digits(time: np.ndarray) -> Found | None:
 def _lawful(time: np.ndarray) -> dict[str, np.ndarray]:
     """For each format, bool (events,): which times it reads."""
     found = {}
-    for clock, after in (("", 1), ("%H%M", 10**4), ("%H%M%S", 10**6)):
+    for clock, after in (("", 1), ("%H%M", 10**4), ("%H%M%S", 10**6), ("%H%M%S%f", 10**9)):
         day, of_day = np.divmod(time, after)
         of_day = of_day * 10**6 // after  # hhmmss
         known = (of_day < 240_000) & (of_day // 100 % 100 < 60) & (of_day % 100 < 60)
@@ -47,6 +48,15 @@ def _lawful(time: np.ndarray) -> dict[str, np.ndarray]:
     six = (time >= 100_000) & (time < 1_000_000)
     found["%y%m%d"] = six & _date(1900 + time // 10_000, time // 100 % 100, time % 100)
     found["%d%m%y"] = six & _date(1900 + time % 100, time // 100 % 100, time // 10_000)
+    for clock, after in (("%H%M", 10**4), ("%H%M%S", 10**6)):
+        day, of_day = np.divmod(time, after)
+        later = (of_day * 10**6 // after < 240_000) & (time >= FUTURE)
+        found[f"%y%m%d{clock}"] = (
+            later
+            & (day >= 100_000)
+            & (day < 1_000_000)
+            & _date(2000 + day // 10_000 % 100, day // 100 % 100, day % 100)
+        )
     found["%Y%m"] = _date(time // 100, time % 100, np.ones_like(time))
     found["%Y"] = _date(time, np.ones_like(time), np.ones_like(time))
     return found

@@ -22,15 +22,21 @@ HINT = "name its encoding with --encoding, for example cp1252, cp1251, gb18030, 
 SEQUENCE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 # what remains of a character that was cut: its beginning, or its end where a line or a field begins
 CUT = re.compile(rb"[\xc2-\xf4][\x80-\xbf]{0,2}(?![\x80-\xbf])|(?:(?<=[\t,;|\"])|\A)[\x80-\xbf]{1,3}(?![\x80-\xff])")
+# codecs of names, of literals or of parts of others
+NOT_OF_FILES = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "charmap", "palmos")
 HIGH = re.compile(rb"[\x80-\xff]+")
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """codec: Python's name; wide: its lines do not end in a byte of their own; told: "" where nothing needs saying."""
+    """codec: Python's name; wide: its lines do not end in a byte of their own; told: "" where nothing needs saying.
+
+    guessed: whether it is one of a nation's, which any bytes fit; then a line may be in UTF-8 all the same.
+    """
 
     codec: str
     told: str = ""
+    guessed: bool = False
 
     @property
     def wide(self) -> bool:
@@ -41,12 +47,14 @@ UTF8 = Encoding("utf-8")
 
 
 def named(name: str) -> Encoding:
-    """The encoding of this name. Raises InputError where Python knows none."""
+    """The encoding of this name. Raises InputError where Python knows none that files are in."""
     try:
         codec = codecs.lookup(name)
         "".encode(name)
+        if codec.name.replace("-", "_") in NOT_OF_FILES:
+            raise LookupError
     except (LookupError, ValueError):
-        raise InputError(f"--encoding={name!r} is no encoding that Python knows - {HINT[9:]}") from None
+        raise InputError(f"--encoding={name!r} is no encoding of files that Python knows - {HINT[9:]}") from None
     return Encoding(codec.name)
 
 
@@ -69,6 +77,18 @@ def wide_encoding(head: bytes) -> Encoding | None:
     return None
 
 
+def in_utf8(line: bytes, codec: str) -> bool:
+    """Whether a line of a file in this encoding of a nation is in UTF-8, and says something that the nation writes."""
+    if line.isascii():
+        return False
+    try:
+        others = [character for character in line.decode() if not character.isascii()]
+        "".join(others).encode(codec)
+    except UnicodeError:
+        return False
+    return codec != "gb18030" or min(others) >= "\u2000"  # pairs of its bytes are often Greek or Hebrew in UTF-8
+
+
 def decided(path, lines: list[bytes]) -> Encoding:
     """The encoding of a file with these lines that are not ASCII (as many as were looked for).
 
@@ -83,12 +103,13 @@ def decided(path, lines: list[bytes]) -> Encoding:
     if sequences >= len(others) and (all(cut for _, cut in others) or sequences >= 20 * len(others)):
         return UTF8  # damaged in places, which are told as bad lines
     for codec, looks in (("cp1251", _cyrillic), ("gb18030", _chinese), ("cp1252", _western)):
+        own = b"".join(line.rstrip(b"\n") + b"\n" for line in lines if not in_utf8(line, codec))
         try:
-            shown = text.decode(codec)
+            shown = own.decode(codec)
         except UnicodeDecodeError:
             continue
-        if looks(shown, text) >= CLEAR:
-            return Encoding(codec, f"not UTF-8: read as {codec} (--encoding=… says otherwise)")
+        if looks(shown, own) >= CLEAR:
+            return Encoding(codec, f"not UTF-8: read as {codec} (--encoding=… says otherwise)", guessed=True)
     guess = _guess(text)
     supposed = f" (it may be {guess})" if guess else ""
     raise InputError(f"{path} is not UTF-8, and what else is not clear{supposed} - {HINT}")

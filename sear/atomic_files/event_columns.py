@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from reprlib import repr as shortened
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from sear.atomic_files.bad_lines import BadLine
 from sear.atomic_files.digit_dates import Found, dates_in_digits
+from sear.atomic_files.odd_times import Group, far_times
 from sear.atomic_files.values import Ratings, Times
 
 # The largest plausible time in each unit: 1e11 seconds is the year 5138, 1e11 milliseconds is March 1973.
@@ -18,9 +20,8 @@ TIME_UNITS = ((1.0, "seconds"), (1e3, "milliseconds"), (1e6, "microseconds"), (1
 NOT_IN_IDS = set("\t\n\r\0")  # some readers end a text at a NUL byte
 NAN = float("nan")
 PADDING = "[PAD]"  # RecBole's own name for "no item"
-DECADE = 10 * 365.25 * 86_400
+DAY = 86_400  # seconds
 LOOKED_AT = 1 << 22  # events looked at at a time, or at all where some suffice
-LONE = 0.001  # the largest share of events that lie decades away from the others and are told
 
 
 @dataclass
@@ -58,6 +59,7 @@ class EventColumns:
         self._user, self._item, self._line = array("i"), array("i"), array("I")
         self._time, self._rating = array("d"), array("d")
         self._second = array("d")  # of times in two columns: what decides between equal times
+        self.clocks = 0  # events of which that is a time of day
 
     def __len__(self) -> int:
         return len(self._user)
@@ -68,7 +70,8 @@ class EventColumns:
         Raises:
             BadLine: an id, the time or the rating cannot be used; then nothing is kept of the event.
         """
-        number, second = self.times.ordered(*time) if type(time) is tuple else (self.times(time), None)
+        pair = type(time) is tuple
+        number, second, is_clock = self.times.ordered(*time) if pair else (self.times(time), None, False)
         stars = NAN if rating is None else self.ratings(rating)
         try:
             user_code, item_code = self.user_codes.get(user), self.item_codes.get(item)
@@ -86,11 +89,35 @@ class EventColumns:
         self._rating.append(stars)
         if second is not None:
             self._second.append(second)
+            self.clocks += is_clock
+
+    @property
+    def two_columns(self) -> bool:
+        """Whether times stand in two columns."""
+        return len(self._second) > 0
+
+    @property
+    def second_only_decides(self) -> bool:
+        """Whether they do, and the second is no time of day that can be added to the first."""
+        return self.two_columns and not self.clocks
 
     def events_of(self, kind: str, token: str) -> int:
         """How many events the user or item of this id has."""
         codes, values = (self.user_codes, self._user) if kind == "user" else (self.item_codes, self._item)
         return int(np.count_nonzero(np.frombuffer(values, np.int32) == codes[token]))
+
+    def most_of_one_user(self) -> tuple[str, int]:
+        """The user with the most events, and how many these are."""
+        user, counts = np.frombuffer(self._user, np.int32), np.zeros(len(self.user_codes), dtype=np.int64)
+        for start in range(0, len(user), LOOKED_AT):  # bincount makes a wider copy of what it counts
+            counts += np.bincount(user[start : start + LOOKED_AT], minlength=len(counts))
+        most = int(np.argmax(counts))
+        return next(islice(self.user_codes, most, None)), int(counts[most])
+
+    def zero_ratings(self) -> int:
+        """How many ratings are 0, where some are above 1."""
+        rating = np.frombuffer(self._rating, np.float64)
+        return int(np.count_nonzero(rating == 0)) if (rating > 1).any() else 0
 
     def unlike_times(self) -> Iterator[tuple[int, str]]:
         """(line, what is wrong with it) of every event whose time is not in the unit of most, which `table` leaves out.
@@ -110,26 +137,24 @@ class EventColumns:
         found = dates_in_digits(time)
         return (self._line[found.row], time[found.row], found) if found else None
 
-    def zero_times(self) -> int:
-        """How many events have the time 0, where most are decades later."""
-        time = np.frombuffer(self._time, np.float64)
-        return int(np.count_nonzero(time == 0)) if np.median(time) > DECADE else 0
+    def far_times(self) -> list[tuple[Group, int, float]]:
+        """(events, line of the first, its time in seconds) of those that lie years before or after all others."""
+        time, per_second, alike = self._in_usual_unit()
+        groups = far_times(time if alike.all() else np.where(alike, time, NAN), per_second)
+        return [(group, self._line[group.row], group.time / per_second) for group in groups]
 
-    def lone_times(self) -> list[tuple[int, int, float]]:
-        """(how many, line of the first, its time) of the few events that lie decades before or after all others."""
+    def median_time(self) -> tuple[float, float]:
+        """The time in the middle: as the file has it, and in seconds."""
+        time, per_second, alike = self._in_usual_unit()
+        median = float(np.median(time if alike.all() else time[alike]))
+        return median, median / per_second
+
+    def _in_usual_unit(self) -> tuple[np.ndarray, float, np.ndarray]:
+        """All times; how many of their usual unit make a second; and which are in it."""
         time = np.frombuffer(self._time, np.float64)
         units = _units(time)
-        factor = TIME_UNITS[_usual(units)][0]
-        few = min(max(3, int(LONE * len(time))), (len(time) - 1) // 3)
-        order = _ends_by_time(time, few + 1)
-        gaps = np.diff(time[order]) > DECADE * factor
-        found = []
-        for ends, rows in ((gaps[:few], order), (gaps[::-1][:few], order[::-1])):
-            if ends.any():
-                count = int(np.flatnonzero(ends)[-1]) + 1
-                row = int(rows[:count].min())
-                found.append((count, self._line[row], time[row] / factor))
-        return found
+        usual = _usual(units)
+        return time, TIME_UNITS[usual][0], units == usual
 
     def table(self) -> EventTable:
         """The sorted table, times in seconds, without exact repeats; what was gathered is given up then."""
@@ -145,6 +170,8 @@ class EventColumns:
         if len(user) < gathered:
             user, self.user_codes = _renumbered(user, self.user_codes)
             item, self.item_codes = _renumbered(item, self.item_codes)
+        if second is not None and self.clocks and _are_days(time / factor):
+            time, second = time + factor * second, None
         backwards = _runs_backwards(user, time)
         seconds = () if second is None else (second,)
         order = np.lexsort((*seconds, time, user))  # of equal events the earliest comes first
@@ -165,17 +192,6 @@ class EventColumns:
         return values if alike.all() else values[alike]
 
 
-def _ends_by_time(time: np.ndarray, few: int) -> np.ndarray:
-    """Row numbers by time, of the `few` earliest and the `few` latest events at least; times of 0 are left out."""
-    known = time[time != 0]
-    if len(known) > LOOKED_AT:
-        low, high = np.partition(known, (few, len(known) - 1 - few))[[few, len(known) - 1 - few]]
-        rows = np.flatnonzero(((time <= low) | (time >= high)) & (time != 0))
-    else:
-        rows = np.flatnonzero(time != 0)
-    return rows[np.argsort(time[rows], kind="stable")]
-
-
 def _units(time: np.ndarray) -> np.ndarray:
     """The unit of each time, a number into TIME_UNITS."""
     return np.searchsorted(LARGEST_TIMES, np.abs(time), side="right").astype(np.int8)
@@ -184,6 +200,13 @@ def _units(time: np.ndarray) -> np.ndarray:
 def _usual(units: np.ndarray) -> int:
     """The unit that most have; of two that are equally frequent the coarser one."""
     return int(np.argmax(np.bincount(units, minlength=len(TIME_UNITS))))
+
+
+def _are_days(seconds: np.ndarray) -> bool:
+    """Whether these are midnights of one time zone, by summer or winter time, to which times of day can be added."""
+    of_day = seconds % DAY
+    others = of_day[of_day != of_day[:1]]
+    return not (of_day % 900).any() and bool((others == others[:1]).all())
 
 
 def _renumbered(values: np.ndarray, codes: dict[str, int]) -> tuple[np.ndarray, dict[str, int]]:

@@ -1,12 +1,15 @@
 """What is worth saying about the events and texts of a conversion."""
 
 import re
+import time
+import unicodedata
 from collections.abc import Iterable
 
 import numpy as np
 
 from sear.atomic_files.bad_lines import BadLines, counted
 from sear.atomic_files.event_columns import EventColumns, EventTable
+from sear.atomic_files.odd_times import YEAR, clocks_of
 from sear.atomic_files.source import Source
 from sear.atomic_files.values import SCIENTIFIC
 from sear.data.events import day
@@ -19,8 +22,11 @@ NO_IDS = frozenset(
 MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 SHEET_DATE = re.compile(rf"\d{{1,2}}-(?:{'|'.join(MONTHS)})|(?:{'|'.join(MONTHS)})-\d{{2}}", re.IGNORECASE)
 WHOLE_WITH_POINT = re.compile(r"\d+\.0+")
+MARKS = "\"'"
 INVISIBLE = "\ufeff\u200b\u200e\u200f\u2060"  # byte order mark, marks of no width
-EARLY = 10 * 365.25 * 86_400  # before 1980 no data set of events was made
+MANY = 0.1  # a share of all events that no single user has, nor the rating 0 where it is one
+USERS = 100  # with fewer of them, one may well have many events
+EARLIEST = 21 * YEAR  # 1991: hardly a data set of events is older
 
 
 def text_notices(source: Source, table: EventTable, has_text: np.ndarray, differing: int) -> list[str]:
@@ -66,11 +72,6 @@ def event_notices(source: Source, table: EventTable) -> list[str]:
                 " a second column that decides: --time=DATE,TIME"
             )
         notices.append(told)
-    if table.time.max() < EARLY:
-        notices.append(
-            f"ALL EVENTS ARE BEFORE 1980 (the last: {day(float(table.time.max()))}): are the times Unix times? If not,"
-            " say what they are with --date_format, or that they are none with --time=line_order"
-        )
     return notices
 
 
@@ -81,34 +82,95 @@ def value_notices(source: Source, columns: EventColumns) -> list[str]:
         notices += _id_notices(kind, codes, columns)
     found = columns.ratings.found
     if found["minus one"]:
-        notices.append(f"{counted(found['minus one'], 'rating')} of -1, outside the scale: taken as none")
+        lower = f"--rating_range=-1,{columns.ratings.high:g} if it is one"
+        notices.append(f"{counted(found['minus one'], 'rating')} of -1, outside the scale: taken as none ({lower})")
     if found["truth"]:
         notices.append("ratings are true and false: written as 1 and 0")
         if found["number"]:
             notices.append("AMONG THEM ARE NUMBERS TOO: are these one scale?")
-    if columns.times.found["scientific"]:
+    zeros = columns.zero_ratings()
+    if zeros > MANY * len(columns):
+        notices.append(f"{zeros:,} of {len(columns):,} events are rated 0: if that means none, say so with --missing=0")
+    user, events = columns.most_of_one_user()
+    if len(columns.user_codes) >= USERS and events > MANY * len(columns):
         notices.append(
-            f"{counted(columns.times.found['scientific'], 'time')} in scientific notation: a spreadsheet has cut off"
-            " their last digits - export them as text"
+            f"{events:,} of {len(columns):,} events are of the user {user!r}: is that one user, or a word for none? -"
+            " if it is none, leave these lines out"
         )
+    notices += _time_notices(columns)
     if not source.by_line:
-        zeros = columns.zero_times()
-        if zeros:
+        notices += _far_notices(source, columns) + _clock_notices(columns)
+    return notices
+
+
+def _time_notices(columns: EventColumns) -> list[str]:
+    """Times that are less exact than others, or less than they were."""
+    notices = []
+    scientific, dates, days, zones = (columns.times.found[kind] for kind in ("scientific", "date", "day", "zone"))
+    if scientific:
+        notices.append(
+            f"{counted(scientific, 'time')} in scientific notation: a spreadsheet has cut off their last digits -"
+            " export them as text"
+        )
+    if not columns.two_columns and 0 < days < dates:
+        notices.append(
+            f"{days:,} of {dates:,} dates have no time of day: they count as the first moment of their day, before the"
+            " others of that day"
+        )
+    if 0 < zones < dates - days:
+        count = dates - days - zones
+        notices.append(f"{count:,} of {dates:,} dates have no time zone, where others have: taken as UTC")
+    if columns.second_only_decides:
+        notices.append(
+            "the second column of --time puts events of an equal first one in order, and is no part of the times"
+            " written (times of day like 14:30:00 would be)"
+        )
+    return notices
+
+
+def _far_notices(source: Source, columns: EventColumns) -> list[str]:
+    notices = []
+    for group, line, seconds in columns.far_times():
+        path, number = source.place(line)
+        share = f" ({group.count / len(columns):.1%})" if 1_000 * group.count >= len(columns) else ""
+        where = f"the first: {path.name}, line {number}"
+        events = f"{counted(group.count, 'event')}{share}"
+        if group.alike:
             notices.append(
-                f"{counted(zeros, 'event')} at time 0, 1970-01-01, and most long after: is that a missing time?"
+                f"{events} at {group.time:.16g}, {day(seconds)}, years away from all others ({where}): if that stands"
+                " for an unknown time, remove these lines - they stand at a wrong place of their users' histories"
             )
-        for count, line, time in columns.lone_times():
-            path, number = source.place(line)
+        else:
             notices.append(
-                f"{counted(count, 'event')} decades away from all others (the first: {path.name}, line {number},"
-                f" {day(time)}): a missing time, or a line cut off?"
+                f"{events} decades away from all others ({where}, {day(seconds)}): a"
+                " missing time, or a line cut off? - mend or remove these lines"
             )
     return notices
 
 
+def _clock_notices(columns: EventColumns) -> list[str]:
+    """Half of all events are of years that no data set is of: what other clock these times may be of."""
+    raw, seconds = columns.median_time()
+    latest = time.time() + YEAR
+    if EARLIEST <= seconds < latest:
+        return []
+    dates = columns.times.found["date"] > 0
+    fitting = [] if dates else clocks_of(raw, EARLIEST, latest)
+    guess = " or ".join(f"{name} ({day(found)})" for name, found in fitting)
+    told = (
+        f"MOST EVENTS ARE {'BEFORE 1991' if seconds < EARLIEST else 'IN THE FUTURE'} (half of them by {day(seconds)})"
+    )
+    if guess:
+        return [f"{told}: do the times count {guess}? - write them as Unix seconds; their order is right"]
+    if dates:
+        return [f"{told}: are the dates right?"]
+    remedy = "say what they are with --date_format, or that they are none with --time=line_order"
+    return [f"{told}: are the times Unix times? If not, {remedy}"]
+
+
 def _id_notices(kind: str, codes: Iterable[str], columns: EventColumns) -> list[str]:
     notices = []
-    scientific = [token for token in codes if "+" in token and SCIENTIFIC.fullmatch(token)]
+    scientific = [token for token in codes if "e" in token.lower() and SCIENTIFIC.fullmatch(token)]
     if scientific:
         notices.append(
             f"{counted(len(scientific), f'{kind} id')} in scientific notation (the first: {scientific[0]}): a"
@@ -122,14 +184,26 @@ def _id_notices(kind: str, codes: Iterable[str], columns: EventColumns) -> list[
             f" {twins:,} of them are another id without"
         )
     for token in codes:
-        if len(token) < 12 and token.strip().lower() in NO_IDS:
+        if len(token) < 12 and (token.strip().lower() in NO_IDS or not token.strip("# ")):
             count = counted(columns.events_of(kind, token), "event")
             notices.append(f"{count} of the {kind} {token!r}: is that one {kind}, or a word for none?")
+    twins = [token for token in codes if (plain := _plain(token)) != token and plain in codes]
+    if twins:
+        notices.append(
+            f"{counted(len(twins), f'{kind} id')} unlike another one in case, zeros in front, .0, quotation marks or"
+            f" spelling alone (the first: {twins[0]!r}), kept apart: is each pair one {kind}? - write its id in one way"
+        )
     dates = [token for token in codes if len(token) < 7 and SHEET_DATE.fullmatch(token)]
     if dates:
         notices.append(
             f"{counted(len(dates), f'{kind} id')} such as {dates[0]}: did a spreadsheet make a date of 1-2 or MAR1? -"
             " export ids as text"
+        )
+    marked = [token for token in codes if len(token) > 2 and token[-1] in MARKS and token[0] in (*MARKS, "=")]
+    if marked:
+        notices.append(
+            f"{counted(len(marked), f'{kind} id')} between quotation marks (the first: {marked[0]}), kept as they are:"
+            ' --quoting=csv takes " away, and other files must write the same ids'
         )
     pointed = sum("." in token and WHOLE_WITH_POINT.fullmatch(token) is not None for token in codes)
     if pointed:
@@ -137,6 +211,15 @@ def _id_notices(kind: str, codes: Iterable[str], columns: EventColumns) -> list[
             f"{counted(pointed, f'{kind} id')} such as 12.0, kept as they are: whole numbers that became decimal ones"
         )
     return notices
+
+
+def _plain(token: str) -> str:
+    """What a spreadsheet, another program or a person may have made of an id."""
+    if not token.isascii():
+        token = unicodedata.normalize("NFKC", token)
+    token = token.casefold().strip("\"'=")
+    whole = WHOLE_WITH_POINT.fullmatch(token) if "." in token else None
+    return (token.partition(".")[0] if whole else token).lstrip("0") or "0"
 
 
 def _stripped(token: str) -> str:

@@ -12,7 +12,7 @@ from sear.atomic_files.parquet import ParquetTable
 from sear.atomic_files.plain_text import joined, one_line
 from sear.atomic_files.reading import AS_SHOWN, Reading
 from sear.atomic_files.source import Event, ItemRow, Source
-from sear.atomic_files.table_choice import Parts, only, open_tables
+from sear.atomic_files.table_choice import Parts, only, open_tables, unread
 from sear.atomic_files.tables import Table
 from sear.atomic_files.values import Times
 from sear.errors import InputError
@@ -60,11 +60,16 @@ def find(path: Path, columns: Columns, no_text: bool, reading: Reading = AS_SHOW
     tables, others = open_tables(path, reading, {*_event_names(columns), text_item, *texts})
     times = _time_columns(columns.time, tables)
     names = [name for name in (columns.user, columns.item, *times, columns.rating) if name]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"the column {twice!r} is asked for twice, as user, item, time or rating - give each its own")
     events = only(path, tables, others, names, "")
     if not times and columns.time != LINE_ORDER:
         _refuse_unread_time(events, names)
     items = only(path, tables, others, [text_item, *texts], columns.item) if texts else None
-    return _source(events, items, replace(columns, text=texts, text_item=text_item), times, reading)
+    left_out = unread(path, [events, items or Parts()], tables, others)
+    source = _source(events, items, replace(columns, text=texts, text_item=text_item), times, reading)
+    source.notices += left_out
+    return source
 
 
 def _completed(columns: Columns, reading: Reading) -> Columns:

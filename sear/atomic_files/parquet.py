@@ -64,7 +64,8 @@ class ParquetTable:
         while True:
             try:
                 batch = next(batches)
-                yield [_values(self.path, name, batch.column(name)) for name in names]
+                places = [batch.schema.names.index(name) for name in names]  # of two columns of one name the first
+                yield [_values(self.path, name, batch.column(place)) for name, place in zip(names, places, strict=True)]
             except StopIteration:
                 return
             except (ArrowException, OSError, ValueError, OverflowError) as error:

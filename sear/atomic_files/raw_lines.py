@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from sear.atomic_files.bad_lines import BadLine, BadLines
 from sear.atomic_files.compressed import decompressed, head_of, told_where_damaged
-from sear.atomic_files.encoding import HINT, UTF8, Encoding, decided, named, refuse_seven_bits, wide_encoding
+from sear.atomic_files.encoding import HINT, UTF8, Encoding, decided, in_utf8, named, refuse_seven_bits, wide_encoding
 from sear.errors import InputError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -79,11 +79,16 @@ class LineFile:
         """The same decoded; a line that is not in the file's encoding is a bad one."""
         codec, doubled = self.codec, self.line_end == DOUBLED
         for number, line in self.byte_lines(bad_lines):
+            if self.encoding.guessed and in_utf8(line, codec):
+                reason = f"in UTF-8, where the file is otherwise in {codec}"
+                remedy = f"write it in one encoding, or have all read alike with --encoding={codec}"
+                bad_lines.report(self.path, number, BadLine(reason, remedy))
+                continue
             try:
                 text = line.decode(codec)
             except UnicodeDecodeError as error:
                 reason = f"not {codec}, as the file is otherwise (byte 0x{line[error.start]:02x} at {error.start + 1})"
-                bad_lines.report(self.path, number, BadLine(reason, f"or {HINT}"))
+                bad_lines.report(self.path, number, BadLine(reason, HINT))
                 continue
             yield number, text.rstrip("\r\n") + "\n" if doubled else text
 

@@ -52,10 +52,15 @@ def existing(folder: Path, name: str) -> Path | None:
     return min(found, key=lambda path: (ranks[path.name.lower()], path.name), default=None)
 
 
+def unpacked_name(path: Path) -> str:
+    """A file's name in lower case, without the suffix of its compression."""
+    name = path.name.lower()
+    return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
+
+
 def plain_suffix(path: Path) -> str:
     """The suffix of a file's name in lower case, without that of its compression."""
-    name = path.name.lower()
-    return Path(next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)).suffix
+    return Path(unpacked_name(path)).suffix
 
 
 def require_text_file(path: Path | None, names: str, folder: Path, no_text: bool) -> Path | None:

@@ -1,14 +1,15 @@
 """Which table of a folder has the columns asked for; and what to do where none or several have."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from sear.atomic_files.dialect import named
 from sear.atomic_files.reading import UNNAMED, Reading
-from sear.atomic_files.source import plain_suffix
-from sear.atomic_files.tables import DelimitedTable, Table, open_table
+from sear.atomic_files.source import plain_suffix, unpacked_name
+from sear.atomic_files.tables import DelimitedTable, JsonTable, Table, open_table
 from sear.errors import InputError
 
 SUFFIXES = (
@@ -55,16 +56,17 @@ class Parts:
         return self.tables[0].path
 
 
-def open_tables(path: Path, reading: Reading, names: set[str]) -> tuple[list[Table], list[str]]:
+def open_tables(path: Path, reading: Reading, names: set[str]) -> tuple[list[Table], dict[Path, str]]:
     """The tables there, and what is wrong with the files that are none."""
     if path.is_file():
-        return [open_table(path, reading, names)], []
-    tables, others = [], []
+        return [open_table(path, reading, names)], {}
+    tables: list[Table] = []
+    others: dict[Path, str] = {}
     for file in table_files(path):
         try:
             tables.append(open_table(file, reading, names))
         except InputError as error:
-            others.append(str(error))
+            others[file] = str(error)
             if reading.columns:  # the texts may stand in a table that has a header
                 with suppress(InputError):
                     table = open_table(file, replace(reading, columns=()), names)
@@ -82,7 +84,7 @@ def _in_parts(file: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", file.name)]
 
 
-def only(path: Path, tables: list[Table], others: list[str], names: Sequence[str], item: str) -> Parts:
+def only(path: Path, tables: list[Table], others: Mapping[Path, str], names: Sequence[str], item: str) -> Parts:
     """The one table with these columns, or its parts; item: what the events call the item of a table of texts."""
     having = [table for table in tables if set(names) <= set(table.columns)]
     if len(having) > 1 and _are_parts(having):
@@ -97,8 +99,8 @@ def only(path: Path, tables: list[Table], others: list[str], names: Sequence[str
             " leave it alone there"
         )
     if not tables and len(others) == 1:
-        raise InputError(others[0])
-    found = "; ".join([*(_described(table) for table in tables), *others])[:1_000]
+        raise InputError(*others.values())
+    found = "; ".join([*(_described(table) for table in tables), *others.values()])[:1_000]
     if not found:
         there = shortened([file.name for file in sorted(path.iterdir())])
         raise InputError(
@@ -109,9 +111,44 @@ def only(path: Path, tables: list[Table], others: list[str], names: Sequence[str
 
 
 def _are_parts(tables: list[Table]) -> bool:
-    """Whether the files have names that differ in digits only, and the same columns."""
-    names = {re.sub(r"\d+", "0", table.path.name) for table in tables}
-    return len(names) == 1 and all(table.columns == tables[0].columns for table in tables)
+    """Whether the files have names that differ in digits only, and the same columns, in whatever order.
+
+    Objects of JSON lines may leave out what they have not: there the columns asked for suffice.
+    """
+    alike = all(isinstance(table, JsonTable) for table in tables)
+    alike = alike or all(sorted(table.columns) == sorted(tables[0].columns) for table in tables)
+    packed_too = len({unpacked_name(table.path) for table in tables}) < len(tables)
+    return alike and not packed_too and len({_without_digits(table.path) for table in tables}) == 1
+
+
+def _without_digits(file: Path) -> str:
+    """What the names of a table's parts have in common."""
+    return re.sub(r"\d+", "0", unpacked_name(file))
+
+
+def unread(folder: Path, read: Sequence[Parts], tables: list[Table], others: Mapping[Path, str]) -> list[str]:
+    """What is said of everything else in the folder: its name, and why it is not read.
+
+    Raises:
+        InputError: a file is, by its name, a part of a table that is read, and has other columns or cannot be read.
+    """
+    if not folder.is_dir():
+        return []
+    used = [table.path for parts in read for table in parts.tables]
+    named, parts = set(map(unpacked_name, used)), {_without_digits(file): file for file in reversed(used)}
+    found = {table.path: table for table in tables}
+    left = [file for file in sorted(folder.iterdir(), key=_in_parts) if file not in used and file.name[0] not in "._"]
+    for file in left:
+        first = parts.get(_without_digits(file)) if file.is_file() and unpacked_name(file) not in named else None
+        by_name = f"by its name it is a part of the same table as {first.name}" if first else ""
+        if first and file in others:
+            raise InputError(f"{others[file]}, or move it elsewhere: {by_name}")
+        if first and file in found and found[file].columns:
+            what = f"{folder}: {_described(found[file])}, and {by_name}"
+            raise InputError(f"{what} - give all parts the same columns and header, or move it elsewhere")
+    names = [f"{file.name}{'/' if file.is_dir() else ''}" for file in left if file not in others]
+    told = [f"NOT READ: {others[file]}" for file in left if file in others]
+    return told + ([f"not read, there too: {shortened(names)}"] if names else [])
 
 
 def _described(table: Table) -> str:
@@ -135,6 +172,9 @@ def _remedy(tables: list[Table], names: Sequence[str], item: str) -> str:
     for table in tables:
         if isinstance(table, DelimitedTable) and table.has_later_header(names):
             return f"in {table.path.name} these stand below other lines: remove those above them"
+        if isinstance(table, DelimitedTable) and (other := table.other_delimiter(names)):
+            below = named(table.dialect.delimiter)
+            return f"in {table.path.name} the header is separated by {named(other)}, the lines by {below}: write one"
         if len(table.columns) == 1 and all(name in table.columns[0] for name in names):
             return f"what separates them in {table.path.name} is not known here: write commas, tabs or |"
     headless = next((table for table in tables if table.looks_headless()), None)
@@ -145,8 +185,15 @@ def _remedy(tables: list[Table], names: Sequence[str], item: str) -> str:
         others = {name: lower[name.lower()] for name in names if name not in table.columns and name.lower() in lower}
         if others and len(others) == len(set(names) - set(table.columns)):
             return f"case counts: {', '.join(f'{name} is {other}' for name, other in others.items())}"
+        marked = {name: re.compile(rf"[\W_]*{re.escape(name)}[\W_]*") for name in names}
+        signs = [(next(filter(way.fullmatch, table.columns), None), name) for name, way in marked.items()]
+        if len(table.columns) > 1 and all(column for column, _ in signs):
+            column, name = next(pair for pair in signs if pair[0] != pair[1])
+            return f"{table.path.name} has {column!r} for {name}: write one sign between fields, and none around them"
         if item and set(names) - {item} <= set(table.columns):
             return f"where {table.path.name} calls the item otherwise, say how with --text_item=COLUMN"
+    if tables and all(len(table.columns) == 1 for table in tables):
+        return "what separates fields is not known here, or columns have a fixed width: write commas, tabs or | between"
     return "give them as the header has them, case included"
 
 

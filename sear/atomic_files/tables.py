@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
+from reprlib import repr as shortened
 
 from sear.atomic_files.amazon import json_records, record
 from sear.atomic_files.bad_lines import BadLine, BadLines, counted
 from sear.atomic_files.column_names import recognised
 from sear.atomic_files.compressed import head_of
 from sear.atomic_files.csv_rows import QUOTING_HINT, Rows, csv_rows, split_rows
-from sear.atomic_files.dialect import DELIMITERS, Dialect, dialect_of, looks_like_data
+from sear.atomic_files.dialect import DELIMITERS, Dialect, dialect_of, looks_like_data, named
 from sear.atomic_files.parquet import ParquetTable
 from sear.atomic_files.raw_lines import LineFile, line_file
 from sear.atomic_files.reading import UNNAMED, Reading
@@ -19,6 +20,8 @@ from sear.errors import InputError
 
 ROW_NAMES = "(row names)"
 MOST_ROWS_SEEN = 100
+RULE = set("-+|=: ")  # signs of the line below a header, as tables on a screen have it
+BLANKS = "fields may hold blanks, or columns be of a fixed width: write commas or tabs between them"
 Alone = tuple[str, Callable[[str], bool]]  # a column, and whether its text can be what the column holds
 
 
@@ -50,6 +53,12 @@ class DelimitedTable:
         lines = self.lines.first[1:MOST_ROWS_SEEN]
         return any(set(names) <= {field.strip() for field in way.fields(line)} for line in lines for way in dialects)
 
+    def other_delimiter(self, names: Collection[str]) -> str:
+        """What separates these names in the header, where it is not what separates the lines below; or ""."""
+        header = "".join(self.lines.first[self.dialect.skipped : self.dialect.skipped + 1])
+        found = (way for way in DELIMITERS if set(names) <= {field.strip() for field in header.split(way)})
+        return next(found, "") if len(names) > 1 else ""
+
     def first_rows(self) -> list[list[str]]:
         """The fields of the first lines below the header, as far as single lines tell them."""
         lines = self.lines.first[self.dialect.skipped + (not self.headless) :]
@@ -71,6 +80,7 @@ class DelimitedTable:
             else:
                 option = QUOTING_HINT if len(fields) > width else ""  # the separator may stand inside a text
                 option = "give each column a name there" if unnamed else option
+                option = BLANKS if self.dialect.delimiter == " " else option
                 bad_lines.report(
                     self.path, line, BadLine(f"{counted(len(fields), 'field')} where {expected} {width}", option)
                 )
@@ -134,11 +144,21 @@ def open_table(path: Path, reading: Reading, names: Collection[str] = ()) -> Tab
         return JsonTable(lines, list(dict.fromkeys(name for one in found for name in one)))
     if start.startswith("["):
         raise InputError(f"{path} is one JSON array, not one object a line - write it as JSON lines (jq -c '.[]' FILE)")
+    rule = next((number for number, line in enumerate(lines.first[:3], 1) if _is_rule(line)), None)
+    if rule:
+        raise InputError(
+            f"{path}: its line {rule} is a rule, {shortened(lines.first[rule - 1])}, as tables on a screen have it -"
+            " export it as CSV (psql --csv, mysql --batch)"
+        )
     columns = list(reading.columns)
     dialect = dialect_of(lines.first, lines.quoted, names, len(columns), reading.quoting)
     if columns:
         return _headless(DelimitedTable(lines, dialect, columns, True))
     return _with_header(lines, dialect)
+
+
+def _is_rule(line: str) -> bool:
+    return RULE >= set(line) and "--" in line and not {"|", "+"}.isdisjoint(line)
 
 
 def _with_header(lines: LineFile, dialect: Dialect) -> DelimitedTable:
@@ -159,10 +179,11 @@ def _headless(table: DelimitedTable) -> DelimitedTable:
     widths = {len(row) for row in rows}
     names = [name for name in table.columns if name != UNNAMED]
     if rows and widths == {len(rows[0])} and len(rows[0]) != len(table.columns):
-        raise InputError(
-            f"{table.path}: its lines have {len(rows[0])} fields and --columns names {len(table.columns)} - name all of"
-            f" them in order, {UNNAMED} for those not needed"
-        )
+        found = f"have {len(rows[0])} fields, separated by {named(table.dialect.delimiter)}"
+        remedy = f"name all of them in order, {UNNAMED} for those not needed; if other signs separate, write commas"
+        if len(rows[0]) == 1:
+            found, remedy = "are one field each", "what separates fields is not known here: write commas, tabs or |"
+        raise InputError(f"{table.path}: its lines {found}, and --columns names {len(table.columns)} - {remedy}")
     first = rows[0] if rows else []
     data_follow = len(rows) > 1 and looks_like_data(rows[1])
     if not looks_like_data(first) and (data_follow or {"user", "item"} <= set(recognised(first))):

@@ -17,7 +17,27 @@ MISSING = frozenset(
     ("", "na", "n/a", "#n/a", "<na>", "nan", "null", "(null)", "#null!", "nil", "none", "\\n", "-", "--", "?", ".")
     + ("unrated", "not rated", "no rating", "unknown", "undefined", "missing")
 )
-TRUTH = {"true": 1.0, "false": 0.0, "t": 1.0, "f": 0.0, "yes": 1.0, "no": 0.0}  # t and f: PostgreSQL
+TRUTH = {"true": 1.0, "t": 1.0, "yes": 1.0, "y": 1.0, "false": 0.0, "f": 0.0, "no": 0.0, "n": 0.0}  # t, f: PostgreSQL
+# ratings that are no numbers, what they are, and how to write them
+OTHER_RATINGS = tuple(
+    (re.compile(pattern, re.ASCII | re.DOTALL), what, remedy)
+    for pattern, what, remedy in (
+        (
+            r"[\d.,]+\s*(?:/|of|out of)\s*[\d.,]+",
+            "one out of a highest",
+            "write the first number alone, and state the scale with --rating_range=LOW,HIGH",
+        ),
+        (
+            r"[\d.,]+\s*%",
+            "a percentage",
+            "write the number alone, and state the scale: --rating_range=0,100",
+        ),
+        (r"[\u2605\u2606\u2b50\u2729\u272d*\ufe0f\s]+", "a row of stars", "write how many are filled"),
+        (r"[\d.,]+", "one written in another way", "write it with a point before its decimals and no other sign"),
+        (r"\D*\d+(?:[.,]\d+)?\D*", "one with something beside it", "write the number alone"),
+    )
+)
+LONGEST_RATING = 100  # characters that are looked at
 LARGEST_RATING = 3.4e38  # as a 32-bit float, which models read
 LARGEST_TIME = 1e20
 DAY = re.compile(
@@ -25,8 +45,11 @@ DAY = re.compile(
     r"(?:(?:T|\s+)(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?)?\s*(Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?",
     re.IGNORECASE | re.ASCII,
 )
-TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d+)?))?", re.ASCII)
-SCIENTIFIC = re.compile(r"[-+]?\d(?:[.,]\d+)?[eE]\+\d+", re.ASCII)
+DIGITS = {"Y": 4, "j": 3}  # of a directive; two of all others
+ZONE = re.compile(r"(?:[a-z]|:\d\d.*[+-][\d:]+)\Z", re.IGNORECASE | re.ASCII)  # of a text that DAY is
+TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d+)?))?(?:\s*([AP])M)?", re.ASCII | re.IGNORECASE)
+# without a + only with decimals, for ids such as 12e4 may be hexadecimal
+SCIENTIFIC = re.compile(r"[-+]?\d(?:(?:[.,]\d+)?[eE]\+|[.,]\d+[eE])\d+", re.ASCII)
 DATE_FORMATS = (
     *(f"{day}{clock}" for day in ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y.%m.%d", "%d.%m.%y")
       for clock in ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", ", %H:%M:%S")),
@@ -94,7 +117,9 @@ class Ratings:
         scale = f"{self.low:g}..{self.high:g} (--rating_range=LOW,HIGH states another scale)"
         reason = f"rating {shown(value)} is outside {scale}"
         if number < self.low:
-            raise BadLine(f"{reason}, below it", f"--missing={shlex.quote(shown(value))} if it means none")
+            lower, none = f"--rating_range={number:g},{self.high:g}", f"--missing={shlex.quote(shown(value))}"
+            option = f"{lower} if it is a rating" + (f", {none} if it means none" if kind == "number" else "")
+            raise BadLine(f"{reason}, below it", option)
         raise BadLine(reason, f"if they are ratings: --rating_range={self.low:g},{number:g}, with the highest there is")
 
 
@@ -104,9 +129,13 @@ def _rating(value: Any, text: str, decimal: str) -> float:
         if number is None:
             if re.fullmatch(r"[-+]?\d+,\d+", text):
                 raise BadLine(f"rating {shortened(value)} is no number", "--decimal=, reads decimal commas")
-            raise BadLine(
-                f"rating {shortened(value)} is no number", f"--missing={shlex.quote(shown(value))} if it means none"
+            for pattern, what, remedy in OTHER_RATINGS:
+                if pattern.fullmatch(text[:LONGEST_RATING]):
+                    raise BadLine(f"rating {shortened(value)} is no number but {what}", remedy)
+            remedy = (
+                f"write ratings as numbers, or if it means that there is none: --missing={shlex.quote(shown(value))}"
             )
+            raise BadLine(f"rating {shortened(value)} is no number", remedy)
         return number
     try:
         return float(value)
@@ -137,6 +166,7 @@ class Times:
 
     def __init__(self, reading: Reading = AS_SHOWN):
         self.format, self.decimal = reading.date_format, reading.decimal
+        self._digits = _digit_runs(self.format)
         self.found: Counter[str] = Counter()
 
     def __call__(self, value: Any) -> float:
@@ -162,21 +192,24 @@ class Times:
             return self._of_text(str(int(value) if value == value and int(value) == value else value), value)
         raise BadLine(f"time {shortened(value)} is no number and no date")
 
-    def ordered(self, first: Any, second: Any) -> tuple[float, float]:
-        """(time, what decides between equal times) of two columns: a day and a time of day make one time."""
-        clock = TIME_OF_DAY.fullmatch(second.strip()) if isinstance(second, str) else None
-        if clock:
-            hours, minutes, rest = int(clock[1]), int(clock[2]), float((clock[3] or "0").replace(",", "."))
-            if hours < 24 and minutes < 60 and rest < 61:
-                return self(first) + 3600 * hours + 60 * minutes + rest, 0.0
-        if isinstance(second, time):
-            return self(first) + 3600 * second.hour + 60 * second.minute + second.second + second.microsecond / 1e6, 0.0
-        return self(first), self(second)
-
-    def reads(self, text: str) -> bool:
-        """Whether the text is a time."""
+    def ordered(self, first: Any, second: Any) -> tuple[float, float, bool]:
+        """(time, what decides between equal times, whether that is the seconds of a time of day) of two columns."""
+        clock = _seconds_of_day(second)
+        if clock is not None:
+            return self(first), clock, True
         try:
-            self(text)
+            return self(first), float(second) if _is_plain(second) else self(second), False
+        except BadLine as error:
+            if self.reads(first):
+                raise BadLine(
+                    f"{error}, and no time of day like 14:30:00", "write both into one column, as 2024-05-01 14:30:00"
+                ) from None
+            raise
+
+    def reads(self, value: Any) -> bool:
+        """Whether the value is a time."""
+        try:
+            self(value)
         except BadLine:
             return False
         return True
@@ -186,7 +219,7 @@ class Times:
             return self._formatted(text)
         number = _number(text, self.decimal)
         if number is not None:
-            if "+" in text and SCIENTIFIC.fullmatch(text):
+            if "e" in text.lower() and SCIENTIFIC.fullmatch(text):
                 self.found["scientific"] += 1
             return _finite(number, value)
         if text.lower() in MISSING:
@@ -201,11 +234,16 @@ class Times:
                 option or "say how dates are written with --date_format, for example --date_format='%d.%m.%Y %H:%M'"
             )
             raise BadLine(f"time {shortened(value)} is no number and no date like 2024-05-01", option)
+        self.found["date"] += 1
+        if ":" not in text:
+            self.found["day"] += 1
+        elif ZONE.search(text):
+            self.found["zone"] += 1
         return seconds
 
     def _formatted(self, text: str) -> float:
         try:
-            found = datetime.strptime(text, self.format)
+            found = datetime.strptime(_with_zeros(text, self._digits), self.format)
             return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()
         except (ValueError, re.error, OverflowError, IndexError):
             if text.lower() in MISSING:
@@ -225,6 +263,43 @@ def _finite(number: float | Decimal, value: Any) -> float:
     if abs(number) > LARGEST_TIME:
         raise BadLine(f"time {shortened(value)} is none that a clock shows")
     return number
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether this is a number that no --date_format is for: what decides between equal days."""
+    if isinstance(value, str):
+        return len(value) < 20 and value.strip().isdecimal()
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _seconds_of_day(value: Any) -> float | None:
+    """Seconds since midnight of 14:30, 2:30:01.5 pm or a time of day of parquet; None for anything else."""
+    if isinstance(value, time):
+        return 3600 * value.hour + 60 * value.minute + value.second + value.microsecond / 1e6
+    found = TIME_OF_DAY.fullmatch(value.strip()) if isinstance(value, str) else None
+    if not found:
+        return None
+    hour, minute, second = int(found[1]), int(found[2]), float((found[3] or "0").replace(",", "."))
+    if found[4]:
+        hour = hour % 12 + 12 * (found[4] in "pP") if 1 <= hour <= 12 else 24
+    return 3600 * hour + 60 * minute + second if hour < 24 and minute < 60 and second < 61 else None
+
+
+def _digit_runs(form: str) -> list[int]:
+    """How many digits stand for each run of directives such as %d%m%Y, 0 where one stands alone or takes any number."""
+    runs = re.findall(r"((?:%[YmdHIMSyj])+)(%f)?", form)
+    return [0 if fraction or len(run) == 2 else sum(DIGITS.get(of, 2) for of in run[1::2]) for run, fraction in runs]
+
+
+def _with_zeros(text: str, digits: list[int]) -> str:
+    """The text with the zeros that runs of digits begin with, and whole numbers lose: 1052024 is 01052024.
+
+    strptime would take 10 for the day.
+    """
+    if not any(digits) or len(re.findall(r"\d+", text)) != len(digits):
+        return text
+    left = iter(digits)
+    return re.sub(r"\d+", lambda run: run[0].zfill(next(left)), text)
 
 
 def iso_seconds(text: str) -> float | None:

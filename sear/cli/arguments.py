@@ -17,7 +17,7 @@ from sear.runs.grid import PlannedRun, Variant
 from sear.settings.gather import SEAR_KEYS, family_of, find_data, find_model, nearest, rules_of
 from sear.settings.keys import MEASURED, Role, with_role
 from sear.settings.known_models import PARTS
-from sear.settings.rules import Rule, dump_value, load_yaml, read_settings
+from sear.settings.rules import Rule, dump_value, is_unicode, load_yaml, read_settings
 
 PLACE = "command line"
 FLAGS = ("help", "debug")
@@ -72,6 +72,9 @@ def parse(argv: Iterable[str]) -> Request:
     texts: dict[str, str | None] = {}
     flags: set[str] = set()
     words = list(argv)
+    if not is_unicode(words):
+        odd = next(word for word in words if not is_unicode(word))
+        raise InputError(f"{PLACE}: {odd!r} is no text in UTF-8 - rename the file or folder")
     left = deque(words)
     while left:
         word = left.popleft()

@@ -8,7 +8,7 @@ lists out. So RecBole's loaders, trainers and sequential models work on it too, 
 import copy
 import hashlib
 from collections.abc import Callable, Mapping
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,7 @@ from sear.data.events import (
 from sear.data.item_texts import ItemTexts, Make
 from sear.data.kept_arrays import kept_arrays
 from sear.errors import InputError
-from sear.files import file_sha256
+from sear.files import known_sha256, require_unchanged
 from sear.settings.checks import HELD_OUT, LAST_EVENT_ONLY, WRITE_EVAL_ARGS, is_leave_one_out
 
 KEPT_FROM = 1 << 26  # bytes of an event file, some two million events, that takes longer to read than arrays to map
@@ -91,8 +91,8 @@ class SEARDataset(SequentialDataset):
             keys = ("val_interval", "rm_dup_inter", "user_inter_num_interval", "item_inter_num_interval")
             what = {"columns": self._event_columns} | {key: self.config[key] for key in keys}
             if self.config["item_inter_num_interval"] is None:
-                what["listed"] = _hash_of_file(self.texts.path)
-            self._source = _hash_of_file(path), what
+                what["listed"] = known_sha256(self.texts.path)
+            self._source = known_sha256(path), what
         found = self._kept("events", {}, lambda: self._read_events(path))
         events = Events.from_arrays(found)
         if "hash" in found:
@@ -127,8 +127,10 @@ class SEARDataset(SequentialDataset):
             known = set(events.item_tokens)
             unmet = [token for token in self.texts.listed_items if token not in known]
             events.item_tokens = Tokens.of([*events.item_tokens, *unmet])
-        digest = {} if self._source is None else {"hash": np.frombuffer(_events_hash(events).encode(), np.uint8)}
-        return events.arrays() | digest
+        if self._source is None:
+            return events.arrays()
+        require_unchanged(path, self._source[0])  # else these arrays would be kept as those of another file
+        return events.arrays() | {"hash": np.frombuffer(_events_hash(events).encode(), np.uint8)}
 
     @property
     def _event_columns(self) -> tuple[str, str, str, str | None]:
@@ -383,21 +385,20 @@ def data_hashes(config) -> dict[str, str]:
     Raises:
         InputError: a file cannot be read.
     """
-    stems = [(suffix, Path(config["data_path"]) / f"{config['dataset']}.{suffix}") for suffix in ("inter", "item")]
     try:
-        return {suffix: _hash_of_file(path) for suffix, path in stems if path.is_file()}
+        return {suffix: known_sha256(path) for suffix, path in _atomic_files(config).items() if path.is_file()}
     except OSError as error:
         raise InputError(f"{error.filename} cannot be read ({error.strerror}) - mend its rights") from None
 
 
-def _hash_of_file(path: Path) -> str:
-    stamp = path.stat()
-    return _file_hash(path, stamp.st_mtime_ns, stamp.st_size, stamp.st_ino)
+def require_data_unchanged(config, hashes: Mapping[str, str]) -> None:
+    """Raises InputError where the atomic files, which have been read since, have not these hashes any more."""
+    for suffix, path in _atomic_files(config).items():
+        require_unchanged(path, hashes.get(suffix))
 
 
-@cache  # a grid asks again and again
-def _file_hash(path: Path, *stamp: int) -> str:
-    return file_sha256(path)
+def _atomic_files(config) -> dict[str, Path]:
+    return {suffix: Path(config["data_path"]) / f"{config['dataset']}.{suffix}" for suffix in ("inter", "item")}
 
 
 def train_rows(config) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from sear.data.atomic_table import read_atomic, read_header
 from sear.errors import InputError
-from sear.files import BUNDLED, PROJECT_ROOT, file_sha256
+from sear.files import BUNDLED, PROJECT_ROOT, known_sha256, require_unchanged
 
 OPENING = "Here is what is known about this item: "
 MISSING = "N/A"
@@ -119,6 +119,7 @@ class ItemTexts:
     item_tokens: Sequence[str] | np.ndarray = ()
     keep: Keep | None = None
     encoded_by: dict[str, str | None] | None = None
+    _read: str | None = None  # SHA-256 of what `table` was read from
 
     @cached_property
     def types(self) -> dict[str, str]:
@@ -135,7 +136,10 @@ class ItemTexts:
     def table(self) -> pd.DataFrame:
         """The rows of the `.item` file, its ids and `fields`."""
         columns = [name for name in (self.item_field, *self.fields) if name in self.types]
-        return read_atomic(self.path, columns, exact=[self.item_field])
+        self._read = known_sha256(self.path)
+        table = read_atomic(self.path, columns, exact=[self.item_field])
+        require_unchanged(self.path, self._read)
+        return table
 
     @property
     def listed_items(self) -> list[str]:
@@ -189,16 +193,18 @@ class ItemTexts:
         from sear.data.text_cache import sentence_vectors
         from sear.data.text_encoder import encoder_checksums, find_encoder
 
+        texts = None if self.keep is None or not self.types else self._read or known_sha256(self.path)
+
         def make() -> dict[str, np.ndarray]:
             ready = BUNDLED / "dataset" / self.path.stem
-            name, folder = self.path.stem, self.cache_folder
-            found = sentence_vectors(self.sentences, self.encoder, folder, name, device=self.device, ready_in=ready)
+            name, folder, sentences = self.path.stem, self.cache_folder, self.sentences
+            require_unchanged(self.path, texts)  # else the vectors would be kept as those of another file
+            found = sentence_vectors(sentences, self.encoder, folder, name, device=self.device, ready_in=ready)
             return {"vectors": found}
 
         if self.keep is None:
             vectors = make()["vectors"]
         else:
-            texts = file_sha256(self.path) if self.types else None
             encoder = [self.encoder, *find_encoder(self.encoder).identities]
             what = {"format": FORMAT, "texts": texts, "fields": self.fields, "encoder": encoder}
             vectors = self.keep("text vectors", what, make)["vectors"]

@@ -1,5 +1,6 @@
 """A table once, written as CSV (bare numbers), Markdown, LaTeX and, by the page's template, HTML."""
 
+import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -42,12 +43,17 @@ class Table:
 
 
 def file_name(text: str) -> str:
-    """The text as part of a file name, a folder name or an XML id.
+    """The text as part of a file name, a folder name or an XML id; letters of all languages stay.
 
-    >>> file_name("SEAR (k=4)")
-    'SEAR-k=4'
+    What cannot stay and is no bracket, quotation mark, comma, colon or blank is told by a checksum.
+
+    >>> file_name("SEAR (k=4)"), file_name("книги 2"), file_name("a+b")
+    ('SEAR-k=4', 'книги-2', 'a-b-300273da')
     """
-    return re.sub(r"[^A-Za-z0-9._=-]+", "-", text).strip("-")
+    name = re.sub(r"[^\w.=-]+", "-", text).strip("-")
+    if name and not re.search(r"""[^\w.=\s(){}\[\],;:'"-]""", text):
+        return name
+    return f"{name}-{hashlib.sha256(text.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}".lstrip("-")
 
 
 def write_table(table: Table, folder: Path) -> None:

@@ -15,7 +15,7 @@ from recbole.data import data_preparation
 from recbole.utils import init_seed
 
 from sear import processes
-from sear.data.dataset import SEARDataset, data_hashes
+from sear.data.dataset import SEARDataset, data_hashes, require_data_unchanged
 from sear.errors import HeldError, InputError, LostProcessError, OutOfMemoryError, WriteError
 from sear.evaluation.examples import run_examples
 from sear.evaluation.metrics import GROUPS, case_rows, metric_tables, metrics_of_cases
@@ -101,6 +101,7 @@ def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
         dataset.item_text_embedding()
     if not processes.rank():
         _ = dataset.texts.titles  # now, for a fault in them must not end a run that is trained
+    require_data_unchanged(config, hashes)
     seconds = {"data": read - started, "text": perf_counter() - read}
     init_seed(config["seed"], config["reproducibility"])
     with enough_memory_to("hold the model", {key: config[key] for key in MODEL_KEYS}):

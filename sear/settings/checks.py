@@ -10,7 +10,7 @@ from sear.settings.gather import Settings, is_leave_one_out, learns_from_windows
 from sear.settings.keys import Role, with_role
 from sear.settings.known_models import COUNTING_MODELS, OWN_MODELS, TIED_STREAMS
 from sear.settings.own_models import is_reference, own_class
-from sear.settings.rules import dump_value
+from sear.settings.rules import dump_value, is_unicode
 from sear.settings.sizes import check_memory
 
 MOST_THREADS = 1024  # more, and the threads' own stacks may end the process
@@ -24,6 +24,8 @@ def check_settings(settings: Settings) -> None:
     unused = with_role(Role.UNUSED)
     for key, value in settings.values.items():
         rule = settings.rules[key]
+        if not is_unicode(value):
+            raise settings.fault(key, "no text in UTF-8, so that no result could name it", "rename the file or folder")
         if not rule.accepts(value):
             raise _wrong_kind(settings, key, value)
         if key in unused and value not in (rule.default, None, []) and (value or rule.default is True):

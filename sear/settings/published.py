@@ -62,4 +62,4 @@ def _names(data_set: DataSet) -> list[str]:
 
 def plain_name(name: str) -> str:
     """Without case, separators and a leading `Amazon`: what two names of one thing have in common."""
-    return re.sub(r"[^a-z0-9]", "", re.sub(r"^amazon(?=[\W_])", "", name.lower()))
+    return re.sub(r"[\W_]", "", re.sub(r"^amazon(?=[\W_])", "", name.lower()))

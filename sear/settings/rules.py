@@ -114,6 +114,15 @@ def dump_yaml(settings: dict) -> str:
     return yaml.dump(settings, Dumper=SettingsDumper, **style)
 
 
+def is_unicode(value: Any) -> bool:
+    """Whether all texts in a value can be written; of files whose names are no UTF-8 Python makes texts that cannot."""
+    if isinstance(value, dict):
+        return all(map(is_unicode, (*value, *value.values())))
+    if isinstance(value, (list, tuple)):
+        return all(map(is_unicode, value))
+    return not isinstance(value, str) or value.isascii() or value == value.encode("utf-8", "replace").decode()
+
+
 def dump_value(value: Any) -> str:
     """One value as it would stand in a YAML file, on one line.
 

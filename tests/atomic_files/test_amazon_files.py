@@ -96,3 +96,10 @@ def test_of_several_files_the_one_that_looks_like_the_format_asked_for_is_read(t
     assert rows(tmp_path, "Toys", "inter")[1][1] == "json"
     assert convert(tmp_path, "Toys", tmp_path / "raw", "--no-text", "--format=amazon-2018", "--overwrite") == 0
     assert rows(tmp_path, "Toys", "inter")[1][1] == "jsonl"
+
+
+def test_categories_without_latin_letters_are_not_one(tmp_path):
+    for category in ("音乐", "图书", "книги"):
+        write_lines(tmp_path / "raw" / f"{category}.json", json_lines([review("A1", category, 1)]))
+    assert convert(tmp_path, "图书", tmp_path / "raw", "--no-text") == 0
+    assert rows(tmp_path, "图书", "inter")[1][1] == "图书"

@@ -230,3 +230,22 @@ def test_a_config_that_is_there_is_replaced_only_when_asked_for(tmp_path, capsys
     assert convert(tmp_path, "mydata", tmp_path / "raw", *names, "--overwrite") == 0
     assert convert(tmp_path, "beauty", tmp_path / "raw", *names) == 2
     assert "beauty has its config/data/beauty.yaml already" in capsys.readouterr().err
+
+
+def test_a_config_of_another_encoding_is_one_that_differs(tmp_path, capsys):
+    write_lines(tmp_path / "raw" / "e.csv", ["user,item,time", "u,i,1300000000"])
+    names, file = ("--format=csv", "--user=user", "--item=item", "--time=time"), tmp_path / "c.yaml"
+    file.write_bytes("# größe\n".encode("latin-1"))
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *names, f"--write_config={file}") == 2
+    assert "c.yaml is there already and differs" in capsys.readouterr().err
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *names, f"--write_config={file}", "--overwrite") == 0
+
+
+def test_a_config_goes_into_a_file_and_this_is_told_before_the_work(tmp_path, capsys):
+    write_lines(tmp_path / "raw" / "e.csv", ["user,item,time", "u,i,1300000000"])
+    os.mkfifo(tmp_path / "pipe")
+    names = ("--format=csv", "--user=user", "--item=item", "--time=time", "--overwrite")
+    for place in ("/dev/stdout", "/dev/null", tmp_path / "pipe", tmp_path):
+        assert convert(tmp_path, "mydata", tmp_path / "raw", *names, f"--write_config={place}") == 2
+        assert f"{place} is a" in (told := capsys.readouterr().err) and "no file - name a file" in told
+    assert not (tmp_path / "dataset").exists()

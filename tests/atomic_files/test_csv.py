@@ -66,6 +66,10 @@ def test_texts_in_a_second_table_and_no_ratings(tmp_path, capsys):
             ["--user=who", "--item=what", "--time=day"],
             "no CSV or parquet table has the columns who, what, day (a.csv has",
         ),
+        (
+            ["--user=who", "--item=who", "--time=when"],
+            "the column 'who' is asked for twice, as user, item, time or rating",
+        ),
         ([*NAMES, "--text=title"], "no CSV or parquet table has the columns what, title"),
         ([*NAMES, "--text=a:b"], "names must differ, hold no ':', tab or line break and not be item_id"),
         ([*NAMES, "--rating=stars"], "a.csv, line 3: 3 fields where the header has 4"),

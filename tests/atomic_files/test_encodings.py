@@ -130,7 +130,7 @@ def test_a_byte_order_mark_decides_and_binary_zeros_do_not():
 
 def test_an_unknown_encoding_is_refused(tmp_path, capsys):
     write_lines(tmp_path / "raw" / "a.csv", table("x"))
-    for name in ("nonsense", "rot13", "hex"):
+    for name in ("nonsense", "rot13", "hex", "idna", "punycode", "undefined", "unicode-escape"):
         assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, f"--encoding={name}") == 2
         assert f"--encoding={name!r} is no encoding" in capsys.readouterr().err
 
@@ -157,7 +157,17 @@ def test_nothing_is_clear_where_nothing_looks_like_words():
         decided("a.bin", [bytes(range(128, 256)) + b"\n"])
 
 
-def test_two_encodings_in_one_file_are_refused():
-    lines = ["café,naïve\n".encode("latin-1")] * 50 + ["café\n".encode()]
-    with pytest.raises(InputError, match="not clear"):
-        decided("a.csv", lines)
+@pytest.mark.parametrize("encoding", ["cp1252", "cp1251", "gb18030"])
+@pytest.mark.parametrize("count", [1, 9])
+def test_a_line_in_utf8_is_a_bad_one_of_a_file_in_another_encoding(tmp_path, capsys, encoding, count):
+    own, others = table(TEXTS[encoding], 50), table(TEXTS[encoding], count)[1:]
+    path = write_lines(tmp_path / "raw" / "a.csv", own, encoding=encoding)
+    path.write_bytes(path.read_bytes() + "".join(f"{line}\n" for line in others).encode())
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--text=title") == 2
+    told = capsys.readouterr().err
+    assert f"in UTF-8, where the file is otherwise in {encoding}" in told and "a.csv, line 52" in told
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--text=title", "--bad_lines=skip") == 0
+    assert {row[1] for row in rows(tmp_path, "mydata", "item")[1:]} == {TEXTS[encoding]}
+    assert f"{count} bad line" in capsys.readouterr().out
+    asked = (*NAMES, "--text=title", f"--encoding={encoding}", "--overwrite", "--bad_lines=skip")
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *asked) == 0

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sear.atomic_files import event_columns
+from sear.atomic_files import event_columns, odd_times
 from sear.atomic_files.event_columns import EventColumns
 from sear.atomic_files.write import number_texts
 
@@ -76,10 +76,11 @@ def test_it_does_not_matter_how_many_events_are_looked_at_at_a_time(monkeypatch,
         (f"u{a}", f"i{b}", int(c), 5.0) for a, b, c in zip(*random.integers(0, [[4], [3], [9]], (3, 300)), strict=True)
     ]
     events[7], events[80] = ("u1", "i1", 10**10, 1), ("u2", "i2", 2 * 10**10, 1)  # decades after the others
-    whole, lone = gathered(events), filled(events).lone_times()
+    whole, far = gathered(events), filled(events).far_times()
     monkeypatch.setattr(event_columns, "LOOKED_AT", at_a_time)
+    monkeypatch.setattr(odd_times, "SLICE", at_a_time)
     in_parts = gathered(events)
     for name in ("user", "item", "time", "rating"):
         np.testing.assert_array_equal(getattr(in_parts, name), getattr(whole, name))
     assert in_parts.repeats == whole.repeats > 50 and in_parts.tied == whole.tied
-    assert filled(events).lone_times() == lone and lone[0][:2] == (2, 8)
+    assert filled(events).far_times() == far and [line for _, line, _ in far] == [8, 81]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from sear.atomic_files.column_names import recognised
 from tests.helpers.raw_dumps import convert, json_lines, rows, write_lines
 
 EVENTS = [("u0", "i0", 1, 1300000000), ("u0", "i1", 2, 1300000060), ("u1", "i0", 3, 1300000000)]
@@ -90,3 +91,11 @@ def test_a_header_over_amazons_ids_decides_by_name_too(tmp_path):
     write_lines(tmp_path / "raw" / "own.csv", ["user_id,item_id,timestamp,rating", *lines])
     assert convert(tmp_path, "own", tmp_path / "raw") == 0
     assert rows(tmp_path, "own", "inter")[1] == ["A0X", "B0", "4", "1400000000"]
+
+
+def test_a_column_is_not_known_by_the_latin_letters_of_its_name_alone():
+    assert recognised(["user_id", "item_id", "item_类别", "time"]) == {
+        "user": "user_id",
+        "item": "item_id",
+        "time": "time",
+    }

@@ -70,3 +70,16 @@ def test_a_damaged_page_of_a_parquet_file_is_told_with_the_file(tmp_path, capsys
     path.write_bytes(whole[:60] + bytes(40) + whole[100:])
     assert convert(tmp_path, "other", path, *options) == 2
     assert "e.parquet: its rows cannot be read (" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("twice, code", [("who", 2), ("page", 0)])
+def test_two_columns_of_one_name_end_nothing_where_they_are_not_asked_for(tmp_path, capsys, twice, code):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    columns = [pyarrow.array(["a", "b"])] * 4
+    table = pyarrow.Table.from_arrays(columns, names=["who", "what", twice, twice if code == 0 else "page"])
+    (tmp_path / "raw").mkdir()
+    parquet.write_table(table, tmp_path / "raw" / "e.parquet")
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES[:3]) == code
+    assert code == 0 or "has the column 'who' more than once" in capsys.readouterr().err

@@ -4,9 +4,11 @@ import bz2
 import gzip
 import lzma
 import zipfile
+from time import perf_counter
 
 import pytest
 
+from sear.atomic_files.dialect import dialect_of
 from tests.helpers.raw_dumps import convert, rows, write_lines
 
 NAMES = ("--format=csv", "--user=user", "--item=item", "--time=time")
@@ -54,6 +56,7 @@ def zstd(data):
         ("e.csv", lambda data: data.replace(b"\n", b"\r\r\n")),
         ("e.csv", lambda data: data.replace(b",", b"|")),
         ("e.csv", lambda data: data.replace(b",", b"::")),
+        ("e.csv", lambda data: data.replace(b",", b"||")),
         ("e.csv", lambda data: b"sep=;\n" + data.replace(b",", b";")),
         ("e.csv", lambda data: data.replace(b",", b" ")),
         ("e.csv", lambda data: data.replace(b",", b"^")),
@@ -95,6 +98,13 @@ def test_whatever_a_table_is_packed_in_or_separated_by_it_is_read(tmp_path, name
         ("e.csv.xz", lzma.compress(DATA) + b"more", "cut short or damaged"),
         ("e.csv.zip", zipped("e.csv")(DATA)[:-5], "cut short or damaged"),
         ("e.json", b'[{"user": 1}]', "is one JSON array, not one object a line"),
+        ("e.csv", b"INSERT INTO e VALUES (1,2,3);", "e.csv holds SQL, no table - load it into a database"),
+        ("e.csv", b"@relation e\n@attribute user string\n", "e.csv is an ARFF file"),
+        ("e.csv", DATA.replace(b"time\n", b"time\n----+----+----\n"), "its line 2 is a rule, '----+----+----', as"),
+        ("e.csv", DATA.replace(b",", b";").replace(b";", b",", 2), "header is separated by ',', the lines by ';'"),
+        ("e.csv", DATA.replace(b",", b"^|"), "e.csv has '|item' for item: write one sign between fields"),
+        ("e.csv", b"user  item  time\nu0   i0   1300000000   x\n", "4 fields where the header has 3 - fields may hold"),
+        ("e.csv", b"aaabbbccc\nu01i021300\n", "is not known here, or columns have a fixed width: write commas, tabs"),
         ("e.inter", b"user_id:token\titem_id:token\n1\t2\n", "e.inter is an atomic file already"),
     ],
 )
@@ -161,6 +171,13 @@ def test_backslashes_before_quotation_marks_and_mysqls_null_are_understood(tmp_p
     assert rows(tmp_path, "mydata", "item")[1][1] == 'Real "J. P" life'
 
 
+@pytest.mark.parametrize("text", ['"' + '\\"' * 2_000 + "x", '"' + "," * 4_000 + '"x'])
+def test_how_texts_are_quoted_is_seen_in_a_time_in_proportion_to_their_length(text):
+    begin = perf_counter()
+    assert dialect_of(["user,item,title"], [f"u,i,{text}"] * 100).quoting == "csv"
+    assert perf_counter() - begin < 2  # a hundred lines took 4 and 20 seconds
+
+
 def test_how_texts_are_quoted_can_be_said(tmp_path, capsys):
     lines = ["user,item,time,title", 'u,i0,1,"Heroes" live', *(f'u,i{row},{row},"Heroes" live' for row in range(2, 9))]
     write_lines(tmp_path / "raw" / "e.csv", lines)
@@ -210,6 +227,45 @@ def test_parts_of_one_table_are_read_together_and_a_bad_line_is_named_in_its_par
     assert "part-00001.csv, line 3: time 'noon'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "name, data, told",
+    [
+        ("part-2.csv", b"w,k,1300000000\n", "part-2.csv has no header"),
+        ("part-2.csv", b"user,item,day\nw,k,1300000000\n", "part-2.csv has user, item, day"),
+        ("part-2.csv.gz", gzip.compress(DATA)[:-9], "part-2.csv.gz, after line 0: compressed stream cut short"),
+    ],
+)
+def test_a_part_that_cannot_be_read_like_the_others_is_an_error(tmp_path, capsys, name, data, told):
+    for part in (0, 1):
+        write_lines(tmp_path / "raw" / f"part-{part}.csv", [LINES[0], f"u{part},i,1300000000"])
+    (tmp_path / "raw" / name).write_bytes(data)
+    for options in (NAMES, ()):
+        assert convert(tmp_path, "mydata", tmp_path / "raw", *options) == 2
+        error = capsys.readouterr().err
+        assert told in error and (not options or "by its name it is a part of the same table as part-0.csv" in error)
+
+
+def test_parts_may_have_their_columns_in_any_order_and_json_lines_may_leave_some_out(tmp_path):
+    write_lines(tmp_path / "raw" / "part-0.csv", LINES[:2])
+    write_lines(tmp_path / "raw" / "part-1.csv.gz", ["item,time,user", "i1,1300000060,u1"])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 0
+    write_lines(tmp_path / "json" / "part-0.json", ['{"user": "u0", "item": "i0", "time": 1300000000, "page": 3}'])
+    write_lines(tmp_path / "json" / "part-1.json", ['{"user": "u1", "item": "i1", "time": 1300000060}'])
+    assert convert(tmp_path, "other", tmp_path / "json", *NAMES) == 0
+    assert events(tmp_path) == EVENTS == events(tmp_path, "other")
+
+
+def test_whatever_else_lies_in_the_folder_is_named(tmp_path, capsys):
+    write_lines(tmp_path / "raw" / "e.csv", LINES)
+    write_lines(tmp_path / "raw" / "more" / "e.csv", LINES)
+    (tmp_path / "raw" / "later.csv.gz").write_bytes(gzip.compress(DATA)[:-9])
+    (tmp_path / "raw" / "e.sql").touch()
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 0
+    told = capsys.readouterr().out
+    assert "later.csv.gz, after line 0: compressed stream cut short" in told and "NOT READ: " in told
+    assert "not read, there too: e.sql, more/" in told
+
+
 def test_part_10_comes_after_part_2(tmp_path):
     for part, user in ((2, "u"), (10, "v")):
         write_lines(tmp_path / "raw" / f"part-{part}.csv", ["user,item", f"{user},i"])
@@ -224,9 +280,19 @@ def test_a_table_without_a_header_needs_columns_and_says_so(tmp_path, capsys):
     told = capsys.readouterr().err
     assert "checkins.txt has no header" in told and "--columns=user,item,rating,time,_" in told
     assert convert(tmp_path, "mydata", tmp_path / "raw", "--columns=user,time,_,item") == 2
-    assert "lines have 5 fields and --columns names 4" in capsys.readouterr().err
+    assert "lines have 5 fields, separated by tabs, and --columns names 4" in capsys.readouterr().err
     assert convert(tmp_path, "mydata", tmp_path / "raw", "--columns=user,time,_,_,item") == 0
     assert events(tmp_path)[0] == ["0", "0", "1286754927"]
+
+
+def test_double_bars_separate_and_lines_that_nothing_known_separates_say_so(tmp_path, capsys):
+    for sign in ("||", "::", "§"):
+        write_lines(tmp_path / "raw" / "e.txt", [line.replace(",", sign) for line in LINES[1:]])
+        done = convert(tmp_path, "mydata", tmp_path / "raw", "--columns=user,item,time")
+        assert done == (2 if sign == "§" else 0)
+    assert (
+        "its lines are one field each, and --columns names 3 - what separates fields is not" in capsys.readouterr().err
+    )
 
 
 def test_columns_beside_a_header_are_refused(tmp_path, capsys):
@@ -269,6 +335,36 @@ def test_a_second_column_decides_between_equal_times(tmp_path):
     write_lines(tmp_path / "raw" / "e.csv", ["user;item;hour;day", "s;i0;10:30;2016-05-09", "s;i1;09:00:01;2016-05-09"])
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES[:3], "--time=day,hour", "--overwrite") == 0
     assert [row[1:] for row in events(tmp_path)] == [["i1", "1462784401"], ["i0", "1462789800"]]
+
+
+@pytest.mark.parametrize(
+    "days, clocks, options, last",
+    [
+        (["20240501", "20240502"], ["235000", "93000"], ["--date_format=%Y%m%d"], 1714608000),
+        (["20240501", "20240502"], ["11:50 PM", "12:05 am"], ["--date_format=%Y%m%d"], 1714608300),
+        (["1714521600000", "1714608000000"], ["23:50", "00:05"], [], 1714608300),
+        (["1714607400", "1714608300"], ["23:50", "00:05"], [], 1714608300),  # the first is a time of day too
+    ],
+)
+def test_a_day_and_a_time_of_day_make_one_time_in_any_unit(tmp_path, days, clocks, options, last):
+    lines = [f"u,i{row},{day},{clock}" for row, (day, clock) in enumerate(zip(days, clocks, strict=True))]
+    write_lines(tmp_path / "raw" / "e.csv", ["user,item,day,clock", *reversed(lines)])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES[:3], "--time=day,clock", *options) == 0
+    assert [row[1] for row in events(tmp_path)] == ["i0", "i1"] and events(tmp_path)[1][2] == str(last)
+
+
+@pytest.mark.parametrize(
+    "day, clocks, told",
+    [
+        ("20240501", ["23:50", "00:05"], "--date_format=%Y%m%d"),
+        ("2024-05-01", ["23:50", "300"], "has times of day in 1 events and something else in 1"),
+        ("2024-05-01", ["23h50", "300"], "time '23h50' is no number and no date like 2024-05-01, and no time of day"),
+    ],
+)
+def test_times_of_day_do_not_hide_what_the_days_are(tmp_path, capsys, day, clocks, told):
+    write_lines(tmp_path / "raw" / "e.csv", ["user,item,day,clock", *(f"u,i,{day},{clock}" for clock in clocks)])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES[:3], "--time=day,clock") == 2
+    assert told in capsys.readouterr().err
 
 
 def test_json_lines_and_python_literals_are_tables(tmp_path):

@@ -43,7 +43,7 @@ def test_other_words_for_no_rating_can_be_stated_numbers_too(tmp_path, capsys):
     assert [row[2] for row in rows(tmp_path, "mydata", "inter")[1:]] == ["4", "", "", ""]
 
 
-@pytest.mark.parametrize("words", [["true", "False"], ["t", "f"], ["Yes", "No"]])
+@pytest.mark.parametrize("words", [["true", "False"], ["t", "f"], ["Yes", "No"], ["y", "N"]])
 def test_true_and_false_are_one_and_zero(tmp_path, capsys, words):
     write_events(tmp_path, ratings=words)
     assert convert(tmp_path, "mydata", tmp_path / "raw", *RATED) == 0
@@ -59,10 +59,21 @@ def test_true_and_false_are_one_and_zero(tmp_path, capsys, words):
         (["31.12.2023"] * 3, None, "no date like 2024-05-01", "--date_format='%d.%m.%Y'"),
         (["12/31/2023 10:00"] * 3, None, "no date like", "--date_format='%m/%d/%Y %H:%M'"),
         (["Tue Apr 03 18:00:09 +0000 2012"] * 3, None, "no date like", "--date_format='%a %b %d %H:%M:%S %z %Y'"),
-        (None, ["good"] * 3, "rating 'good' is no number", "--missing=good"),
-        (None, ["4 stars"] * 3, "rating '4 stars' is no number", "--missing='4 stars'"),
+        (None, ["good"] * 3, "rating 'good' is no number", "write ratings as numbers, or if it means that"),
+        (None, ["4 stars"] * 3, "rating '4 stars' is no number but one with something beside it", "the number alone"),
+        (None, ["$4"] * 3, "rating '$4' is no number but one with something beside it", "write the number alone"),
+        (None, ["4/5"] * 3, "rating '4/5' is no number but one out of a highest", "write the first number alone"),
+        (None, ["4 of 5"] * 3, "rating '4 of 5' is no number but one out of a highest", "write the first number alone"),
+        (None, ["80 %"] * 3, "rating '80 %' is no number but a percentage", "write the number alone, and state the"),
+        (None, ["★★☆"] * 3, "rating '★★☆' is no number but a row of stars", "write how many are filled"),
+        (
+            None,
+            ["1.234,5"] * 3,
+            "rating '1.234,5' is no number but one written in another way",
+            "write it with a point",
+        ),
         (None, ["80", "9", "80"], "rating 80 is outside 0.5..5", "--rating_range=0.5,80"),
-        (None, ["0", "0", "-7"], "rating 0 is outside 0.5..5", "--missing=0 if it means none"),
+        (None, ["0", "0", "-7"], "rating 0 is outside 0.5..5", "--rating_range=0,5 if it is a rating, --missing=0 if"),
     ],
 )
 def test_where_most_lines_fail_alike_the_option_is_named_that_reads_them(
@@ -73,7 +84,8 @@ def test_where_most_lines_fail_alike_the_option_is_named_that_reads_them(
     error = capsys.readouterr().err
     assert "e.csv, line 2 and 2 of the 2 lines after it: " in error and told in error and option in error
     assert "--bad_lines" not in error
-    said = [] if "missing" in option else [option.replace("'", "")]
+    assert "--missing" not in error or "--missing" in option or "good" in error
+    said = [option.replace("'", "")] if option.startswith("--") and "missing" not in option else []
     assert not said or convert(tmp_path, "mydata", tmp_path / "raw", *RATED, *said) == 0
 
 
@@ -118,7 +130,8 @@ def test_iso_dates_are_read_the_same_on_every_python(text, seconds):
 
 @pytest.mark.parametrize(
     "digits, form",
-    [("31122023", "%d%m%Y"), ("12312023", "%m%d%Y"), ("20231231", "%Y%m%d"), ("231231", "%y%m%d"), ("2023", "%Y")],
+    [("31122023", "%d%m%Y"), ("12312023", "%m%d%Y"), ("20231231", "%Y%m%d"), ("231231", "%y%m%d"), ("2023", "%Y")]
+    + [("20231231000000000", "%Y%m%d%H%M%S%f"), ("2312310000", "%y%m%d%H%M"), ("231231000000", "%y%m%d%H%M%S")],
 )
 def test_digits_that_are_dates_in_any_order_are_not_taken_for_seconds(tmp_path, capsys, digits, form):
     write_events(tmp_path, times=[digits] * 3)
@@ -128,6 +141,36 @@ def test_digits_that_are_dates_in_any_order_are_not_taken_for_seconds(tmp_path, 
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, f"--date_format={form}") == 0
     assert rows(tmp_path, "mydata", "inter")[1][2] in ("1703980800", "1672531200")
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--date_format=unix", "--overwrite") == 0
+
+
+def test_a_placeholder_in_another_unit_says_what_to_do(tmp_path, capsys):
+    write_events(tmp_path, times=["1300000000000", "1300000000001", "1300000000002", "-1", "-1"])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
+    told = capsys.readouterr().err
+    assert "time -1 is in seconds, where most lines have milliseconds - write all times in one unit, and remove" in told
+
+
+@pytest.mark.parametrize(
+    "text, form, seconds",
+    [
+        ("1052024", "%d%m%Y", 1714521600),
+        ("11052024", "%d%m%Y", 1715385600),
+        ("1052024 1:30", "%d%m%Y %H:%M", 1714527000),
+        ("70101", "%y%m%d", 1167609600),
+        ("20240501013000", "%Y%m%d%H%M%S", 1714527000),
+        ("2024050113000", "%Y%m%d%H%M%S", None),  # which digit it lacks cannot be known
+        ("2024511", "%Y%m%d", None),
+        ("1/5/2024", "%d/%m/%Y", 1714521600),
+        ("20240501013000250", "%Y%m%d%H%M%S%f", 1714527000.25),
+    ],
+)
+def test_digits_that_lost_their_first_zero_are_the_same_date(text, form, seconds):
+    times = Times(Reading(date_format=form))
+    if seconds is None:
+        with pytest.raises(BadLine, match="is not written as"):
+            times(text)
+    else:
+        assert times(text) == seconds
 
 
 def test_a_date_format_that_does_not_fit_says_which_would(tmp_path, capsys):
@@ -142,9 +185,14 @@ def test_a_date_format_that_does_not_fit_says_which_would(tmp_path, capsys):
     "changes, told",
     [
         ({"users": ["7.65612E+16"] * 3}, "1 user id in scientific notation (the first: 7.65612E+16)"),
+        ({"users": ["7.6E16", "7e16", "u"]}, "1 user id in scientific notation (the first: 7.6E16)"),
+        ({"users": ["#####", "u", "u"]}, "1 event of the user '#####': is that one user, or a word for none?"),
         ({"users": [" u", "u", "v"]}, "1 user id with blanks around (the first: ' u'), kept as they are; 1 of"),
         ({"users": ["\ufeffu", "u", "v"]}, "1 user id with blanks around (the first: '\\ufeffu')"),
-        ({"times": ["1300000000", "0", "1300000002", "0"]}, "2 events at time 0, 1970-01-01, and most long after"),
+        (
+            {"times": ["1300000000", "0", "1300000002", "0"]},
+            "2 events (50.0%) at 0, 1970-01-01, years away from all others (the first: e.csv, line 3): if",
+        ),
         ({"users": ["2-Mar", "MARCH1", "Sep-01"]}, "2 user ids such as 2-Mar: did a spreadsheet make a date of"),
         ({"users": ["u", "#REF!", "u"]}, "1 event of the user '#REF!': is that one user, or a word for none?"),
         ({"users": ["u", "NULL", "NULL"]}, "2 events of the user 'NULL': is that one user, or a word for none?"),
@@ -152,9 +200,24 @@ def test_a_date_format_that_does_not_fit_says_which_would(tmp_path, capsys):
         ({"times": ["1.30E+09"] * 3}, "3 times in scientific notation"),
         (
             {"times": ["1300000000", "1300000001", "1300000002", "13"]},
-            "1 event decades away from all others (the first: e.csv, ",
+            "1 event (25.0%) decades away from all others (the first: e.csv, line 5, 1970-01-01)",
         ),
-        ({"times": ["86400", "86401", "86402"]}, "ALL EVENTS ARE BEFORE 1980 (the last: 1970-01-02)"),
+        ({"users": ["7", "007", "8"]}, "1 user id unlike another one in case, zeros in front, .0"),
+        ({"users": ["Ann", "ann", "8.0", "8"]}, "2 user ids unlike another one in case, zeros in front, .0"),
+        ({"users": ["caf\u00e9", "cafe\u0301", "u"]}, "1 user id unlike another one in case, zeros"),
+        ({"users": ["'u'", "u", "v"]}, "1 user id between quotation marks (the first: 'u'), kept as they are"),
+        (
+            {"users": [*map(str, range(100)), *["x"] * 20]},
+            "20 of 120 events are of the user 'x': is that one user, or a",
+        ),
+        ({"times": ["2024-05-01", "2024-05-01 10:00"]}, "1 of 2 dates have no time of day: they count as the first"),
+        ({"times": ["2024-05-01T10:00Z", "2024-05-01 10:00"]}, "1 of 2 dates have no time zone, where others have"),
+        ({"times": ["86400", "86401", "86402"]}, "MOST EVENTS ARE BEFORE 1991 (half of them by 1970-01-02)"),
+        (
+            {"times": ["13350000000000000"]},
+            "do the times count microseconds since 1601, as Chrome does (20",
+        ),
+        ({"times": ["2150-01-01"]}, "MOST EVENTS ARE IN THE FUTURE (half of them by 2150-01-01): are the dates right?"),
         ({"times": ["1300000000"] * 2}, "2 of 2 events share user and time with another: the"),
         ({"times": ["1300000009", "1300000008", "1300000008"]}, "the file runs backwards, newest events first"),
     ],
@@ -163,6 +226,12 @@ def test_values_that_lost_their_meaning_get_a_notice(tmp_path, capsys, changes, 
     write_events(tmp_path, **changes)
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 0
     assert told in capsys.readouterr().out
+
+
+def test_many_ratings_of_0_may_mean_none(tmp_path, capsys):
+    write_events(tmp_path, ratings=["0", "0", "5"])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *RATED, "--rating_range=0,10") == 0
+    assert "2 of 3 events are rated 0: if that means none, say so with --missing=0" in capsys.readouterr().out
 
 
 def test_sound_values_get_no_notice(tmp_path, capsys):
@@ -229,6 +298,14 @@ def test_floats_above_2_to_the_53_have_lost_digits_and_that_is_said(tmp_path, ca
     parquet.write_table(pyarrow.table(table), tmp_path / "raw" / "e.parquet")
     assert convert(tmp_path, "other", tmp_path / "raw", *NAMES) == 0
     assert "1 event with an id that is a decimal number above 2^24" in capsys.readouterr().out
+
+
+def test_whole_numbers_of_any_length_keep_their_digits_in_json(tmp_path):
+    numbers = [2**63, 2**64 + 1, 12345678901234567890123]
+    lines = [f'{{"user": {number}, "item": "i", "time": 1300000000}}' for number in numbers]
+    write_lines(tmp_path / "raw" / "e.json", lines)
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 0
+    assert [row[0] for row in rows(tmp_path, "mydata", "inter")[1:]] == [str(number) for number in numbers]
 
 
 def test_reading_options_that_cannot_be_followed_are_refused(tmp_path, capsys):

@@ -129,6 +129,7 @@ def test_an_extra_file_may_name_data_set_and_model_but_words_are_stronger(tmp_pa
         (["--model=NARM", "--d_state=8"], "unknown key d_state"),
         (["--resume=nowhere"], "resume is 'nowhere', no run folder - name one: results/DATASET/MODEL/RUN_ID"),
         (["--resume"], "resume is None, no run folder"),
+        (["--config=odd\udcff.yaml"], "'--config=odd\\udcff.yaml' is no text in UTF-8 - rename the file or folder"),
     ],
 )
 def test_words_that_cannot_be_understood_are_told(words, why):

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import fields
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,12 +13,15 @@ import torch
 from recbole.data import data_preparation
 
 from sear.data import dataset as dataset_module
+from sear.data import item_texts
 from sear.data.dataset import SEARDataset
 from sear.data.events import Events, Tokens
 from sear.data.item_texts import ItemTexts
 from sear.data.kept_arrays import kept_arrays
+from sear.errors import InputError
 from sear.files import HOST
 from sear.model.sear import SEAR
+from sear.runs.training_run import prepare
 from tests.conftest import fake_sentence_vectors, random_histories, write_atomic_files
 
 MADE = {"a": np.arange(5), "b": np.array([[0.5, np.nan]], np.float32), "flag": np.array(True)}
@@ -177,6 +181,38 @@ def test_kept_events_are_those_of_the_file_and_of_what_was_asked_for(built, tmp_
     file.write_text("\n".join(file.read_text().splitlines()[:-1]) + "\n")
     events = built(True)[0]._dataset.events
     assert len(events) == counts[0] - 1 and isinstance(events, Events)
+
+
+@pytest.fixture(params=["inter", "item"])
+def changed_when_read(request, monkeypatch):
+    """Which file of a data set is written to as soon as it has been read."""
+    module, function = {"inter": (dataset_module, "read_event_table"), "item": (item_texts, "read_atomic")}[
+        request.param
+    ]
+    read = getattr(module, function)
+
+    def read_and_change(path, *arguments, **more):
+        table = read(path, *arguments, **more)
+        with open(path, "a", encoding="utf-8") as file:
+            file.write("\n")
+        return table
+
+    monkeypatch.setattr(module, function, read_and_change)
+    return request.param
+
+
+def test_nothing_is_kept_of_a_file_that_changed_while_it_was_read(built, tmp_path, tiny_text, changed_when_read):
+    with pytest.raises(InputError, match=rf"tiny\.{changed_when_read} was changed while it was read - start again"):
+        built(True)[0]._dataset.item_text_embedding()
+    assert changed_when_read == "item" or not list((tmp_path / "tiny").glob("*.arrays"))
+
+
+def test_a_run_on_data_that_change_while_they_are_read_ends_before_it_trains(
+    tmp_path, tiny_config, tiny_text, changed_when_read
+):
+    write_atomic_files(tmp_path, "tiny", random_histories())
+    with pytest.raises(InputError, match=rf"tiny\.{changed_when_read} was changed while it was read - start again"):
+        prepare(tiny_config(tmp_path, "Pop"), SimpleNamespace())
 
 
 def test_text_vectors_are_mapped_into_the_model_and_found_without_making_sentences(

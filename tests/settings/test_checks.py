@@ -91,6 +91,7 @@ def test_general_models_are_refused():
         ("worker", 4, "but it has no effect here"),
         ("metric_decimal_place", 6, "but it has no effect here"),
         ("state", "LOUD", "not str: DEBUG | INFO"),
+        ("data_path", "odd\udcff/", "no text in UTF-8, so that no result could name it - rename the file or folder"),
     ],
 )
 def test_wrong_values_name_place_key_and_remedy(key, value, why):
