@@ -14,7 +14,7 @@ import pandas as pd
 
 from sear.errors import InputError
 from sear.report.run import Run
-from sear.report.run_checks import FREEZE_AGAIN, refuse_different_cases, refuse_other_metrics
+from sear.report.run_checks import FREEZE_AGAIN, refuse_different_cases, refuse_other_metrics, refuse_other_sources
 from sear.report.variants import name_variants
 from sear.runs.folder import read_examples, read_run_folder
 from sear.runs.record import read_metrics
@@ -28,7 +28,7 @@ def read_runs(paths: Iterable[Path | str]) -> list[Run]:
 
     Raises:
         InputError: where there is none, where a file is missing or broken, or where two runs on one data set do not
-            hold the same cases.
+            hold the same cases, or were trained on other data or by another encoder of the same name.
     """
     folders: dict[Path, None] = {}
     for path in map(Path, paths):
@@ -46,6 +46,7 @@ def read_runs(paths: Iterable[Path | str]) -> list[Run]:
     runs = list({(run.dataset, run.label, run.seed): run for run in runs}.values())
     runs.sort(key=lambda run: (run.dataset, run.model, run.ablate, run.variant, run.seed))
     refuse_different_cases(runs)
+    refuse_other_sources(runs)
     return runs
 
 

@@ -24,9 +24,10 @@ from sear.memory import enough_memory_to
 from sear.model.counting import CountingModel
 from sear.model.network import SEARNetwork
 from sear.runs.command import command_of, started_by
-from sear.runs.find import deciding_settings
+from sear.runs.find import deciding_settings, recorded_hash
 from sear.runs.folder import (
     discard_run_folder,
+    is_finished,
     new_run_folder,
     write_cases,
     write_config,
@@ -74,6 +75,7 @@ class Prepared:
     data: dict[str, str]  # hashes of the files
     seconds: dict[str, float]
     prior: dict[str, Any] | None = None  # what validation chose of the transition prior
+    weights: str | None = None  # digest of those that are tested
 
 
 def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
@@ -171,7 +173,7 @@ class TrainingRun:
         try:
             validated = validated_run(self.config) if self.config["train_on"] == "all" else None  # and its folder
             with held(self.folder):
-                if (self.folder / "metrics.json").exists():  # since it was looked for
+                if is_finished(self.folder):  # since it was looked for
                     raise HeldError(f"{self.folder} was finished by another process just now - nothing is left to do")
                 self.checkpoints.check()  # before anything that takes long
                 self.memory = PeakMemory()
@@ -254,11 +256,19 @@ class TrainingRun:
                 " that held its last events out"
             )
         logger.info(self._places()[0])
-        self.checkpoints.read(self.checkpoints.best)  # before anything that takes long
+        self._refuse_untested()
         prepared = prepare(self.config, self.checkpoints)
         metrics, cases = self._test(prepared)
         self._show(metrics, len(cases["rank"]))
         return metrics | {"run_folder": str(self.folder)}
+
+    def _refuse_untested(self) -> None:
+        """Raises InputError where best.pth cannot be read, or is not the one whose test metrics.json tells."""
+        if is_finished(self.folder):
+            record = read_metrics(self.folder)
+            self.checkpoints.refuse_untested(record.weights, record.best_epoch, record.valid)
+        else:
+            self.checkpoints.read(self.checkpoints.best)
 
     def model_for_use(self) -> TrainedModel:
         """The model of a finished run that kept none for use, made of its best checkpoint and its data.
@@ -267,7 +277,7 @@ class TrainingRun:
             InputError: the data are gone or have changed since, or the model cannot be used without RecBole.
         """
         record = read_metrics(self.folder)
-        self.checkpoints.read(self.checkpoints.best)  # before anything that takes long
+        self._refuse_untested()
         prepared = prepare(self.config, self.checkpoints)
         self.checkpoints.load_best(prepared.trainer.model)
         if record.transition_prior:
@@ -279,7 +289,7 @@ class TrainingRun:
         """The test metrics and the cases they are made of, from one pass with the best checkpoint."""
         started = perf_counter()
         trainer, test_data = prepared.trainer, prepared.loaders[2]
-        self.checkpoints.load_best(trainer.model)
+        prepared.weights = self.checkpoints.load_best(trainer.model)
         prepared.prior = trainer.choose_prior(prepared.loaders[1])
         if prepared.prior:
             chosen = "weight {weight}, floor {floor}, validation {score:.4f}".format(**prepared.prior)
@@ -293,7 +303,7 @@ class TrainingRun:
     def _untested(self, prepared: Prepared, validated: RunRecord) -> dict[str, Any]:
         """What metrics.json says instead of metrics where every event trained, with the last epoch's weights in use."""
         model = prepared.trainer.model
-        self.checkpoints.load_best(model)
+        prepared.weights = self.checkpoints.load_best(model)
         prepared.prior, prepared.seconds["test"] = validated.transition_prior, 0.0
         if prepared.prior:
             model.transition_prior.mix.copy_(torch.tensor([prepared.prior["weight"], prepared.prior["floor"]]))
@@ -359,6 +369,8 @@ class TrainingRun:
             data=prepared.data,
             text_encoder=prepared.dataset.texts.encoded_by,
             command=command_of(**names, overrides=overrides),
+            settings=recorded_hash(effective_settings(config)),
+            weights=prepared.weights,
         )
 
     def _show(self, metrics: Mapping[str, Any], cases: int) -> None:

@@ -114,6 +114,15 @@ def _digest(file, length: int) -> bytes:
     return digest.digest()
 
 
+def weights_digest(weights: State) -> str:
+    """SHA-256 of a model's state dict: names, types, sizes and values."""
+    digest = hashlib.sha256()
+    for name, values in sorted(weights.items()):
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
+        digest.update(values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def text_sums(model: torch.nn.Module) -> torch.Tensor | None:
     """float32 (V-1,), one per real item: tells which frozen text embeddings a model learned with; None without texts.
 
@@ -231,10 +240,32 @@ class Checkpoints:
                     " - restore the file that is not this run's, or train anew"
                 )
 
-    def load_best(self, model: torch.nn.Module, path: Path | str | None = None) -> None:
-        """Put the weights of the best epoch, or of another checkpoint, into the model."""
+    def load_best(self, model: torch.nn.Module, path: Path | str | None = None) -> str:
+        """Put the weights of the best epoch, or of another checkpoint, into the model; returns their digest."""
         path = path or self.best
-        self.load_weights(model, path, self.read(path))
+        state = self.read(path)
+        self.load_weights(model, path, state)
+        return weights_digest(state["state_dict"])
+
+    def refuse_untested(self, weights: str | None, best_epoch: int | None, valid: Mapping[str, Any] | None) -> None:
+        """Read the best checkpoint of a finished run, before anything that takes long.
+
+        Args:
+            weights, best_epoch, valid: what metrics.json tells of it, `weights` None where an earlier SEAR wrote it.
+
+        Raises:
+            InputError: as `read`, or it is not the one that was tested, such as one of another epoch.
+        """
+        state = self.read(self.best)
+        if weights is not None:
+            same = weights == weights_digest(state["state_dict"])
+        else:
+            same = state["best_epoch"] == best_epoch and (state["best_valid_result"] or {}) == (valid or {})
+        if not same:
+            raise InputError(
+                f"{self.best} (of epoch {state['epoch']}) is not the checkpoint that metrics.json tells of"
+                " - restore the one that was tested, or train anew"
+            )
 
     def load_last(self, path: Path | str, model: torch.nn.Module, learning: Mapping[str, Any]) -> State:
         """What a last checkpoint says of the training's progress, once the model and what learns have their states.
