@@ -6,13 +6,15 @@ order) and, in its metrics.json, the hash of its cases.
 
 import hashlib
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from sear.console import say
 from sear.errors import InputError
+from sear.files import find_below, require_file
 from sear.report.run import Run
 from sear.report.run_checks import FREEZE_AGAIN, refuse_different_cases, refuse_other_metrics, refuse_other_sources
 from sear.report.variants import name_variants
@@ -23,8 +25,11 @@ MASKED = "rank_history_masked"
 FROZEN_RANKS = "ranks.csv.gz"
 
 
-def read_runs(paths: Iterable[Path | str]) -> list[Run]:
+def read_runs(paths: Iterable[Path | str], tell: Callable[[str], object] = say) -> list[Run]:
     """Every finished run in or below `paths`; of several with the same row and seed the newest.
+
+    Args:
+        tell: is told of folders that are left out, for they cannot be read.
 
     Raises:
         InputError: where there is none, where a file is missing or broken, or where two runs on one data set do not
@@ -32,7 +37,7 @@ def read_runs(paths: Iterable[Path | str]) -> list[Run]:
     """
     folders: dict[Path, None] = {}
     for path in map(Path, paths):
-        found = sorted(path.rglob("metrics.json"))
+        found = find_below(path, "metrics.json", tell) if path.is_dir() else []
         if not found:
             raise InputError(f"{path}: no finished run there (no metrics.json) - name a run folder or a results folder")
         folders.update(dict.fromkeys(file.parent for file in found))
@@ -77,7 +82,7 @@ def read_run(folder: Path) -> Run:
 
 def read_frozen(folder: Path) -> Run:
     """What `freeze` kept of a run. Raises InputError naming the file that is missing or broken."""
-    record, path = read_metrics(folder, FREEZE_AGAIN), folder / "ranks.csv.gz"
+    record, path = read_metrics(folder, FREEZE_AGAIN), require_file(folder / FROZEN_RANKS)
     missing = [name for name in ("variant", "cases_sha256", "valid_metric") if getattr(record, name) is None]
     if missing:
         raise InputError(f"{folder / 'metrics.json'} has no {missing[0]} - {FREEZE_AGAIN}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sear.errors import InputError
-from sear.files import PROJECT_ROOT
+from sear.files import PROJECT_ROOT, require_file
 from sear.runs.record import other_data, other_encoder, read_metrics
 from sear.settings.keys import Role, with_role
 from sear.settings.rules import read_settings
@@ -110,4 +110,4 @@ def _stamp(path: Path) -> tuple[int, int]:
 @cache
 def _hash_of(path: Path, stamp: tuple[int, int]) -> str:
     """`settings_hash` of a config.yaml, for which a grid asks again and again."""
-    return settings_hash(read_settings(path)[0])
+    return settings_hash(read_settings(require_file(path))[0])

@@ -23,7 +23,7 @@ import pandas as pd
 
 from sear.data.atomic_table import EXACT_FLOATS
 from sear.errors import InputError
-from sear.files import csv_text, read_json, write_aside, write_text, writing
+from sear.files import csv_text, read_json, require_file, write_aside, write_text, writing
 from sear.runs.find import recorded_hash
 from sear.runs.record import RunRecord, fits, read_metrics
 from sear.settings.rules import dump_yaml, read_settings
@@ -68,7 +68,7 @@ def read_config(run_folder: Path) -> dict[str, Any]:
         InputError: it cannot be read, or is not what the run was finished with, as metrics.json knows it.
     """
     path = run_folder / "config.yaml"
-    settings = read_settings(path)[0]
+    settings = read_settings(require_file(path))[0]
     if is_finished(run_folder):
         known = read_metrics(run_folder).settings
         if known is not None and known != recorded_hash(settings):
@@ -146,8 +146,10 @@ def read_run_folder(run_folder: Path | str) -> RunFiles:
 def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
     """A CSV file of a run; ids stay as they are (`NA`, `007`), an empty cell of a number is NaN."""
     as_text = {"user": str, "target": str}
+    require_file(path)
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        data = path.read_bytes()
+        data = gzip.decompress(data) if path.suffix == ".gz" else data
         if not data.endswith(b"\n"):
             raise EOFError("its last line has no end")
         numbers = [name for name in data.partition(b"\n")[0].decode().split(",") if name not in as_text]

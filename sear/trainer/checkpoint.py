@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sear.errors import InputError, OtherDataError
-from sear.files import write_aside
+from sear.files import require_file, write_aside
 
 if TYPE_CHECKING:
     from recbole.model.abstract_recommender import AbstractRecommender
@@ -63,7 +63,7 @@ def load_checkpoint(path: Path | str, device: torch.device | str) -> State:
         InputError: the file is missing, truncated, damaged or not ours.
     """
     try:
-        checked = _digest_fits(Path(path))
+        checked = _digest_fits(require_file(Path(path)))
         if checked is False:
             raise InputError(f"{path} is damaged: its content does not match its checksum - restore it, or train anew")
         state = torch.load(path, map_location=device, weights_only=True)
