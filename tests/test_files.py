@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from sear import files
+from sear.cli.arguments import parse
 from sear.errors import InputError, WriteError
+from sear.program import Parser
 from sear.settings import gather
 
 ROOT = Path(__file__).parent.parent
@@ -51,6 +53,19 @@ def test_results_path_counts_from_where_one_stands_and_its_default_from_the_chec
     assert gather.gather_settings("ml-100k", "SEAR").get("results_path") == "results/"
     asked = gather.gather_settings("ml-100k", "SEAR", (), {"results_path": "mine"}, "command line")
     assert asked.get("results_path") == os.path.normpath(os.path.join(folder, "mine"))
+
+
+def test_a_tilde_after_an_equals_sign_is_the_users_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "my.yaml").write_text("results_path: ~/results\ndata_path: '~'\n")
+    asked = parse(["--config=~/my.yaml"])
+    assert asked.config_files == [tmp_path / "my.yaml"]
+    settings = gather.gather_settings("ml-100k", "SEAR", asked.config_files)
+    assert (settings.get("results_path"), settings.get("data_path")) == (str(tmp_path / "results"), str(tmp_path))
+    parser = Parser()
+    parser.add_argument("--out")
+    assert parser.parse_args(["--out=~/report"]).out == str(tmp_path / "report")
+    assert parser.parse_args(["--out=~"]).out == "~"  # in other options a word for missing values
 
 
 @pytest.fixture

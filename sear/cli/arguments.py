@@ -252,6 +252,7 @@ def _entry(text: str) -> Any:
 
 
 def _run_folder(key: str, text: str | None) -> Path:
+    text = os.path.expanduser(text) if text else text
     for path in (Path(text), PROJECT_ROOT / text) if text else ():
         if path.is_dir():
             return Path(os.path.abspath(path))  # . has no name
@@ -259,4 +260,5 @@ def _run_folder(key: str, text: str | None) -> Path:
 
 
 def _config_file(name: str) -> Path:
+    name = os.path.expanduser(name)
     return next((path for path in (Path(name), PROJECT_ROOT / name) if path.is_file()), Path(name))

@@ -48,7 +48,7 @@ def test_an_older_checkpoint_in_a_finished_run_is_not_the_one_that_was_tested(tm
         save_checkpoint(checkpoints.best, tested)
         checkpoints.refuse_untested(*recorded)
         save_checkpoint(checkpoints.best, best_of_epoch(2))
-        with pytest.raises(InputError, match=r"best.pth \(of epoch 2\) is not the checkpoint that metrics.json tells of"):
+        with pytest.raises(InputError, match=r"best.pth \(of epoch 2\) is not the checkpoint that metrics.json"):
             checkpoints.refuse_untested(*recorded)
 
 

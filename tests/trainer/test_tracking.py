@@ -137,7 +137,7 @@ def test_a_disk_that_is_full_for_tensorboard_is_told_in_one_line_and_by_no_trace
 
     tracking = Tracking({"log_wandb": False, "log_tensorboard": True, "checkpoint_dir": "", "model": "SEAR"})
     monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)
-    with pytest.raises(WriteError, match=r"tensorboard/events cannot be written \(No space left on device\) - free some"):
+    with pytest.raises(WriteError, match=r"tensorboard/events cannot be written \(No space left on device\) - "):
         with tracking.of_run(tmp_path):
             for epoch in range(4):
                 if epoch == at:
