@@ -92,6 +92,11 @@ def _why_not_done(config: Path, settings: Mapping, data: Mapping[str, str]) -> s
         path = settings["item_sem_embedding_model_path"]
         if other_encoder(record.text_encoder, encoder_checksums(path)):
             return f"was trained by another text encoder than {path} is by now"
+    if record.began_with:
+        from sear.runs.warm_start import digest_of_start  # imports torch
+
+        if digest_of_start(settings["warm_start"]) not in (record.began_with, None):
+            return f"began with another model than {settings['warm_start']} holds by now"
     return ""
 
 

@@ -38,6 +38,7 @@ class RunRecord:
         text_encoder: {path, weights, files} of the encoder of the items' texts, see encoder_checksums in sear.data.
         validated_by: RUN_ID of the run that says how good this one is, where every event trained.
         settings: names the settings in config.yaml, see sear.runs.find.recorded_hash.
+        began_with: digest of the model that `warm_start` named, see sear.runs.model_folder.
         weights: of best.pth, see sear.trainer.checkpoint.weights_digest.
         variant, cases_sha256: of a frozen run, see sear.report.freeze.
     """
@@ -69,6 +70,7 @@ class RunRecord:
     text_encoder: dict[str, str | None] | None = None
     validated_by: str | None = None
     settings: str | None = None
+    began_with: str | None = None
     weights: str | None = None
     variant: str | None = None
     cases_sha256: str | None = None

@@ -19,7 +19,7 @@ from sear.data.dataset import SEARDataset, data_hashes
 from sear.errors import HeldError, InputError, LostProcessError, OutOfMemoryError, WriteError
 from sear.evaluation.examples import run_examples
 from sear.evaluation.metrics import GROUPS, case_rows, metric_tables, metrics_of_cases
-from sear.files import PROJECT_ROOT, remove, shown, writing
+from sear.files import CHECKOUT, PROJECT_ROOT, remove, shown, writing
 from sear.memory import enough_memory_to
 from sear.model.counting import CountingModel
 from sear.model.network import SEARNetwork
@@ -38,7 +38,7 @@ from sear.runs.folder import (
 from sear.runs.grid import keep_best_checkpoint
 from sear.runs.lock import held
 from sear.runs.log import RunLog
-from sear.runs.machine import PeakMemory, environment
+from sear.runs.machine import PeakMemory, commit, environment
 from sear.runs.model_folder import IN_RUN, TrainedModel, point_at, write_model
 from sear.runs.record import RunRecord, read_metrics
 from sear.runs.run_model import can_be_kept, trained_model
@@ -133,12 +133,15 @@ def train_in_new_folder(
     if (root / "summary.csv").exists():
         read_summary(root / "summary.csv")  # a file that is not ours must show before the work, not after
     parents = (root / config["dataset"] / config["model_name"] / "run").parents
+    started_at = commit(CHECKOUT)
+    validated = validated_run(config) if config["train_on"] == "all" else None  # may take long: no folder before it
     there = next(path for path in parents if path.exists())
     run = TrainingRun(config, new_run_folder(root, config["dataset"], config["model_name"], config["seed"], variant))
+    run.environment["commit"] = started_at  # of the code in use; another may have come while the validated run trained
     processes.note(RUN_FOLDER, str(run.folder))
     run.on_epoch = on_epoch
     try:
-        return run.train(log)
+        return run.train(log, validated)
     finally:
         if not run.begun:
             discard_run_folder(run.folder, there)
@@ -166,12 +169,17 @@ class TrainingRun:
         self.checkpoints = Checkpoints(config["model"], config["dataset"], *files, config["device"], settings)
         self.checkpoints.usual = values_of_class(config["model"])
 
-    def train(self, log: RunLog) -> dict[str, Any]:
-        """From the last epoch that is kept in the folder, or from the first, to the end."""
+    def train(self, log: RunLog, validated: tuple[Path, RunRecord] | None = None) -> dict[str, Any]:
+        """From the last epoch that is kept in the folder, or from the first, to the end.
+
+        Args:
+            validated: where every event trains, the run that says for how long; None: it is looked for, or trained.
+        """
         for line in self._places():
             logger.info(line)
         try:
-            validated = validated_run(self.config) if self.config["train_on"] == "all" else None  # and its folder
+            if self.config["train_on"] == "all":
+                validated = validated or validated_run(self.config)
             with held(self.folder):
                 if is_finished(self.folder):  # since it was looked for
                     raise HeldError(f"{self.folder} was finished by another process just now - nothing is left to do")
@@ -181,6 +189,7 @@ class TrainingRun:
                 earlier = None if self.checkpoints.last.exists() else earlier_model(self.config)
                 prepared = prepare(self.config, self.checkpoints)
                 if earlier:
+                    self.checkpoints.began_with = earlier.about["digest"]
                     start_from(earlier, prepared.trainer.model, prepared.dataset)
                     prepared.trainer.average_anew()
                 with prepared.trainer.tracking.of_run(self.folder):
@@ -370,6 +379,7 @@ class TrainingRun:
             text_encoder=prepared.dataset.texts.encoded_by,
             command=command_of(**names, overrides=overrides),
             settings=recorded_hash(effective_settings(config)),
+            began_with=self.checkpoints.began_with,
             weights=prepared.weights,
         )
 

@@ -145,6 +145,7 @@ class Checkpoints:
         events_hash: of the data that a checkpoint must have been trained on (SEARDataset.events_hash); None
             until the data are read.
         commits: at which the epochs so far ran, as far as is known.
+        began_with: digest of the model whose weights the training began with; None where it began from scratch.
     """
 
     def __init__(
@@ -161,6 +162,7 @@ class Checkpoints:
         self.usual: Mapping[str, Any] = {}
         self.events_hash: str | None = None
         self.commits: list[str] = []
+        self.began_with: str | None = None
 
     def save(self, model: "AbstractRecommender", progress: State, learning: State, best_weights: State | None) -> None:
         """The best first: if the last is lost to a stop between the two, its epoch is run again, to the same end.
@@ -176,6 +178,7 @@ class Checkpoints:
             "catalogue": self.events_hash,
             "settings": self.settings,
             "commits": self.commits,
+            "began_with": self.began_with,
             "state_dict": model.state_dict(),
             "other_parameter": model.other_parameter(),
             "text_sums": text_sums(model),
@@ -280,7 +283,7 @@ class Checkpoints:
             except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
                 told = f"{path} does not fit this training's {name} ({error})"
                 raise InputError(f"{told} - use the settings it was trained with") from None
-        self.commits = state["commits"]
+        self.commits, self.began_with = state["commits"], state.get("began_with")
         if (name := str(path)).endswith(LAST):
             self.best, self.last = Path(name.removesuffix(LAST) + ".pth"), Path(name)
         return state

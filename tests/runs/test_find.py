@@ -43,6 +43,7 @@ def test_a_config_file_that_is_changed_is_read_again(tmp_path):
         ({"text_encoder": {"path": "e", "weights": None, "files": "old"}}, "by another text encoder than e is by now"),
         ({"settings": "0" * 16}, "with other settings than its config.yaml says by now"),
         ({"data": {"inter": "2"}}, "on other data (its .inter file was another)"),
+        ({"began_with": "old"}, None),
         ({}, None),
     ],
 )
@@ -50,6 +51,7 @@ def test_a_finished_run_by_another_encoder_or_of_other_settings_is_trained_anew(
     known = {"path": "e", "weights": None, "files": "new"}
     monkeypatch.setattr("sear.data.text_encoder.encoder_checksums", lambda path: known | {"path": path})
     asked = {"dataset": "a", "results_path": str(tmp_path), "k": 4, "item_sem_embedding_model_path": "e"}
+    asked["warm_start"] = str(tmp_path / "gone")
     folder = new_run_folder(tmp_path, "a", "SEAR", 1)
     write_config(folder, asked)
     record = replace(RECORD, data={"inter": "1"}, text_encoder=known, settings=recorded_hash(asked))
@@ -57,3 +59,18 @@ def test_a_finished_run_by_another_encoder_or_of_other_settings_is_trained_anew(
     lines = []
     assert find_runs(asked, {"inter": "1"}, lines.append) == (None if told else folder, None)
     assert lines == ([f"{folder} was trained {told}: not taken as done"] if told else [])
+
+
+@pytest.mark.parametrize(("now", "found"), [("as then", True), ("another", False), (None, True)])
+def test_a_run_that_began_with_another_model_than_its_place_holds_now_is_not_taken_as_done(
+    tmp_path, monkeypatch, now, found
+):
+    monkeypatch.setattr("sear.runs.warm_start.digest_of_start", lambda path: now)  # None: the model is gone
+    asked = {"dataset": "a", "results_path": str(tmp_path), "warm_start": "m"}
+    folder = new_run_folder(tmp_path, "a", "SEAR", 1)
+    write_config(folder, asked)
+    write_metrics(folder, replace(RECORD, data={"inter": "1"}, began_with="as then"))
+    lines = []
+    assert find_runs(asked, {"inter": "1"}, lines.append) == (folder if found else None, None)
+    told = f"{folder} began with another model than m holds by now: not taken as done"
+    assert lines == ([] if found else [told])

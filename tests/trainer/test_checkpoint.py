@@ -52,6 +52,17 @@ def test_an_older_checkpoint_in_a_finished_run_is_not_the_one_that_was_tested(tm
             checkpoints.refuse_untested(*recorded)
 
 
+def test_what_a_warm_training_began_with_outlives_a_stop(tmp_path):
+    model = torch.nn.Linear(1, 1)
+    model.other_parameter, model.load_other_parameter = lambda: None, lambda _: None
+    files = tmp_path / "best.pth", tmp_path / "last.pth"
+    before, after = Checkpoints("Pop", "tiny", *files), Checkpoints("Pop", "tiny", *files)
+    before.began_with = "a digest"
+    before.save(model, best_of_epoch(0), {"optimizer": {}, "scheduler": {}}, None)
+    after.load_last(files[1], model, {})
+    assert after.began_with == "a digest"
+
+
 @pytest.fixture
 def stopped(here, monkeypatch):
     """The folder of a run that was stopped in its second epoch."""
