@@ -169,6 +169,7 @@ def _study(
     asked: argparse.Namespace, request: Request, settings: Settings, space: list["Parameter"], name: str, folder: Path
 ) -> "Study":
     from sear.data.dataset import data_hashes
+    from sear.data.text_encoder import encoder_checksums
     from sear.runs.study import open_study, what_scores_depend_on, without_password
 
     storage = asked.storage or str(folder / "study.log")
@@ -177,10 +178,17 @@ def _study(
     data_path = PROJECT_ROOT / settings.get("data_path") / settings.dataset
     require_data_files(settings, data_path)
     data = data_hashes({"data_path": data_path, "dataset": settings.dataset})
-    scores = what_scores_depend_on(settings.in_force(), request.seeds, space, data)
+    encoder = (
+        encoder_checksums(settings.get("item_sem_embedding_model_path"))["files"] if _reads_texts(settings) else None
+    )
+    scores = what_scores_depend_on(settings.in_force(), request.seeds, space, data, encoder)
     study = open_study(name, storage, asked.sampler_seed, scores)
     say(f"study {name}: {len(study.trials)} trials so far; storage: {without_password(storage)}")
     return study
+
+
+def _reads_texts(settings: Settings) -> bool:
+    return settings.family == "SEAR" and (settings.get("text_init") or "semantic" in settings.get("streams"))
 
 
 def _run(request: Request) -> Callable[[Mapping[str, Any], int, Callable[[int, float], None]], float]:

@@ -16,7 +16,13 @@ from sear.console import say
 from sear.errors import InputError
 from sear.files import find_below, require_file
 from sear.report.run import Run
-from sear.report.run_checks import FREEZE_AGAIN, refuse_different_cases, refuse_other_metrics, refuse_other_sources
+from sear.report.run_checks import (
+    FREEZE_AGAIN,
+    refuse_different_cases,
+    refuse_other_metrics,
+    refuse_other_sources,
+    unknown_data,
+)
 from sear.report.variants import name_variants
 from sear.runs.folder import read_examples, read_run_folder
 from sear.runs.record import read_metrics
@@ -29,7 +35,7 @@ def read_runs(paths: Iterable[Path | str], tell: Callable[[str], object] = say) 
     """Every finished run in or below `paths`; of several with the same row and seed the newest.
 
     Args:
-        tell: is told of folders that are left out, for they cannot be read.
+        tell: is told of folders that are left out, for they cannot be read, and of what cannot be compared.
 
     Raises:
         InputError: where there is none, where a file is missing or broken, or where two runs on one data set do not
@@ -52,6 +58,8 @@ def read_runs(paths: Iterable[Path | str], tell: Callable[[str], object] = say) 
     runs.sort(key=lambda run: (run.dataset, run.model, run.ablate, run.variant, run.seed))
     refuse_different_cases(runs)
     refuse_other_sources(runs)
+    for line in unknown_data(runs):
+        tell(line)
     return runs
 
 

@@ -46,7 +46,12 @@ def test_runs_on_other_data_or_by_another_encoder_are_neither_averaged_nor_compa
     assert all(str(folder) in str(error.value) for folder in folders)
     for changes in (one, {"data": None, "text_encoder": None}):  # the latter as of an earlier SEAR
         change_metrics(folders[1], changes)
-        assert len(read_runs([tmp_path])) == 2
+        lines = []
+        assert len(read_runs([tmp_path], lines.append)) == 2
+        unknown = changes is not one and "data" in one
+        assert [line.partition(", as")[0] for line in lines] == [
+            "tiny: 1 of 2 runs do not say which data they were trained on"
+        ] * unknown
 
 
 def change_metrics(folder, changes):
