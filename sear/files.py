@@ -17,7 +17,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -71,7 +71,8 @@ def writing(path: Path | str) -> Iterator[None]:
 def write_aside(path: Path | str) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it when the block succeeds and deleted when it fails.
 
-    What killed processes have left of the same file is removed first.
+    A symbolic link goes on naming the file that it names, and that one is written. What killed processes have left of
+    the same file is removed first.
 
     Raises:
         WriteError: the machine does not let it be written.
@@ -80,6 +81,8 @@ def write_aside(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     require_place_for_file(path)
     with writing(path):
+        if path.is_symlink():
+            path = Path(os.path.realpath(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         clear_asides(path.parent, path.name)
         aside = path.with_name(f".{path.name}.{HOST}-{os.getpid()}.tmp")
@@ -95,7 +98,8 @@ def write_aside(path: Path | str) -> Iterator[Path]:
 
 def require_place_for_file(path: Path) -> None:
     """Raises InputError where a device, a pipe or a folder has this name: no file can take its place."""
-    device = Path(os.path.abspath(path)).parts[1:2] in (("dev",), ("proc",)) and os.name == "posix"
+    place = Path(os.path.abspath(path)).parts[1:3]
+    device = os.name == "posix" and place[:1] in (("dev",), ("proc",)) and place != ("dev", "shm")
     if device or (path.exists() and not path.is_file()):
         what = "a folder" if path.is_dir() else "a device or a pipe"
         raise InputError(f"{shown(path)} is {what}, no file - name a file")
@@ -193,8 +197,42 @@ def write_text(path: Path, text: str) -> None:
         aside.write_text(text, encoding="utf-8", newline="\n")
 
 
+def require_file(path: Path) -> Path:
+    """The path. Raises InputError where a pipe, a device or a folder lies there: reading it might never end."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is no file but a folder, a pipe or a device - move it elsewhere")
+    return path
+
+
+def find_below(folder: Path, name: str, tell: Callable[[str], object]) -> list[Path]:
+    """Every file of that name in a folder or below it, through symbolic links too, in order; each folder once.
+
+    Args:
+        tell: is told of the folders that are left out, because they cannot be read or a link to them leads nowhere.
+    """
+    found: list[Path] = []
+    seen: set[str] = set()
+
+    def not_read(error: OSError) -> None:
+        tell(f"left out: {refusal(error, f'{error.filename} cannot be read')}")
+
+    for place, folders, files in os.walk(folder, onerror=not_read, followlinks=True):
+        if (here := os.path.realpath(place)) in seen:  # by a link, which may lead in a circle
+            folders.clear()
+            continue
+        seen.add(here)
+        folders.sort()
+        for path in (Path(place, file) for file in files):
+            if path.name == name:
+                found.append(path)
+            elif path.is_symlink() and not path.exists():
+                tell(f"left out: {path} is a link to {os.readlink(path)}, which is not there - mend or remove it")
+    return sorted(found)
+
+
 def read_json(path: Path, remedy: str) -> Any:
     """What a JSON file holds. Raises InputError with the remedy where it cannot be read or is nested without end."""
+    require_file(path)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:  # not JSON, not UTF-8, nested without end, not to be read

@@ -63,8 +63,19 @@ def refusal(error: OSError, what: str) -> str:
     return f"{what} ({error.strerror or error}) - {REMEDIES.get(name, f'mend it, {ELSEWHERE}')}"
 
 
+def _in_home(word: str) -> str:
+    """The word with `~/` after its equals sign expanded, which shells leave as it is."""
+    option, equals, value = word.partition("=")
+    inside = option.startswith("--") and value.startswith("~/")
+    return f"{option}{equals}{os.path.expanduser(value)}" if inside else word
+
+
 class Parser(argparse.ArgumentParser):
-    """Options of a program, of which a mistake is told in one line."""
+    """Options of a program, of which a mistake is told in one line; `--out=~/x` lies in the user's home."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        words = sys.argv[1:] if args is None else args
+        return super().parse_known_args([_in_home(word) for word in words], namespace)
 
     def error(self, message: str) -> NoReturn:
         sys.exit(refuse(f"{message} - {self.prog} --help explains"))

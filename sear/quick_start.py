@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from sear.errors import InputError
-from sear.runs.folder import read_run_folder
+from sear.runs.folder import is_finished, read_config, read_run_folder
 from sear.runs.lock import clear_lock
 from sear.runs.log import RunLog, Terminal
 from sear.runs.summary import append_summary
 from sear.runs.training_run import TrainingRun, train_in_new_folder
 from sear.settings.keys import MEASURED
 from sear.settings.recbole_config import SEARConfig, build_config, config_from_settings, effective_settings
-from sear.settings.rules import read_settings
 
 logger = logging.getLogger("sear")
 
@@ -66,7 +65,7 @@ def resume(
     config = _config_of(folder, changes, places)
     with Terminal(config["state"]), RunLog() as log:
         _tell_age(config, folder)
-        if (folder / "metrics.json").exists():
+        if is_finished(folder):
             logger.info(f"{folder} is finished already: nothing to go on with")
             record = read_run_folder(folder).record
             clear_lock(folder)
@@ -112,4 +111,4 @@ def _config_of(
     path = folder / "config.yaml"
     if not path.is_file():
         raise InputError(f"{path} is missing - name a run folder: results/DATASET/MODEL/RUN_ID")
-    return config_from_settings(read_settings(path)[0] | dict(places or {}), str(path), changes)
+    return config_from_settings(read_config(folder) | dict(places or {}), str(path), changes)

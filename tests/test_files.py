@@ -1,5 +1,6 @@
 """Where data, results and configuration are looked for: in a checkout, and as an installed package elsewhere."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -9,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from sear import files
+from sear.cli.arguments import parse
+from sear.errors import InputError, WriteError
+from sear.program import Parser
 from sear.settings import gather
 
 ROOT = Path(__file__).parent.parent
@@ -49,6 +53,19 @@ def test_results_path_counts_from_where_one_stands_and_its_default_from_the_chec
     assert gather.gather_settings("ml-100k", "SEAR").get("results_path") == "results/"
     asked = gather.gather_settings("ml-100k", "SEAR", (), {"results_path": "mine"}, "command line")
     assert asked.get("results_path") == os.path.normpath(os.path.join(folder, "mine"))
+
+
+def test_a_tilde_after_an_equals_sign_is_the_users_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "my.yaml").write_text("results_path: ~/results\ndata_path: '~'\n")
+    asked = parse(["--config=~/my.yaml"])
+    assert asked.config_files == [tmp_path / "my.yaml"]
+    settings = gather.gather_settings("ml-100k", "SEAR", asked.config_files)
+    assert (settings.get("results_path"), settings.get("data_path")) == (str(tmp_path / "results"), str(tmp_path))
+    parser = Parser()
+    parser.add_argument("--out")
+    assert parser.parse_args(["--out=~/report"]).out == str(tmp_path / "report")
+    assert parser.parse_args(["--out=~"]).out == "~"  # in other options a word for missing values
 
 
 @pytest.fixture
@@ -104,3 +121,44 @@ def test_what_killed_processes_left_is_cleared_and_nothing_else(tmp_path):
     (tmp_path / f".model.{host}-999999999.old" / "model.json").touch()
     files.clear_asides(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"a.csv", *kept}
+
+
+def test_a_symbolic_link_goes_on_naming_the_file_that_is_written(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link.csv").symlink_to("there/file.csv")
+    for text in ("first", "second"):
+        files.write_text(tmp_path / "link.csv", text)
+        assert (tmp_path / "link.csv").is_symlink() and (tmp_path / "there" / "file.csv").read_text() == text
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_a_pipe_is_neither_replaced_nor_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(InputError, match="pipe.json is a device or a pipe, no file - name a file"):
+        files.write_text(tmp_path / "pipe.json", "{}")
+    assert (tmp_path / "pipe.json").is_fifo()
+    with pytest.raises(InputError, match="pipe.json is no file but a folder, a pipe or a device - move it elsewhere"):
+        files.read_json(tmp_path / "pipe.json", "restore it")
+
+
+def test_files_are_found_below_links_each_folder_once_and_what_is_left_out_is_told(tmp_path, monkeypatch):
+    for folder in ("results/b", "elsewhere", "results/secret"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "metrics.json").touch()
+    (tmp_path / "results" / "a").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "circle").symlink_to(tmp_path / "results")
+    (tmp_path / "results" / "gone").symlink_to("nowhere")
+    scandir = os.scandir
+
+    def refusing(path):
+        if os.fspath(path).endswith("secret"):
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    lines = []
+    found = files.find_below(tmp_path / "results", "metrics.json", lines.append)
+    assert found == [tmp_path / "results" / folder / "metrics.json" for folder in ("a", "b")]
+    told = "\n".join(sorted(lines))
+    assert "gone is a link to nowhere, which is not there - mend" in told and len(lines) == 2
+    assert "secret cannot be read (Permission denied) - give yourself the rights" in told

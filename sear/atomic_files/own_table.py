@@ -60,8 +60,8 @@ def find(path: Path, columns: Columns, no_text: bool, reading: Reading = AS_SHOW
     tables, others = open_tables(path, reading, {*_event_names(columns), text_item, *texts})
     times = _time_columns(columns.time, tables)
     names = [name for name in (columns.user, columns.item, *times, columns.rating) if name]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise InputError(f"the column {twice!r} is asked for twice, as user, item, time or rating - give each its own")
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise InputError(f"--user, --item, --time and --rating name {twice[0]!r} twice - give each a column of its own")
     events = only(path, tables, others, names, "")
     if not times and columns.time != LINE_ORDER:
         _refuse_unread_time(events, names)

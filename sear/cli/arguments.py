@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from sear.errors import InputError
-from sear.files import PROJECT_ROOT
+from sear.files import PROJECT_ROOT, shown
 from sear.runs.grid import PlannedRun, Variant
 from sear.settings.gather import SEAR_KEYS, family_of, find_data, find_model, nearest, rules_of
 from sear.settings.keys import MEASURED, Role, with_role
@@ -110,12 +110,8 @@ def _request(texts: dict[str, str | None], flags: set[str]) -> Request:
             return request
     names = {key: _names(key, texts.pop(key)) for key in LISTS if key in texts}
     request.config_files = [_config_file(name) for name in names.get("config", [])]
-    told: dict[str, Any] = {}
-    for path in request.config_files:
-        told |= read_settings(path)[0]
-    for key in ("dataset", "model"):
-        if isinstance(told.get(key), str):
-            names.setdefault(key, [told.get("model_name", told[key]) if key == "model" else told[key]])
+    place_of_seed = PLACE if "seed" in names else "--config"
+    names = _named_in(request.config_files) | names
     request.datasets, request.models = names.get("dataset", request.datasets), names.get("model", request.models)
     for name in request.datasets:
         find_data(name)
@@ -128,7 +124,7 @@ def _request(texts: dict[str, str | None], flags: set[str]) -> Request:
             raise InputError(f"{PLACE}: unknown part {part}{nearest(part, PARTS)} - choose from {', '.join(PARTS)}")
     if request.ablations and not any(map(is_sear, request.models)):
         raise InputError(f"{PLACE}: --ablate takes parts out of SEAR - add SEAR to --model, or remove --ablate")
-    request.seeds = [_seed(text, rules["seed"]) for text in names.get("seed", [])]
+    request.seeds = [_seed(text, rules["seed"], place_of_seed) for text in names.get("seed", [])]
     if len(set(request.seeds)) < len(request.seeds):
         raise InputError(f"{PLACE}: --seed={','.join(names['seed'])} names one seed twice - remove one of them")
     for key, text in texts.items():
@@ -140,6 +136,31 @@ def _request(texts: dict[str, str | None], flags: set[str]) -> Request:
         else:
             request.overrides[key] = values[0]
     return request
+
+
+def _named_in(config_files: Iterable[Path]) -> dict[str, list[str]]:
+    """What the files say of data set, model and seed, the last one that does: one of them, or a list of several.
+
+    Raises:
+        InputError: something else stands there.
+    """
+    found: dict[str, list[str]] = {}
+    for path in config_files:
+        values, lines = read_settings(path)
+        if isinstance(values.get("model"), str) and "model_name" in values:  # the config.yaml of a run
+            values["model"] = values["model_name"]
+        for key, kind, what in (("dataset", str, "name"), ("model", str, "name"), ("seed", int, "whole number")):
+            if values.get(key) is None:
+                continue
+            entries = values[key] if isinstance(values[key], list) else [values[key]]
+            place = f"{shown(path)}, line {lines[key]}" if key in lines else shown(path)
+            if not entries or not all(type(entry) is kind and str(entry).strip() for entry in entries):
+                remedy = f"write {key}: ONE or {key}: [ONE, ANOTHER]"
+                raise InputError(f"{place}: {key} is {values[key]!r}, no {what} and no list of such - {remedy}")
+            if len(set(entries)) < len(entries):
+                raise InputError(f"{place}: {key} is {values[key]!r} and names one entry twice - remove one of them")
+            found[key] = list(map(str, entries))
+    return found
 
 
 def is_sear(model: str) -> bool:
@@ -162,9 +183,9 @@ def _names(key: str, text: str | None) -> list[str]:
     return names
 
 
-def _seed(text: str, rule: Rule) -> int:
+def _seed(text: str, rule: Rule, place: str) -> int:
     if not (text.isascii() and text.isdigit() and rule.accepts(int(text))):
-        raise InputError(f"{PLACE}: seed is {text!r}, not {rule.allowed} - for example --seed={rule.default}")
+        raise InputError(f"{place}: seed is {text!r}, not {rule.allowed} - for example --seed={rule.default}")
     return int(text)
 
 
@@ -234,6 +255,7 @@ def _entry(text: str) -> Any:
 
 
 def _run_folder(key: str, text: str | None) -> Path:
+    text = os.path.expanduser(text) if text else text
     for path in (Path(text), PROJECT_ROOT / text) if text else ():
         if path.is_dir():
             return Path(os.path.abspath(path))  # . has no name
@@ -241,4 +263,5 @@ def _run_folder(key: str, text: str | None) -> Path:
 
 
 def _config_file(name: str) -> Path:
+    name = os.path.expanduser(name)
     return next((path for path in (Path(name), PROJECT_ROOT / name) if path.is_file()), Path(name))

@@ -34,12 +34,12 @@ def parser(prog: str) -> argparse.ArgumentParser:
     found = Parser(
         prog=prog, description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    found.add_argument("--dataset", default="ml-100k", help="one data set (default: ml-100k)")
-    found.add_argument("--model", default="SEAR", help="one model (default: SEAR)")
+    found.add_argument("--dataset", help="one data set (default: ml-100k)")
+    found.add_argument("--model", help="one model (default: SEAR)")
     found.add_argument("--space", metavar="FILE", help="what to try (default: config/tune/MODEL.yaml), or a hyper.test")
     found.add_argument("--trials", type=_count, default=50, help="trials of the whole study (default: 50)")
     found.add_argument("--hours", type=_hours, help="this process begins no trial after so many hours")
-    found.add_argument("--seed", default="1", metavar="N,…", help="seeds of each trial, whose mean counts (default: 1)")
+    found.add_argument("--seed", metavar="N,…", help="seeds of each trial, whose mean counts (default: 1)")
     found.add_argument("--study", metavar="NAME", help="default: DATASET-MODEL")
     found.add_argument(
         "--storage", help="journal file, sqlite:///FILE or postgresql://… (default: in the study's folder)"
@@ -78,7 +78,9 @@ def main(argv: Sequence[str] | None = None, prog: str = "sear tune") -> int:
 
 
 def _search(asked: argparse.Namespace, others: list[str], command: str) -> int:
-    request = parse([f"--dataset={asked.dataset}", f"--model={asked.model}", f"--seed={asked.seed}", *others])
+    names = {"dataset": asked.dataset, "model": asked.model, "seed": asked.seed}
+    request = parse([*(f"--{key}={name}" for key, name in names.items() if name is not None), *others])
+    request.seeds = request.seeds or [1]
     if (
         len(request.datasets) != 1
         or len(request.models) != 1
@@ -167,6 +169,7 @@ def _study(
     asked: argparse.Namespace, request: Request, settings: Settings, space: list["Parameter"], name: str, folder: Path
 ) -> "Study":
     from sear.data.dataset import data_hashes
+    from sear.data.text_encoder import encoder_checksums
     from sear.runs.study import open_study, what_scores_depend_on, without_password
 
     storage = asked.storage or str(folder / "study.log")
@@ -175,10 +178,17 @@ def _study(
     data_path = PROJECT_ROOT / settings.get("data_path") / settings.dataset
     require_data_files(settings, data_path)
     data = data_hashes({"data_path": data_path, "dataset": settings.dataset})
-    scores = what_scores_depend_on(settings.in_force(), request.seeds, space, data)
+    encoder = (
+        encoder_checksums(settings.get("item_sem_embedding_model_path"))["files"] if _reads_texts(settings) else None
+    )
+    scores = what_scores_depend_on(settings.in_force(), request.seeds, space, data, encoder)
     study = open_study(name, storage, asked.sampler_seed, scores)
     say(f"study {name}: {len(study.trials)} trials so far; storage: {without_password(storage)}")
     return study
+
+
+def _reads_texts(settings: Settings) -> bool:
+    return settings.family == "SEAR" and (settings.get("text_init") or "semantic" in settings.get("streams"))
 
 
 def _run(request: Request) -> Callable[[Mapping[str, Any], int, Callable[[int, float], None]], float]:

@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from sear.errors import InputError
+from sear.runs.folder import read_config
 from sear.runs.model_folder import IN_RUN, TrainedModel, is_model, read_model, write_model
-from sear.settings.rules import read_settings
 
 EXPORTABLE = "SEAR and its variants (a config/model/NAME.yaml with the line model: SEAR)"
 
@@ -33,7 +33,7 @@ def _model_of(run: Path) -> TrainedModel:
         raise InputError(f"{run} is no run folder - name one: results/DATASET/MODEL/RUN_ID")
     if not (run / "metrics.json").is_file():
         raise InputError(f"{run} is a run that did not finish - go on with --resume={run}")
-    settings = read_settings(run / "config.yaml")[0]
+    settings = read_config(run)
     if settings.get("model") != "SEAR":
         raise InputError(f"{run} is a run of {settings.get('model')} - only {EXPORTABLE} can be exported")
     from sear.runs.training_run import TrainingRun

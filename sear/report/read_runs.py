@@ -6,15 +6,23 @@ order) and, in its metrics.json, the hash of its cases.
 
 import hashlib
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from sear.console import say
 from sear.errors import InputError
+from sear.files import find_below, require_file
 from sear.report.run import Run
-from sear.report.run_checks import FREEZE_AGAIN, refuse_different_cases, refuse_other_metrics
+from sear.report.run_checks import (
+    FREEZE_AGAIN,
+    refuse_different_cases,
+    refuse_other_metrics,
+    refuse_other_sources,
+    unknown_data,
+)
 from sear.report.variants import name_variants
 from sear.runs.folder import read_examples, read_run_folder
 from sear.runs.record import read_metrics
@@ -23,16 +31,19 @@ MASKED = "rank_history_masked"
 FROZEN_RANKS = "ranks.csv.gz"
 
 
-def read_runs(paths: Iterable[Path | str]) -> list[Run]:
+def read_runs(paths: Iterable[Path | str], tell: Callable[[str], object] = say) -> list[Run]:
     """Every finished run in or below `paths`; of several with the same row and seed the newest.
+
+    Args:
+        tell: is told of folders that are left out, for they cannot be read, and of what cannot be compared.
 
     Raises:
         InputError: where there is none, where a file is missing or broken, or where two runs on one data set do not
-            hold the same cases.
+            hold the same cases, or were trained on other data or by another encoder of the same name.
     """
     folders: dict[Path, None] = {}
     for path in map(Path, paths):
-        found = sorted(path.rglob("metrics.json"))
+        found = find_below(path, "metrics.json", tell) if path.is_dir() else []
         if not found:
             raise InputError(f"{path}: no finished run there (no metrics.json) - name a run folder or a results folder")
         folders.update(dict.fromkeys(file.parent for file in found))
@@ -46,6 +57,9 @@ def read_runs(paths: Iterable[Path | str]) -> list[Run]:
     runs = list({(run.dataset, run.label, run.seed): run for run in runs}.values())
     runs.sort(key=lambda run: (run.dataset, run.model, run.ablate, run.variant, run.seed))
     refuse_different_cases(runs)
+    refuse_other_sources(runs)
+    for line in unknown_data(runs):
+        tell(line)
     return runs
 
 
@@ -76,7 +90,7 @@ def read_run(folder: Path) -> Run:
 
 def read_frozen(folder: Path) -> Run:
     """What `freeze` kept of a run. Raises InputError naming the file that is missing or broken."""
-    record, path = read_metrics(folder, FREEZE_AGAIN), folder / "ranks.csv.gz"
+    record, path = read_metrics(folder, FREEZE_AGAIN), require_file(folder / FROZEN_RANKS)
     missing = [name for name in ("variant", "cases_sha256", "valid_metric") if getattr(record, name) is None]
     if missing:
         raise InputError(f"{folder / 'metrics.json'} has no {missing[0]} - {FREEZE_AGAIN}")

@@ -1,6 +1,7 @@
 """One run as the report sees it."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ class Run:
         record: its metrics.json.
         ranks: int (cases,), each target's rank, in the order of user, then target.
         masked_ranks: likewise with seen items filtered; None where not asked for.
+        from_ranks: the test metrics that metrics.json lacks, worked out of the ranks, see `with_all_metrics`.
         cases: DataFrame of str `user, target`, so ordered; None in a frozen run.
         cases_hash: equal for two runs exactly when they hold the same cases.
         settings: its config.yaml; empty in a frozen run.
@@ -36,6 +38,7 @@ class Run:
     history: pd.DataFrame | None = None
     examples: list[dict] = field(default_factory=list)
     masked_ranks: np.ndarray | None = None
+    from_ranks: tuple[str, ...] = ()
 
     @property
     def dataset(self) -> str:
@@ -70,3 +73,21 @@ class Run:
         """float (cases,): a metric such as ndcg@10 of each test case."""
         name, _, k = metric.partition("@")
         return metrics_by_row(self.ranks, [name], [int(k)])[metric]
+
+
+def with_all_metrics(runs: Sequence[Run]) -> list[Run]:
+    """The runs, each with every test metric that any of them was asked for: the ranks hold them all."""
+    wanted = list(dict.fromkeys(name for run in runs for name in run.record.test))
+    found = []
+    for run in runs:
+        lacking = tuple(name for name in wanted if name not in run.record.test)
+        record = replace(run.record, test=_metrics(run, run.record.test, wanted))
+        if run.masked_ranks is not None and record.test_history_masked is not None:
+            masked = replace(run, ranks=run.masked_ranks)
+            record.test_history_masked = _metrics(masked, record.test_history_masked, wanted)
+        found.append(replace(run, record=record, from_ranks=lacking))
+    return found
+
+
+def _metrics(run: Run, told: Mapping[str, float], wanted: Sequence[str]) -> dict[str, float]:
+    return {name: told[name] if name in told else float(run.by_case(name).mean()) for name in wanted}

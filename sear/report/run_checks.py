@@ -1,11 +1,13 @@
 """What must hold of runs before they are compared: metrics that their ranks bear out, the same test cases."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sear.errors import InputError
+from sear.runs.record import other_data, other_encoder
 
 if TYPE_CHECKING:
     from sear.report.run import Run
@@ -41,8 +43,43 @@ def refuse_different_cases(runs: Iterable["Run"]) -> None:
         other = first.setdefault(run.dataset, run)
         same = run.cases_hash == other.cases_hash and len(run.ranks) == len(other.ranks)
         if not same or not run.cases_hash:
-            place = f"{other.folder} and {run.folder} were not tested on the same cases"
-            raise InputError(f"{place}{_first_difference(other, run)} - report them apart, or run one of them again")
+            raise _not_together(other, run, f"were not tested on the same cases{_first_difference(other, run)}")
+
+
+def refuse_other_sources(runs: Iterable["Run"]) -> None:
+    """Raises InputError where two runs on one data set were trained on other data, or by other encoders of one name.
+
+    What an earlier SEAR did not record cannot be compared, see `unknown_data`.
+    """
+    first: dict[tuple[str, ...], Run] = {}
+    for run in runs:
+        data, encoder = run.record.data, run.record.text_encoder
+        if data is not None:
+            other = first.setdefault(("data", run.dataset), run)
+            if files := other_data(other.record.data or {}, data):
+                raise _not_together(other, run, f"were trained on other data than each other (their {files} files)")
+        if encoder is not None:
+            other = first.setdefault(("encoder", run.dataset, Path(str(encoder.get("path"))).name), run)
+            if other_encoder(other.record.text_encoder or {}, encoder):
+                raise _not_together(other, run, "were trained by text encoders of one name that are not the same")
+
+
+def unknown_data(runs: Sequence["Run"]) -> list[str]:
+    """A line for each data set of which some runs, but not all, say what data they were trained on."""
+    told = []
+    for dataset in dict.fromkeys(run.dataset for run in runs):
+        own = [run for run in runs if run.dataset == dataset]
+        unknown = [run for run in own if run.record.data is None]
+        if 0 < len(unknown) < len(own):
+            told.append(
+                f"{dataset}: {len(unknown)} of {len(own)} runs do not say which data they were trained on, as those of"
+                f" an earlier SEAR, such as {unknown[0].folder} - run them again if the data have changed since"
+            )
+    return told
+
+
+def _not_together(one: "Run", other: "Run", why: str) -> InputError:
+    return InputError(f"{one.folder} and {other.folder} {why} - report them apart, or run one of them again")
 
 
 def _first_difference(one: "Run", other: "Run") -> str:

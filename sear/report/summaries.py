@@ -65,7 +65,14 @@ def quality_table(
         numbers["change"] = numbers[main] / base - 1 if base else np.nan
         for entry, row, value in zip(entries, rows, numbers["change"], strict=True):
             entry.append(Entry("–" if row is against else percent(value)))
-    return Table(name, title, columns, entries, numbers, note)
+    return Table(name, title, columns, entries, numbers, f"{note}{_from_ranks_note(rows)}".strip())
+
+
+def _from_ranks_note(rows: Sequence[Row]) -> str:
+    """Which metrics a run was not asked for, "" where all have all."""
+    lacking = {row.label: dict.fromkeys(name for run in row.runs for name in run.from_ranks) for row in rows}
+    told = [f"{', '.join(map(metric_name, names))} of {label}" for label, names in lacking.items() if names]
+    return f" Worked out of the ranks, for metrics.json lacks it: {'; '.join(told)}." if told else ""
 
 
 def marks_note(rows: Sequence[Row], reference: Row, tests: Tests) -> str:
@@ -133,7 +140,7 @@ def group_numbers(rows: Sequence[Row], key: str, metric: str) -> pd.DataFrame:
     """
     found = []
     for row in rows:
-        runs = [run for run in row.runs if getattr(run.record, key)]
+        runs = [run for run in row.runs if (own := getattr(run.record, key)) and metric in own[0]]
         names = [[group["group"] for group in getattr(run.record, key)] for run in runs]
         for run, own in zip(runs, names, strict=True):
             if own != names[0]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sear.errors import InputError
-from sear.files import PROJECT_ROOT
-from sear.runs.record import read_metrics
+from sear.files import PROJECT_ROOT, require_file
+from sear.runs.record import other_data, other_encoder, read_metrics
 from sear.settings.keys import Role, with_role
 from sear.settings.rules import read_settings
 
@@ -22,6 +22,14 @@ def settings_hash(settings: Mapping) -> str:
     """
     plain = json.loads(json.dumps(deciding_settings(settings), default=str), parse_int=float)
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def recorded_hash(settings: Mapping) -> str:
+    """`settings_hash` as metrics.json keeps it, to show a config.yaml that was changed since.
+
+    The data's place is left out, for a folder may be moved: the data themselves are compared.
+    """
+    return settings_hash({key: value for key, value in settings.items() if key not in with_role(Role.DATA)})
 
 
 def deciding_settings(settings: Mapping) -> dict[str, Any]:
@@ -36,11 +44,12 @@ def find_runs(
     """(the newest finished run, the newest unfinished one) with these settings in the place that they name.
 
     A run is known by its config.yaml, and finished when it has metrics.json, which is written last. One whose
-    config.yaml cannot be read is nobody's, and a finished one must have been trained on the same data: `tell` says
-    which folders are left out, and why.
+    config.yaml cannot be read is nobody's, and a finished one must have been trained with these very settings, on the
+    same data and by the same text encoder: `tell` says which folders are left out, and why.
 
     Args:
-        data: hashes of the atomic files as they are now (sear.data.dataset.data_hashes); None takes a run on any data.
+        data: hashes of the atomic files as they are now (sear.data.dataset.data_hashes); None takes a run on any data
+            and by any encoder.
     """
     wanted, finished, unfinished = settings_hash(settings), None, None
     place = PROJECT_ROOT / settings["results_path"] / settings["dataset"]
@@ -55,25 +64,40 @@ def find_runs(
         if found == wanted:
             if not (path.parent / "metrics.json").exists():
                 unfinished = path.parent
-            elif data is None or _same_data(path.parent, data, tell):
+            elif why := data is not None and _why_not_done(path, settings, data):
+                tell(f"{path.parent} {why}: not taken as done")
+            else:
                 finished = path.parent
     return finished, unfinished
 
 
-def _same_data(run_folder: Path, data: Mapping[str, str], tell: Callable[[str], object]) -> bool:
-    """Whether a finished run was trained on these data. A broken metrics.json is for the reader of the run to tell."""
+def _why_not_done(config: Path, settings: Mapping, data: Mapping[str, str]) -> str:
+    """Why a finished run with these settings in its config.yaml is not the one asked for, "" where it is.
+
+    A broken metrics.json is for the reader of the run to tell.
+    """
     try:
-        known = read_metrics(run_folder).data
+        record = read_metrics(config.parent)
     except InputError:
-        return True
-    if known is None:
-        tell(f"{run_folder} does not say which data it was trained on, as runs of an earlier SEAR: not taken as done")
-    elif known != data:
-        names = " and ".join(
-            f".{suffix}" for suffix in sorted({*known, *data}) if known.get(suffix) != data.get(suffix)
-        )
-        tell(f"{run_folder} was trained on other data (its {names} file was another): not taken as done")
-    return known == data
+        return ""
+    if record.settings is not None and record.settings != recorded_hash(read_settings(config)[0]):
+        return "was trained with other settings than its config.yaml says by now"
+    if record.data is None:
+        return "does not say which data it was trained on, as runs of an earlier SEAR"
+    if other := other_data(record.data, data):
+        return f"was trained on other data (its {other} file was another)"
+    if record.text_encoder:
+        from sear.data.text_encoder import encoder_checksums  # imports numpy
+
+        path = settings["item_sem_embedding_model_path"]
+        if other_encoder(record.text_encoder, encoder_checksums(path)):
+            return f"was trained by another text encoder than {path} is by now"
+    if record.began_with:
+        from sear.runs.warm_start import digest_of_start  # imports torch
+
+        if digest_of_start(settings["warm_start"]) not in (record.began_with, None):
+            return f"began with another model than {settings['warm_start']} holds by now"
+    return ""
 
 
 def _config_files(place: Path) -> list[Path]:
@@ -91,4 +115,4 @@ def _stamp(path: Path) -> tuple[int, int]:
 @cache
 def _hash_of(path: Path, stamp: tuple[int, int]) -> str:
     """`settings_hash` of a config.yaml, for which a grid asks again and again."""
-    return settings_hash(read_settings(path)[0])
+    return settings_hash(read_settings(require_file(path))[0])

@@ -23,7 +23,8 @@ import pandas as pd
 
 from sear.data.atomic_table import EXACT_FLOATS
 from sear.errors import InputError
-from sear.files import csv_text, read_json, write_aside, write_text, writing
+from sear.files import csv_text, read_json, require_file, write_aside, write_text, writing
+from sear.runs.find import recorded_hash
 from sear.runs.record import RunRecord, fits, read_metrics
 from sear.settings.rules import dump_yaml, read_settings
 
@@ -58,6 +59,29 @@ def write_config(run_folder: Path, settings: Mapping[str, Any]) -> None:
     """config.yaml: every effective key, sorted; what YAML cannot hold (a device, a path, an enum) as its text."""
     plain = {str(key): _plain(settings[key]) for key in sorted(settings, key=str)}
     write_text(run_folder / "config.yaml", dump_yaml(plain))
+
+
+def read_config(run_folder: Path) -> dict[str, Any]:
+    """config.yaml of a run.
+
+    Raises:
+        InputError: it cannot be read, or is not what the run was finished with, as metrics.json knows it.
+    """
+    path = run_folder / "config.yaml"
+    settings = read_settings(require_file(path))[0]
+    if is_finished(run_folder):
+        known = read_metrics(run_folder).settings
+        if known is not None and known != recorded_hash(settings):
+            raise InputError(
+                f"{path} was changed since the run was finished: its settings are not those in metrics.json"
+                " - restore it, or delete the folder and run again"
+            )
+    return settings
+
+
+def is_finished(run_folder: Path) -> bool:
+    """Whether a run has its metrics.json, which is written last."""
+    return (run_folder / "metrics.json").exists()
 
 
 def write_metrics(run_folder: Path, record: RunRecord) -> None:
@@ -106,7 +130,7 @@ def read_run_folder(run_folder: Path | str) -> RunFiles:
     run_folder = Path(run_folder)
     if not (run_folder / "config.yaml").exists():
         raise InputError(f"{run_folder} holds no config.yaml - name a run folder: results/DATASET/MODEL/RUN_ID")
-    if not (run_folder / "metrics.json").exists():
+    if not is_finished(run_folder):
         raise InputError(
             f"{run_folder} holds no metrics.json: the run did not finish - go on with --resume={run_folder}"
         )
@@ -115,15 +139,17 @@ def read_run_folder(run_folder: Path | str) -> RunFiles:
     if len(history) != record.epochs:
         place = f"{run_folder / 'history.csv'} has {len(history)} epochs, metrics.json {record.epochs}"
         raise InputError(f"{place} - restore it, or run again")
-    config = read_settings(run_folder / "config.yaml")[0]
+    config = read_config(run_folder)
     return RunFiles(config, record, history, _read_table(run_folder / "cases.csv.gz", ["user", "target", "rank"]))
 
 
 def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
     """A CSV file of a run; ids stay as they are (`NA`, `007`), an empty cell of a number is NaN."""
     as_text = {"user": str, "target": str}
+    require_file(path)
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        data = path.read_bytes()
+        data = gzip.decompress(data) if path.suffix == ".gz" else data
         if not data.endswith(b"\n"):
             raise EOFError("its last line has no end")
         numbers = [name for name in data.partition(b"\n")[0].decode().split(",") if name not in as_text]

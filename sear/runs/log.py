@@ -99,6 +99,8 @@ class Terminal(_RootHandler):
         return ours or record.levelno >= logging.WARNING
 
     def emit(self, record: logging.LogRecord) -> None:
+        if sys.stdout is None:  # closed, as by `>&-`
+            return
         line = self.format(record)
         if not sys.stdout.isatty():
             line = COLOURS.sub("", line)

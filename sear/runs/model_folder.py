@@ -26,7 +26,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from sear.errors import InputError
-from sear.files import HOST, clear_asides, exchanged, pointed_at, write_aside, write_text
+from sear.files import HOST, clear_asides, exchanged, pointed_at, require_file, write_aside, write_text
 
 FORMAT = "sear-model-1"
 MANIFEST = "model.json"
@@ -214,7 +214,7 @@ def _texts(folder: Path, about: Mapping[str, Any]) -> np.ndarray | None:
 
 def read_about(folder: Path) -> dict[str, Any]:
     """What model.json holds, checked; raises InputError as `read_model`."""
-    path = folder / MANIFEST
+    path = require_file(folder / MANIFEST)
     try:
         about = orjson.loads(path.read_bytes())
     except FileNotFoundError:
@@ -234,7 +234,7 @@ def read_about(folder: Path) -> dict[str, Any]:
 
 
 def _content(folder: Path, about: Mapping[str, Any], name: str) -> bytes:
-    path = folder / name
+    path = require_file(folder / name)
     try:
         content = path.read_bytes()
     except FileNotFoundError:

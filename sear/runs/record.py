@@ -37,6 +37,9 @@ class RunRecord:
         transition_prior: {weight, floor, score, tried} that validation chose, see SEARTrainer.choose_prior.
         text_encoder: {path, weights, files} of the encoder of the items' texts, see encoder_checksums in sear.data.
         validated_by: RUN_ID of the run that says how good this one is, where every event trained.
+        settings: names the settings in config.yaml, see sear.runs.find.recorded_hash.
+        began_with: digest of the model that `warm_start` named, see sear.runs.model_folder.
+        weights: of best.pth, see sear.trainer.checkpoint.weights_digest.
         variant, cases_sha256: of a frozen run, see sear.report.freeze.
     """
 
@@ -66,6 +69,9 @@ class RunRecord:
     transition_prior: dict[str, Any] | None = None
     text_encoder: dict[str, str | None] | None = None
     validated_by: str | None = None
+    settings: str | None = None
+    began_with: str | None = None
+    weights: str | None = None
     variant: str | None = None
     cases_sha256: str | None = None
 
@@ -108,6 +114,16 @@ def read_metrics(run_folder: Path, remedy: str = "restore it, or run again") -> 
     """metrics.json of a run. Raises InputError where it is broken, or not one of a run."""
     path = run_folder / "metrics.json"
     return RunRecord.from_dict(read_json(path, remedy), path, remedy)
+
+
+def other_data(one: Mapping[str, str], other: Mapping[str, str]) -> str:
+    """The atomic files that are not the same by their hashes, such as ".inter and .item"; "" where all are."""
+    return " and ".join(f".{suffix}" for suffix in sorted({*one, *other}) if one.get(suffix) != other.get(suffix))
+
+
+def other_encoder(one: Mapping[str, str | None], other: Mapping[str, str | None]) -> bool:
+    """Whether two text encoders differ in content; what is not known of one of them does not count."""
+    return any(one.get(part) and other.get(part) and one[part] != other[part] for part in ("weights", "files"))
 
 
 def _is_group(group: Mapping[str, Any], metrics: Mapping[str, Any]) -> bool:

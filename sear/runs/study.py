@@ -19,6 +19,7 @@ from sear.settings.rules import dump_value
 STARTS = 20  # attempts to open a study
 # what a database says of tables that another process is just making
 STARTED_MEANWHILE = re.compile(r"already exists|duplicate key|UNIQUE constraint|locked|no such table", re.IGNORECASE)
+ENCODER = "text encoder"  # among the scores' attributes; not known where an earlier SEAR began, or its files are gone
 SCORES = "scores"  # a study's attribute: all that its scores depend on besides what the search varies
 
 
@@ -46,6 +47,8 @@ def open_study(name: str, storage: str, seed: int | None, scores: Mapping[str, s
         study.set_user_attr(SCORES, dict(scores or {}))
     known, asked = study.user_attrs.get(SCORES, {}), dict(scores or {})
     for what in sorted(known.keys() | asked.keys()):
+        if what == ENCODER and not (what in known and what in asked):
+            continue
         if known.get(what) != asked.get(what):
             was, is_now = known.get(what, "not set"), asked.get(what, "not set")
             raise InputError(f"study {name} was begun with another {what} ({was}, now {is_now}) - take another --study")
@@ -53,15 +56,22 @@ def open_study(name: str, storage: str, seed: int | None, scores: Mapping[str, s
 
 
 def what_scores_depend_on(
-    settings: Mapping[str, Any], seeds: Sequence[int], space: Iterable[Parameter], data: Mapping[str, str]
+    settings: Mapping[str, Any],
+    seeds: Sequence[int],
+    space: Iterable[Parameter],
+    data: Mapping[str, str],
+    encoder: str | None = None,
 ) -> dict[str, str]:
-    """Of a search: the settings that decide a run's result, the seeds, what is varied, and hashes of the data."""
+    """Of a search: the settings that decide a run's result, the seeds, what is varied, hashes of the data and of the
+    text encoder's files, None where it is not known or not used.
+    """
     space = list(space)
     without = {"seed", "data_path", *(parameter.key for parameter in space)}
     found = {key: dump_value(value) for key, value in deciding_settings(settings).items() if key not in without}
     found["seed"] = ",".join(map(str, seeds))
     found |= {f"search space of {parameter.key}": parameter.text() for parameter in space}
-    return found | {f".{suffix} file": digest[:16] for suffix, digest in data.items()}
+    found |= {f".{suffix} file": digest[:16] for suffix, digest in data.items()}
+    return found | ({ENCODER: encoder[:16]} if encoder else {})
 
 
 def _open(name: str, storage: str, seed: int | None) -> Study:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sear.errors import InputError
-from sear.files import csv_text, write_text, writing
+from sear.files import csv_text, require_file, write_text, writing
 from sear.runs.record import RunRecord
 
 logger = logging.getLogger("sear")
@@ -57,7 +57,7 @@ def _folder_of(record: RunRecord) -> str:
 
 def read_summary(path: Path | str) -> tuple[list[str], list[dict[str, str]]]:
     """Columns and rows of a summary.csv, all text. Raises InputError where it is not one that SEAR wrote."""
-    path = Path(path)
+    path = require_file(Path(path))
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restval=None)

@@ -19,14 +19,15 @@ from sear.data.dataset import SEARDataset, data_hashes, require_data_unchanged
 from sear.errors import HeldError, InputError, LostProcessError, OutOfMemoryError, WriteError
 from sear.evaluation.examples import run_examples
 from sear.evaluation.metrics import GROUPS, case_rows, metric_tables, metrics_of_cases
-from sear.files import PROJECT_ROOT, remove, shown, writing
+from sear.files import CHECKOUT, PROJECT_ROOT, remove, shown, writing
 from sear.memory import enough_memory_to
 from sear.model.counting import CountingModel
 from sear.model.network import SEARNetwork
 from sear.runs.command import command_of, started_by
-from sear.runs.find import deciding_settings
+from sear.runs.find import deciding_settings, recorded_hash
 from sear.runs.folder import (
     discard_run_folder,
+    is_finished,
     new_run_folder,
     write_cases,
     write_config,
@@ -37,7 +38,7 @@ from sear.runs.folder import (
 from sear.runs.grid import keep_best_checkpoint
 from sear.runs.lock import held
 from sear.runs.log import RunLog
-from sear.runs.machine import PeakMemory, environment
+from sear.runs.machine import PeakMemory, commit, environment
 from sear.runs.model_folder import IN_RUN, TrainedModel, point_at, write_model
 from sear.runs.record import RunRecord, read_metrics
 from sear.runs.run_model import can_be_kept, trained_model
@@ -74,6 +75,7 @@ class Prepared:
     data: dict[str, str]  # hashes of the files
     seconds: dict[str, float]
     prior: dict[str, Any] | None = None  # what validation chose of the transition prior
+    weights: str | None = None  # digest of those that are tested
 
 
 def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
@@ -133,12 +135,15 @@ def train_in_new_folder(
     if (root / "summary.csv").exists():
         read_summary(root / "summary.csv")  # a file that is not ours must show before the work, not after
     parents = (root / config["dataset"] / config["model_name"] / "run").parents
+    started_at = commit(CHECKOUT)
+    validated = validated_run(config) if config["train_on"] == "all" else None  # may take long: no folder before it
     there = next(path for path in parents if path.exists())
     run = TrainingRun(config, new_run_folder(root, config["dataset"], config["model_name"], config["seed"], variant))
+    run.environment["commit"] = started_at  # of the code in use; another may have come while the validated run trained
     processes.note(RUN_FOLDER, str(run.folder))
     run.on_epoch = on_epoch
     try:
-        return run.train(log)
+        return run.train(log, validated)
     finally:
         if not run.begun:
             discard_run_folder(run.folder, there)
@@ -166,14 +171,19 @@ class TrainingRun:
         self.checkpoints = Checkpoints(config["model"], config["dataset"], *files, config["device"], settings)
         self.checkpoints.usual = values_of_class(config["model"])
 
-    def train(self, log: RunLog) -> dict[str, Any]:
-        """From the last epoch that is kept in the folder, or from the first, to the end."""
+    def train(self, log: RunLog, validated: tuple[Path, RunRecord] | None = None) -> dict[str, Any]:
+        """From the last epoch that is kept in the folder, or from the first, to the end.
+
+        Args:
+            validated: where every event trains, the run that says for how long; None: it is looked for, or trained.
+        """
         for line in self._places():
             logger.info(line)
         try:
-            validated = validated_run(self.config) if self.config["train_on"] == "all" else None  # and its folder
+            if self.config["train_on"] == "all":
+                validated = validated or validated_run(self.config)
             with held(self.folder):
-                if (self.folder / "metrics.json").exists():  # since it was looked for
+                if is_finished(self.folder):  # since it was looked for
                     raise HeldError(f"{self.folder} was finished by another process just now - nothing is left to do")
                 self.checkpoints.check()  # before anything that takes long
                 self.memory = PeakMemory()
@@ -181,6 +191,7 @@ class TrainingRun:
                 earlier = None if self.checkpoints.last.exists() else earlier_model(self.config)
                 prepared = prepare(self.config, self.checkpoints)
                 if earlier:
+                    self.checkpoints.began_with = earlier.about["digest"]
                     start_from(earlier, prepared.trainer.model, prepared.dataset)
                     prepared.trainer.average_anew()
                 with prepared.trainer.tracking.of_run(self.folder):
@@ -256,11 +267,19 @@ class TrainingRun:
                 " that held its last events out"
             )
         logger.info(self._places()[0])
-        self.checkpoints.read(self.checkpoints.best)  # before anything that takes long
+        self._refuse_untested()
         prepared = prepare(self.config, self.checkpoints)
         metrics, cases = self._test(prepared)
         self._show(metrics, len(cases["rank"]))
         return metrics | {"run_folder": str(self.folder)}
+
+    def _refuse_untested(self) -> None:
+        """Raises InputError where best.pth cannot be read, or is not the one whose test metrics.json tells."""
+        if is_finished(self.folder):
+            record = read_metrics(self.folder)
+            self.checkpoints.refuse_untested(record.weights, record.best_epoch, record.valid)
+        else:
+            self.checkpoints.read(self.checkpoints.best)
 
     def model_for_use(self) -> TrainedModel:
         """The model of a finished run that kept none for use, made of its best checkpoint and its data.
@@ -269,7 +288,7 @@ class TrainingRun:
             InputError: the data are gone or have changed since, or the model cannot be used without RecBole.
         """
         record = read_metrics(self.folder)
-        self.checkpoints.read(self.checkpoints.best)  # before anything that takes long
+        self._refuse_untested()
         prepared = prepare(self.config, self.checkpoints)
         self.checkpoints.load_best(prepared.trainer.model)
         if record.transition_prior:
@@ -281,7 +300,7 @@ class TrainingRun:
         """The test metrics and the cases they are made of, from one pass with the best checkpoint."""
         started = perf_counter()
         trainer, test_data = prepared.trainer, prepared.loaders[2]
-        self.checkpoints.load_best(trainer.model)
+        prepared.weights = self.checkpoints.load_best(trainer.model)
         prepared.prior = trainer.choose_prior(prepared.loaders[1])
         if prepared.prior:
             chosen = "weight {weight}, floor {floor}, validation {score:.4f}".format(**prepared.prior)
@@ -295,7 +314,7 @@ class TrainingRun:
     def _untested(self, prepared: Prepared, validated: RunRecord) -> dict[str, Any]:
         """What metrics.json says instead of metrics where every event trained, with the last epoch's weights in use."""
         model = prepared.trainer.model
-        self.checkpoints.load_best(model)
+        prepared.weights = self.checkpoints.load_best(model)
         prepared.prior, prepared.seconds["test"] = validated.transition_prior, 0.0
         if prepared.prior:
             model.transition_prior.mix.copy_(torch.tensor([prepared.prior["weight"], prepared.prior["floor"]]))
@@ -361,6 +380,9 @@ class TrainingRun:
             data=prepared.data,
             text_encoder=prepared.dataset.texts.encoded_by,
             command=command_of(**names, overrides=overrides),
+            settings=recorded_hash(effective_settings(config)),
+            began_with=self.checkpoints.began_with,
+            weights=prepared.weights,
         )
 
     def _show(self, metrics: Mapping[str, Any], cases: int) -> None:

@@ -52,6 +52,14 @@ def earlier_model(config: Config) -> TrainedModel | None:
     return old
 
 
+def digest_of_start(path: str) -> str | None:
+    """What the model that `warm_start` names is known by; None where it is gone or cannot be read."""
+    try:
+        return read_about(model_folder(PROJECT_ROOT / path))["digest"]
+    except InputError:
+        return None
+
+
 def validated_start(path: str) -> str | None:
     """What a run that holds events out begins with, where one on every event begins with `path`.
 

@@ -16,7 +16,8 @@ from sear.settings.sizes import check_memory
 MOST_THREADS = 1024  # more, and the threads' own stacks may end the process
 MOST_PADDED = 100_000  # events; a batch of histories padded to more takes gigabytes
 INTERVAL = re.compile(r"[\[(]\s*(\d+|-inf)\s*,\s*(\d+|inf)\s*[\])]")  # of whole counts, as RecBole writes them
-VALUE_INTERVAL = re.compile(r"[\[(]\s*-?[\w.+-]+\s*,\s*-?[\w.+-]+\s*[\])]")  # of any numbers
+NUMBER = r"([-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|inf))"
+VALUE_INTERVAL = re.compile(rf"[\[(]\s*{NUMBER}\s*,\s*{NUMBER}\s*[\])]")
 
 
 def check_settings(settings: Settings) -> None:
@@ -134,10 +135,11 @@ def _check_filters(settings: Settings, fields: list[str]) -> None:
         if field not in fields:
             raise settings.fault("val_interval", f"which names {field}", f"choose from {', '.join(fields)}")
         numeric = field in fields[2:]
-        if numeric and not VALUE_INTERVAL.fullmatch(str(interval)):
+        if numeric and not ((ends := VALUE_INTERVAL.fullmatch(str(interval))) and float(ends[1]) <= float(ends[2])):
             raise settings.fault("val_interval", f"whose {field} is no interval", 'write one such as "[3,inf)"')
-        if not numeric and not isinstance(interval, list):
-            raise settings.fault("val_interval", f"whose {field} is no list of ids", "write the ids to keep as a list")
+        if not numeric and not (isinstance(interval, list) and all(isinstance(token, str) for token in interval)):
+            remedy = "write the ids to keep as a list, those of digits in quotation marks"
+            raise settings.fault("val_interval", f"whose {field} is no list of ids", remedy)
     clip = settings.get("clip_grad_norm")
     if clip and not (set(clip) <= {"max_norm", "norm_type"} and isinstance(clip.get("max_norm"), (int, float))):
         raise settings.fault("clip_grad_norm", "without a number max_norm", "write for example {max_norm: 5}")

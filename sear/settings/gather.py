@@ -1,6 +1,7 @@
 """Settings of one run, gathered from YAML by name: which files count, which keys are known, where each value stands."""
 
 import difflib
+import os
 import re
 from collections.abc import Iterable, Mapping
 from enum import Enum
@@ -17,6 +18,7 @@ from sear.settings.rules import Rule, make_rule, read_rules, read_settings
 CONFIG_ROOT = BUNDLED / "config"
 DEVICE = re.compile(r"cpu|cuda(?::(\d+))?")
 SEAR_KEYS = with_role(Role.SEAR)
+FOLDERS = ("data_path", "results_path", "warm_start")  # keys that hold one
 
 
 class Settings:
@@ -45,6 +47,8 @@ class Settings:
                 raise InputError(f"{where}: checkpoint_dir has no effect, a run's folder holds them - set results_path")
             if key not in self.rules:
                 raise InputError(f"{where}: unknown key {key}{nearest(key, self.rules)} - --help lists the keys")
+            if key in FOLDERS and isinstance(value, (str, Path)):
+                value = os.path.expanduser(value)  # no shell does so after an equals sign
             self.values[key], self.places[key] = plain(value), where
             if key == "device" and value is not None:
                 self._put_device(str(value), where)

@@ -66,19 +66,30 @@ class Rule:
         return all(part.startswith(("str", "None", "~")) for part in self.allowed.split(" or "))
 
 
+class TwiceError(yaml.MarkedYAMLError):
+    """A key that stands twice in one mapping, of which YAML's own reader takes the last one without a word."""
+
+
 def load_yaml(text: str) -> Any:
-    """What YAML text says. Raises yaml.YAMLError, also for values that no settings hold: tags, trees without end."""
+    """What YAML text says.
+
+    Raises:
+        yaml.YAMLError: it is no YAML, a key stands twice in a mapping, or it has what no settings hold: tags, trees
+            without end.
+    """
     return _load(text)[0]
 
 
-def _load(text: str) -> tuple[Any, yaml.Node | None]:
+def _load(text: str) -> tuple[Any, yaml.Node | None, dict[str, int]]:
+    """What YAML text says, its outermost node, and the line of each key in that; a key merged in has none."""
     try:
         loader = SettingsLoader(text)
         node = loader.get_single_node()
         if node is None:
-            return None, None
+            return None, None, {}
         _refuse_odd(node)
-        return loader.construct_document(node), node
+        lines = _key_lines(node) if isinstance(node, yaml.MappingNode) else {}
+        return loader.construct_document(node), node, lines
     except RecursionError:
         raise yaml.YAMLError(f"nested deeper than {MOST_NESTED} times") from None
     except (ValueError, TypeError, AttributeError) as error:  # a number of too many digits
@@ -86,7 +97,9 @@ def _load(text: str) -> tuple[Any, yaml.Node | None]:
 
 
 def _refuse_odd(root: yaml.Node) -> None:
-    """Raises yaml.YAMLError for a tag of no settings' kind, and for a tree too deep or, by its aliases, too large."""
+    """Raises yaml.YAMLError for a tag of no settings' kind, for a key that stands twice in a mapping, and for a tree
+    too deep or, by its aliases, too large.
+    """
     sizes: dict[int, int] = {}  # of the nodes seen, with all below them; aliases are one node in many places
     kinds = {f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str", "seq", "map", "merge")}
 
@@ -97,6 +110,8 @@ def _refuse_odd(root: yaml.Node) -> None:
         if depth > MOST_NESTED:
             raise yaml.MarkedYAMLError(problem=f"nested deeper than {MOST_NESTED} times", problem_mark=root.start_mark)
         if id(node) not in sizes:
+            if isinstance(node, yaml.MappingNode):
+                _key_lines(node)
             parts = [] if isinstance(node, yaml.ScalarNode) else node.value
             below = [part for pair in parts for part in pair] if isinstance(node, yaml.MappingNode) else parts
             sizes[id(node)] = 1 + sum(size(part, depth + 1) for part in below)
@@ -161,8 +176,10 @@ def _read(path: Path, stamp: tuple[int, int, int] | None) -> tuple[dict[str, Any
 
 def _parse(path: Path, text: str) -> tuple[dict[str, Any], dict[str, int]]:
     try:
-        settings, node = _load(text)
-        lines = _key_lines(path, node)
+        settings, node, lines = _load(text)
+    except TwiceError as error:
+        assert error.problem_mark, "given where it is raised"
+        raise InputError(f"{path}, line {error.problem_mark.line + 1}: {error.problem} - remove one of them") from None
     except yaml.YAMLError as error:
         open_bracket = str(getattr(error, "context", "")).startswith("while parsing a flow")
         mark = getattr(error, "context_mark" if open_bracket else "problem_mark", None)
@@ -171,17 +188,19 @@ def _parse(path: Path, text: str) -> tuple[dict[str, Any], dict[str, int]]:
         raise InputError(
             f"{path}{line}: not YAML ({problem}) - mend it; text with [ ] {{ }} : # needs quotes"
         ) from None
+    if node is not None and not isinstance(node, yaml.MappingNode):
+        raise InputError(f"{path}, line {node.start_mark.line + 1}: no settings - write each one as  key: value")
     return {str(key): value for key, value in (settings or {}).items()}, lines
 
 
-def _key_lines(path: Path, node: yaml.Node | None) -> dict[str, int]:
-    if node is not None and not isinstance(node, yaml.MappingNode):
-        raise InputError(f"{path}, line {node.start_mark.line + 1}: no settings - write each one as  key: value")
+def _key_lines(node: yaml.MappingNode) -> dict[str, int]:
+    """The line of each key that a mapping has itself: `<<: *x` lays others below them. Raises TwiceError."""
     lines: dict[str, int] = {}
-    for key_node, _ in node.value if node is not None else ():
+    for key_node, _ in node.value:
         key, line = str(key_node.value), key_node.start_mark.line + 1
         if key in lines:
-            raise InputError(f"{path}, line {line}: {key} stands on line {lines[key]} too - remove one of them")
+            place = f"on line {lines[key]} too" if lines[key] != line else "twice on that line"
+            raise TwiceError(problem=f"{key} stands {place}", problem_mark=key_node.start_mark)
         lines[key] = line
     return lines
 

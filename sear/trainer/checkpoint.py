@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sear.errors import InputError, OtherDataError
-from sear.files import write_aside
+from sear.files import require_file, write_aside
 
 if TYPE_CHECKING:
     from recbole.model.abstract_recommender import AbstractRecommender
@@ -63,7 +63,7 @@ def load_checkpoint(path: Path | str, device: torch.device | str) -> State:
         InputError: the file is missing, truncated, damaged or not ours.
     """
     try:
-        checked = _digest_fits(Path(path))
+        checked = _digest_fits(require_file(Path(path)))
         if checked is False:
             raise InputError(f"{path} is damaged: its content does not match its checksum - restore it, or train anew")
         state = torch.load(path, map_location=device, weights_only=True)
@@ -114,6 +114,15 @@ def _digest(file, length: int) -> bytes:
     return digest.digest()
 
 
+def weights_digest(weights: State) -> str:
+    """SHA-256 of a model's state dict: names, types, sizes and values."""
+    digest = hashlib.sha256()
+    for name, values in sorted(weights.items()):
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
+        digest.update(values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def text_sums(model: torch.nn.Module) -> torch.Tensor | None:
     """float32 (V-1,), one per real item: tells which frozen text embeddings a model learned with; None without texts.
 
@@ -136,6 +145,7 @@ class Checkpoints:
         events_hash: of the data that a checkpoint must have been trained on (SEARDataset.events_hash); None
             until the data are read.
         commits: at which the epochs so far ran, as far as is known.
+        began_with: digest of the model whose weights the training began with; None where it began from scratch.
     """
 
     def __init__(
@@ -152,6 +162,7 @@ class Checkpoints:
         self.usual: Mapping[str, Any] = {}
         self.events_hash: str | None = None
         self.commits: list[str] = []
+        self.began_with: str | None = None
 
     def save(self, model: "AbstractRecommender", progress: State, learning: State, best_weights: State | None) -> None:
         """The best first: if the last is lost to a stop between the two, its epoch is run again, to the same end.
@@ -167,6 +178,7 @@ class Checkpoints:
             "catalogue": self.events_hash,
             "settings": self.settings,
             "commits": self.commits,
+            "began_with": self.began_with,
             "state_dict": model.state_dict(),
             "other_parameter": model.other_parameter(),
             "text_sums": text_sums(model),
@@ -231,10 +243,32 @@ class Checkpoints:
                     " - restore the file that is not this run's, or train anew"
                 )
 
-    def load_best(self, model: torch.nn.Module, path: Path | str | None = None) -> None:
-        """Put the weights of the best epoch, or of another checkpoint, into the model."""
+    def load_best(self, model: torch.nn.Module, path: Path | str | None = None) -> str:
+        """Put the weights of the best epoch, or of another checkpoint, into the model; returns their digest."""
         path = path or self.best
-        self.load_weights(model, path, self.read(path))
+        state = self.read(path)
+        self.load_weights(model, path, state)
+        return weights_digest(state["state_dict"])
+
+    def refuse_untested(self, weights: str | None, best_epoch: int | None, valid: Mapping[str, Any] | None) -> None:
+        """Read the best checkpoint of a finished run, before anything that takes long.
+
+        Args:
+            weights, best_epoch, valid: what metrics.json tells of it, `weights` None where an earlier SEAR wrote it.
+
+        Raises:
+            InputError: as `read`, or it is not the one that was tested, such as one of another epoch.
+        """
+        state = self.read(self.best)
+        if weights is not None:
+            same = weights == weights_digest(state["state_dict"])
+        else:
+            same = state["best_epoch"] == best_epoch and (state["best_valid_result"] or {}) == (valid or {})
+        if not same:
+            raise InputError(
+                f"{self.best} (of epoch {state['epoch']}) is not the checkpoint that metrics.json tells of"
+                " - restore the one that was tested, or train anew"
+            )
 
     def load_last(self, path: Path | str, model: torch.nn.Module, learning: Mapping[str, Any]) -> State:
         """What a last checkpoint says of the training's progress, once the model and what learns have their states.
@@ -249,7 +283,7 @@ class Checkpoints:
             except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
                 told = f"{path} does not fit this training's {name} ({error})"
                 raise InputError(f"{told} - use the settings it was trained with") from None
-        self.commits = state["commits"]
+        self.commits, self.began_with = state["commits"], state.get("began_with")
         if (name := str(path)).endswith(LAST):
             self.best, self.last = Path(name.removesuffix(LAST) + ".pth"), Path(name)
         return state

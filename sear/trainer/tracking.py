@@ -2,15 +2,16 @@
 
 import os
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from recbole.utils import WandbLogger, get_local_time
 
 from sear.errors import InputError
-from sear.files import write_text
+from sear.files import write_text, writing
 from sear.settings.gather import plain
 
 if TYPE_CHECKING:
@@ -69,26 +70,43 @@ def _wandb_place(config, folder: Path | None) -> dict[str, Any]:
 
 
 class _TensorBoard:
-    """Event files in `tensorboard` beside the checkpoints."""
+    """Event files in `tensorboard` beside the checkpoints.
+
+    Its writer works in a thread of its own; what is raised there is raised again here, where it is told in one line.
+    """
 
     def __init__(self, config, folder: Path | None):
         script = Path(config["checkpoint_dir"]) / f"{config['model']}-{get_local_time()}"
         self._place = str((folder or script) / "tensorboard")
         self._writer: SummaryWriter | None = None
+        if threading.excepthook is not _pass_over_writers:
+            _others.append(threading.excepthook)
+            threading.excepthook = _pass_over_writers
 
     def log(self, parts: Parts, epoch: int) -> None:
-        if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter
+        with writing(f"{self._place}/events"):
+            if self._writer is None:
+                from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(self._place, purge_step=epoch)  # of a resumed run, epochs come again
-        for part, metrics in parts.items():
-            for name, value in metrics.items():
-                self._writer.add_scalar(f"{part}/{name}", value, epoch)
-        self._writer.flush()
+                self._writer = SummaryWriter(self._place, purge_step=epoch)  # of a resumed run, epochs come again
+            for part, metrics in parts.items():
+                for name, value in metrics.items():
+                    self._writer.add_scalar(f"{part}/{name}", value, epoch)
+            self._writer.flush()
 
     def close(self, failed: bool) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        with suppress(OSError) if failed else writing(f"{self._place}/events"):  # why it failed is told already
+            if self._writer is not None:
+                self._writer.close()
+
+
+_others: list[Callable[[threading.ExceptHookArgs], object]] = []  # what threads' errors were told by before
+
+
+def _pass_over_writers(found: threading.ExceptHookArgs) -> None:
+    """No traceback of a TensorBoard writer's thread that could not write."""
+    if type(found.thread).__name__ != "_AsyncWriterThread" or not isinstance(found.exc_value, OSError):
+        _others[-1](found)
 
 
 class Tracking:

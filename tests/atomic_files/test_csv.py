@@ -68,10 +68,12 @@ def test_texts_in_a_second_table_and_no_ratings(tmp_path, capsys):
         ),
         (
             ["--user=who", "--item=who", "--time=when"],
-            "the column 'who' is asked for twice, as user, item, time or rating",
+            "name 'who' twice - give each a column of its own",
         ),
         ([*NAMES, "--text=title"], "no CSV or parquet table has the columns what, title"),
         ([*NAMES, "--text=a:b"], "names must differ, hold no ':', tab or line break and not be item_id"),
+        (["--user=who", "--item=who", "--time=when"], "--user, --item, --time and --rating name 'who' twice"),
+        ([*NAMES, "--rating=when"], "name 'when' twice - give each a column of its own"),
         ([*NAMES, "--rating=stars"], "a.csv, line 3: 3 fields where the header has 4"),
         ([*NAMES, "--rating=stars", "--bad_lines=skip", "--rating_range=7,9"], "a.csv holds no events"),
     ],

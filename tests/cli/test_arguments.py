@@ -1,6 +1,7 @@
 import pytest
 
 from sear.cli.arguments import parse
+from sear.cli.main import _checked_runs
 from sear.errors import InputError
 
 
@@ -93,6 +94,33 @@ def test_an_extra_file_may_name_data_set_and_model_but_words_are_stronger(tmp_pa
     assert parse([word]).datasets == ["beauty"] and parse([word]).models == ["SASRec"]
     assert parse([word, "--dataset=ml-1m", "--model=SEAR"]).datasets == ["ml-1m"]
     assert parse([word, "--dataset=ml-1m", "--model=SEAR"]).models == ["SEAR"]
+
+
+def test_lists_of_names_and_seeds_in_a_file_make_the_same_grid_as_on_the_command_line(tmp_path):
+    (tmp_path / "grid.yaml").write_text("dataset: [beauty, ml-1m]\nmodel: [SEAR, SASRec]\nseed: [1, 2]\n")
+    asked = parse([f"--config={tmp_path}/grid.yaml"])
+    assert (asked.datasets, asked.models, asked.seeds) == (["beauty", "ml-1m"], ["SEAR", "SASRec"], [1, 2])
+    assert len(_checked_runs(asked)) == 8
+    (tmp_path / "one.yaml").write_text("dataset: ~\nmodel: SASRec\nseed: 3\n")
+    asked = parse([f"--config={tmp_path}/grid.yaml,{tmp_path}/one.yaml", "--dataset=ml-100k"])
+    assert (asked.datasets, asked.models, asked.seeds) == (["ml-100k"], ["SASRec"], [3])
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("dataset: {a: 1}", r"dataset is {'a': 1}, no name and no list of such - write dataset: ONE or"),
+        ("model: [SEAR, 3]", r"model is \['SEAR', 3\], no name and no list"),
+        ("seed: []", r"seed is \[\], no whole number and no list"),
+        ("seed: {a: 1}", "seed is {'a': 1}, no whole number"),
+        ("seed: [1, 1]", r"seed is \[1, 1\] and names one entry twice"),
+        ("seed: 1.5", "seed is 1.5, no whole number"),
+    ],
+)
+def test_other_things_than_names_in_a_file_are_refused_with_their_place(tmp_path, text, why):
+    (tmp_path / "odd.yaml").write_text(f"epochs: 1\n{text}\n")
+    with pytest.raises(InputError, match=f"odd.yaml, line 2: {why}"):
+        parse([f"--config={tmp_path}/odd.yaml"])
 
 
 @pytest.mark.parametrize(

@@ -163,3 +163,22 @@ def test_a_history_with_words_among_its_numbers_is_told_in_one_line(tmp_path):
     path.write_text(path.read_text().replace(",1.5,", ",soon,", 1))
     with pytest.raises(InputError, match="history.csv: not every seconds is a number - restore it"):
         read_runs([tmp_path])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+@pytest.mark.parametrize("name", ["metrics.json", "config.yaml", "history.csv", "cases.csv.gz", "examples.json"])
+def test_a_pipe_in_a_run_folder_is_not_waited_for(tmp_path, name):
+    folder = write_run(tmp_path, [1, 2])
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(InputError, match=f"{name} is no file but a folder, a pipe or a device"):
+        read_runs([tmp_path])
+
+
+def test_a_run_behind_a_link_is_reported_on_once(tmp_path):
+    folder = write_run(tmp_path / "elsewhere", [1, 2])
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "linked").symlink_to(folder)
+    (run,) = read_runs([tmp_path / "results"])
+    assert run.folder == tmp_path / "results" / "linked"
+    assert len(read_runs([tmp_path / "results", folder])) == 1

@@ -201,6 +201,22 @@ def test_a_model_that_a_table_does_not_hold_is_told_below_it(tmp_path, no_figure
     assert "No such ranks: Pop." in (tables / "a-seen-filtered.md").read_text()
 
 
+def test_a_metric_that_one_run_was_not_asked_for_is_worked_out_of_its_ranks_and_told(tmp_path, no_figures):
+    write_run(tmp_path, [1, 2, 30], masked=[1, 1, 30])
+    folder = write_run(tmp_path, [1, 3, 30], model="Pop", masked=[1, 2, 30])
+    metrics = json.loads((folder / "metrics.json").read_text())
+    for part in (metrics["test"], metrics["test_history_masked"], *metrics["test_by_history_length"]):
+        del part["mrr@10"], part["ndcg@10"]
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    tables = make_report([tmp_path]).parent / "tables"
+    for name, value in (("models", (1 + 1 / 3) / 3), ("seen-filtered", (1 + 1 / 2) / 3)):
+        found = pd.read_csv(tables / f"tiny-{name}.csv", index_col="model")
+        assert found.loc["Pop", "mrr@10"] == pytest.approx(value)
+        told = "Worked out of the ranks, for metrics.json lacks it: NDCG@10, MRR@10 of Pop."
+        assert told in (tables / f"tiny-{name}.md").read_text().replace("\\", "")
+    assert "No groups: Pop." in (tables / "tiny-by-history-length.md").read_text()
+
+
 def test_a_report_is_one_page_on_top_of_two_folders(report):
     assert sorted(path.name for path in report.iterdir()) == ["figures", "report.html", "tables"]
 

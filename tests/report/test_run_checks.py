@@ -25,6 +25,40 @@ def test_frozen_runs_of_other_cases_are_refused(tmp_path):
         read_runs([tmp_path / "frozen"])
 
 
+BY_ONE = {"path": "/a/mpnet", "weights": "12", "files": "34"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "told"),
+    [
+        ({"data": {"inter": "1"}}, {"data": {"inter": "2"}}, r"trained on other data than .* \(their .inter files\)"),
+        ({"data": {"inter": "1"}}, {"data": {"inter": "1", "item": "2"}}, r"their .item files"),
+        ({"text_encoder": BY_ONE}, {"text_encoder": BY_ONE | {"path": "/b/mpnet", "files": "56"}}, "text encoders of"),
+    ],
+)
+@pytest.mark.parametrize("model", ["SEAR", "Pop"])
+def test_runs_on_other_data_or_by_another_encoder_are_neither_averaged_nor_compared(tmp_path, one, other, told, model):
+    folders = write_run(tmp_path, [1, 2]), write_run(tmp_path, [1, 2], model=model, seed=2)
+    for folder, changes in zip(folders, (one, other), strict=True):
+        change_metrics(folder, changes)
+    with pytest.raises(InputError, match=told) as error:
+        read_runs([tmp_path])
+    assert all(str(folder) in str(error.value) for folder in folders)
+    for changes in (one, {"data": None, "text_encoder": None}):  # the latter as of an earlier SEAR
+        change_metrics(folders[1], changes)
+        lines = []
+        assert len(read_runs([tmp_path], lines.append)) == 2
+        unknown = changes is not one and "data" in one
+        assert [line.partition(", as")[0] for line in lines] == [
+            "tiny: 1 of 2 runs do not say which data they were trained on"
+        ] * unknown
+
+
+def change_metrics(folder, changes):
+    path = folder / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [

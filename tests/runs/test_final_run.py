@@ -87,13 +87,25 @@ def test_a_warm_start_takes_over_what_it_knows_by_id(here):
     directory = write_atomic_files(here, "tiny", dict(reversed(renamed.items())), items=31)
     item_file = directory / "tiny.item"
     item_file.write_text(item_file.read_text().replace("\ni30\t", "\nnew\t"))
-    warm = read_model(Path(run(here, epochs=1, learning_rate=1e-12, warm_start=str(old))["run_folder"]) / "model")
+    done = run(here, epochs=1, learning_rate=1e-12, warm_start=str(old))
+    assert done["began_with"] == before.about["digest"]
+    warm = read_model(Path(done["run_folder"]) / "model")
     assert warm.item_ids != before.item_ids and "new" in warm.item_ids
     for name in ("collaborative_emb.weight", "item_decoder.weight"):
         for token in set(warm.item_ids) - {"new"}:
             theirs, own = before.item_ids.index(token) + 1, warm.item_ids.index(token) + 1
             torch.testing.assert_close(warm.weights[name][own], before.weights[name][theirs], rtol=0, atol=1e-6)
     torch.testing.assert_close(warm.weights["adapter.weight"], before.weights["adapter.weight"], rtol=0, atol=1e-6)
+
+
+def test_no_folder_is_made_before_the_run_that_validates_is_trained(here, monkeypatch):
+    def killed(config):
+        assert not list((here / "results").rglob("*"))
+        raise InputError("as if it were killed")
+
+    monkeypatch.setattr("sear.runs.training_run.validated_run", killed)
+    with pytest.raises(InputError, match="as if it were killed"):
+        run(here, train_on="all", **FAST)
 
 
 def test_a_warm_start_is_validated_on_events_that_its_weights_have_never_seen(here):

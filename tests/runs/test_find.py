@@ -1,8 +1,13 @@
 """A run is found by the settings that made it."""
 
-from sear.runs.find import find_runs, settings_hash
-from sear.runs.folder import new_run_folder, write_config
+from dataclasses import replace
+
+import pytest
+
+from sear.runs.find import find_runs, recorded_hash, settings_hash
+from sear.runs.folder import new_run_folder, write_config, write_metrics
 from sear.settings.recbole_config import build_config, effective_settings
+from tests.runs.test_folder import RECORD
 
 
 def test_a_run_folder_is_found_by_the_settings_that_made_it(tmp_path):
@@ -30,3 +35,42 @@ def test_a_config_file_that_is_changed_is_read_again(tmp_path):
     assert find_runs(settings) == (None, folder)
     write_config(folder, settings | {"k": 5})
     assert find_runs(settings) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"text_encoder": {"path": "e", "weights": None, "files": "old"}}, "by another text encoder than e is by now"),
+        ({"settings": "0" * 16}, "with other settings than its config.yaml says by now"),
+        ({"data": {"inter": "2"}}, "on other data (its .inter file was another)"),
+        ({"began_with": "old"}, None),
+        ({}, None),
+    ],
+)
+def test_a_finished_run_by_another_encoder_or_of_other_settings_is_trained_anew(tmp_path, monkeypatch, changes, told):
+    known = {"path": "e", "weights": None, "files": "new"}
+    monkeypatch.setattr("sear.data.text_encoder.encoder_checksums", lambda path: known | {"path": path})
+    asked = {"dataset": "a", "results_path": str(tmp_path), "k": 4, "item_sem_embedding_model_path": "e"}
+    asked["warm_start"] = str(tmp_path / "gone")
+    folder = new_run_folder(tmp_path, "a", "SEAR", 1)
+    write_config(folder, asked)
+    record = replace(RECORD, data={"inter": "1"}, text_encoder=known, settings=recorded_hash(asked))
+    write_metrics(folder, replace(record, **changes))
+    lines = []
+    assert find_runs(asked, {"inter": "1"}, lines.append) == (None if told else folder, None)
+    assert lines == ([f"{folder} was trained {told}: not taken as done"] if told else [])
+
+
+@pytest.mark.parametrize(("now", "found"), [("as then", True), ("another", False), (None, True)])
+def test_a_run_that_began_with_another_model_than_its_place_holds_now_is_not_taken_as_done(
+    tmp_path, monkeypatch, now, found
+):
+    monkeypatch.setattr("sear.runs.warm_start.digest_of_start", lambda path: now)  # None: the model is gone
+    asked = {"dataset": "a", "results_path": str(tmp_path), "warm_start": "m"}
+    folder = new_run_folder(tmp_path, "a", "SEAR", 1)
+    write_config(folder, asked)
+    write_metrics(folder, replace(RECORD, data={"inter": "1"}, began_with="as then"))
+    lines = []
+    assert find_runs(asked, {"inter": "1"}, lines.append) == (folder if found else None, None)
+    told = f"{folder} began with another model than m holds by now: not taken as done"
+    assert lines == ([] if found else [told])

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from sear.errors import InputError, WriteError
+from sear.runs.find import recorded_hash
 from sear.runs.folder import (
     new_run_folder,
     read_run_folder,
@@ -222,3 +223,13 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(InputError, match="name a run folder"):
             read_run_folder(folder)
+
+
+def test_a_config_file_that_was_changed_after_the_run_is_refused(tmp_path):
+    folder = finished_run(tmp_path)
+    write_metrics(folder, replace(RECORD, settings=recorded_hash({"seed": 1})))
+    write_config(folder, {"seed": 1, "data_path": "elsewhere", "threads": 1})  # these may be others
+    assert read_run_folder(folder).config["threads"] == 1
+    write_config(folder, {"seed": 2})
+    with pytest.raises(InputError, match="config.yaml was changed since the run was finished.* - restore it, or"):
+        read_run_folder(folder)

@@ -83,3 +83,9 @@ def test_a_terminal_without_unicode_does_not_end_the_run(monkeypatch):
     with Terminal():
         logging.getLogger().info("[20,∞)")
     assert raw.getvalue() == b"[20,?)\n"
+
+
+def test_a_standard_output_that_is_closed_ends_no_run(monkeypatch):
+    monkeypatch.setattr("sys.stdout", None)  # as Python has it after `>&-`
+    with Terminal():
+        logging.getLogger("sear").info("told to nobody")

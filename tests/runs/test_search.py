@@ -270,13 +270,16 @@ def test_a_trial_that_kills_its_workers_is_given_up(tmp_path):
         ({"space": SPACE[:1]}, "another search space of kind .*now not set"),
         ({"space": [SPACE[0], Parameter("kind", choices=("a", None))]}, "another search space of kind"),
         ({"data": {"inter": "f00"}}, "another .inter file"),
+        ({"encoder": "2" * 64}, "another text encoder"),
+        ({"encoder": None}, None),  # its files are not on this machine
     ],
 )
 def test_a_study_takes_no_scores_of_other_settings(tmp_path, change, told):
     asked = {"valid_metric": "MRR@10", "x": 1, "seeds": [1], "space": SPACE, "data": {"inter": "abc"}}
+    asked["encoder"] = "1" * 64
 
-    def scores(seeds, space, data, **settings):
-        return what_scores_depend_on(settings, seeds, space, data)
+    def scores(seeds, space, data, encoder, **settings):
+        return what_scores_depend_on(settings, seeds, space, data, encoder)
 
     study_in(tmp_path, scores=scores(**asked)).ask()
     if told is None:

@@ -60,6 +60,20 @@ def test_a_link_that_turns_is_followed(pointer, newer_folder):
     assert reloads(service, "taken") and not service.live.has_newer()
 
 
+def test_after_a_reload_the_newer_model_tells_of_itself(pointer, newer_folder):
+    turn(pointer, newer_folder)
+    with client_of(Service(LiveModel(pointer))) as client:
+        expected = client.get("/model").json()
+    turn(pointer, write_small(pointer.parent / "older", num_layers=2))
+    service = Service(LiveModel(pointer))
+    with client_of(service) as client:
+        assert client.get("/model").json()["info"] != expected["info"]
+        turn(pointer, newer_folder)
+        assert service.live.has_newer()
+        client.portal.call(service.reload)
+        assert client.get("/model").json() == expected | {"generation": 2}
+
+
 def test_a_file_that_names_a_folder_is_followed(tmp_path, model_folder, newer_folder):
     shutil.copytree(model_folder, tmp_path / "monday")
     pointer = tmp_path / "newest"

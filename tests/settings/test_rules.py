@@ -133,6 +133,29 @@ def test_a_rule_that_forbids_its_own_default_is_not_believed():
     assert make_rule("x", "int", default=None).accepts(None)
 
 
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("a: 1\na: 2\n", "line 2: a stands on line 1 too"),
+        ("a:\n  b: 1\n  c: 3\n  b: 2\n", "line 4: b stands on line 2 too"),
+        ("a: [1, {b: 1, b: 2}]\n", "line 1: b stands twice on that line"),
+        ("a: &a {b: 1}\nb:\n  <<: *a\n  <<: {c: 1}\n", "line 4: << stands on line 3 too"),
+    ],
+)
+def test_a_key_that_stands_twice_in_a_mapping_is_refused(tmp_path, text, told):
+    (tmp_path / "twice.yaml").write_text(text)
+    with pytest.raises(InputError) as error:
+        read_settings(tmp_path / "twice.yaml")
+    assert str(error.value) == f"{tmp_path / 'twice.yaml'}, {told} - remove one of them"
+
+
+def test_a_files_own_key_stands_over_a_merged_one(tmp_path):
+    (tmp_path / "merged.yaml").write_text("sizes: &sizes {d_state: 8, k: 4}\n<<: *sizes\nk: 5\n")
+    settings, lines = read_settings(tmp_path / "merged.yaml")
+    assert settings == {"sizes": {"d_state": 8, "k": 4}, "d_state": 8, "k": 5}
+    assert lines["k"] == 3 and "d_state" not in lines
+
+
 def test_merged_keys_count_although_they_stand_on_no_line_of_their_own(tmp_path):
     (tmp_path / "merged.yaml").write_text("a: &sizes {d_state: 8}\n<<: *sizes\n")
     assert read_settings(tmp_path / "merged.yaml")[0] == {"a": {"d_state": 8}, "d_state": 8}

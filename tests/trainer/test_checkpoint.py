@@ -10,7 +10,7 @@ import torch
 from sear.errors import InputError
 from sear.quick_start import evaluate, resume
 from sear.settings.rules import dump_yaml, read_settings
-from sear.trainer.checkpoint import KINDS_OF_LAST, load_checkpoint, save_checkpoint
+from sear.trainer.checkpoint import KINDS_OF_LAST, Checkpoints, load_checkpoint, save_checkpoint, weights_digest
 from tests.helpers.killed_run import interrupt_at_step, run
 
 
@@ -29,6 +29,38 @@ def test_one_flipped_bit_anywhere_in_a_file_is_noticed(tmp_path):
     path.write_bytes(whole)
     assert load_checkpoint(path, "cpu")["epoch"] == 3
     assert torch.load(path, weights_only=True)["state_dict"]["weight"][7] == 7  # by torch alone
+
+
+def best_of_epoch(epoch):
+    """What best.pth holds when that epoch is the best."""
+    known = {"model": "Pop", "dataset": "tiny", "catalogue": None, "settings": None, "cur_step": 0, "finished": False}
+    known |= {"best_valid_score": epoch / 9, "best_valid_result": {"mrr@10": epoch / 9}, "fit_seconds": 1.0}
+    known |= {"steps": 9, "commits": [], "other_parameter": None, "text_sums": None}
+    history = [{"epoch": number} for number in range(epoch + 1)]
+    weights = {"weight": torch.full((2, 3), epoch, dtype=torch.bfloat16)}
+    return known | {"epoch": epoch, "best_epoch": epoch, "history": history, "state_dict": weights}
+
+
+def test_an_older_checkpoint_in_a_finished_run_is_not_the_one_that_was_tested(tmp_path):
+    checkpoints, tested = Checkpoints("Pop", "tiny", tmp_path / "best.pth", tmp_path / "last.pth"), best_of_epoch(4)
+    for weights in (weights_digest(tested["state_dict"]), None):  # the latter of an earlier SEAR
+        recorded = weights, 4, {"mrr@10": 4 / 9}
+        save_checkpoint(checkpoints.best, tested)
+        checkpoints.refuse_untested(*recorded)
+        save_checkpoint(checkpoints.best, best_of_epoch(2))
+        with pytest.raises(InputError, match=r"best.pth \(of epoch 2\) is not the checkpoint that metrics.json"):
+            checkpoints.refuse_untested(*recorded)
+
+
+def test_what_a_warm_training_began_with_outlives_a_stop(tmp_path):
+    model = torch.nn.Linear(1, 1)
+    model.other_parameter, model.load_other_parameter = lambda: None, lambda _: None
+    files = tmp_path / "best.pth", tmp_path / "last.pth"
+    before, after = Checkpoints("Pop", "tiny", *files), Checkpoints("Pop", "tiny", *files)
+    before.began_with = "a digest"
+    before.save(model, best_of_epoch(0), {"optimizer": {}, "scheduler": {}}, None)
+    after.load_last(files[1], model, {})
+    assert after.began_with == "a digest"
 
 
 @pytest.fixture

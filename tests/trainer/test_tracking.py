@@ -1,13 +1,16 @@
 """W&B and TensorBoard: one run per training, finished, with validation and test; nothing unasked."""
 
+import errno
 import json
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from sear.errors import InputError
+from sear.errors import InputError, WriteError
 from sear.quick_start import resume, run_sear
+from sear.trainer.tracking import Tracking
 from tests.conftest import TOY
 from tests.helpers.killed_run import interrupt_at_step
 
@@ -123,3 +126,21 @@ def test_by_default_nothing_is_left_but_the_run(here, monkeypatch):
     made = train(here, "Pop", log_wandb=False)
     assert not list((here / "empty").iterdir())
     assert not {path.name for path in Path(made["run_folder"]).iterdir()} & {"tensorboard", "wandb", "wandb_run_id"}
+
+
+@pytest.mark.parametrize("at", [0, 2])
+def test_a_disk_that_is_full_for_tensorboard_is_told_in_one_line_and_by_no_traceback(tmp_path, monkeypatch, capsys, at):
+    from tensorboard.compat.tensorflow_stub.io.gfile import LocalFileSystem
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    tracking = Tracking({"log_wandb": False, "log_tensorboard": True, "checkpoint_dir": "", "model": "SEAR"})
+    monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)
+    with pytest.raises(WriteError, match=r"tensorboard/events cannot be written \(No space left on device\) - "):
+        with tracking.of_run(tmp_path):
+            for epoch in range(4):
+                if epoch == at:
+                    monkeypatch.setattr(LocalFileSystem, "_write", full)
+                tracking.log_epoch({"epoch": epoch, "loss": 1.0})
+    assert capsys.readouterr().err == ""
