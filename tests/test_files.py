@@ -11,7 +11,7 @@ import pytest
 
 from sear import files
 from sear.cli.arguments import parse
-from sear.errors import InputError, WriteError
+from sear.errors import InputError
 from sear.program import Parser
 from sear.settings import gather
 
