@@ -266,6 +266,15 @@ def test_whatever_else_lies_in_the_folder_is_named(tmp_path, capsys):
     assert "not read, there too: e.sql, more/" in told
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_header_within_the_table_is_named_and_no_event(tmp_path, capsys, mark):
+    write_lines(tmp_path / "raw" / "e.csv", [*LINES[:2], mark + LINES[0], LINES[2]])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
+    assert "e.csv, line 3: the header once more, as files put together have it" in capsys.readouterr().err
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES[:3], "--time=line_order", "--bad_lines=skip") == 0
+    assert [row[0] for row in events(tmp_path)] == ["u0", "u1"]
+
+
 def test_part_10_comes_after_part_2(tmp_path):
     for part, user in ((2, "u"), (10, "v")):
         write_lines(tmp_path / "raw" / f"part-{part}.csv", ["user,item", f"{user},i"])
