@@ -329,6 +329,15 @@ def test_without_times_the_order_of_the_lines_counts_and_that_is_said(tmp_path, 
     assert "the order of the lines stands for it" in told and "The events are from" not in told
 
 
+@pytest.mark.parametrize("items, told", [(range(30), True), (range(30, 0, -1), True), ([9, 10, 2, 4] * 8, False)])
+def test_lines_in_the_order_of_their_items_are_in_none_of_time(tmp_path, capsys, items, told):
+    write_lines(tmp_path / "raw" / "e.txt", [f"1 {item}" for item in items])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", "--columns=user,item") == 0
+    assert (
+        "SORTED BY THEIR ITEMS' IDS: then the order of the lines is none of time" in capsys.readouterr().out
+    ) == told
+
+
 @pytest.mark.parametrize("name, value", [("time", "7"), ("bought", "2024-05-01"), ("at", "1400000000")])
 def test_times_that_are_there_are_not_overlooked(tmp_path, capsys, name, value):
     write_lines(tmp_path / "raw" / "e.csv", [f"user,item,{name}", f"1,1,{value}"])
