@@ -42,6 +42,7 @@ OTHERS: tuple[str, ...] = (
     ".pkl",
 )
 OTHERS += (".pickle", ".rdata", ".rds", ".sav", ".dta", ".tar", ".tgz", ".7z", ".rar", ".mat", ".npy", ".npz")
+AS_NAMED = "give them as the header has them, case included"
 HEADLESS = ("user", "item", "rating", "time")
 
 
@@ -107,6 +108,8 @@ def only(path: Path, tables: list[Table], others: Mapping[Path, str], names: Seq
             f"{path}: no table there, only {there or 'nothing'} - where one is a table, give it as RAW_DIR"
         )
     remedy = _remedy(tables, names, item)
+    if others and remedy == AS_NAMED:
+        remedy = f"mend what cannot be read there, or {AS_NAMED}"
     raise InputError(f"{path}: no CSV or parquet table has the columns {', '.join(names)} ({found}) - {remedy}")
 
 
@@ -194,7 +197,7 @@ def _remedy(tables: list[Table], names: Sequence[str], item: str) -> str:
             return f"where {table.path.name} calls the item otherwise, say how with --text_item=COLUMN"
     if tables and all(len(table.columns) == 1 for table in tables):
         return "what separates fields is not known here, or columns have a fixed width: write commas, tabs or | between"
-    return "give them as the header has them, case included"
+    return AS_NAMED
 
 
 def headless_hint(table: Table) -> str:

@@ -264,6 +264,9 @@ def test_whatever_else_lies_in_the_folder_is_named(tmp_path, capsys):
     told = capsys.readouterr().out
     assert "later.csv.gz, after line 0: compressed stream cut short" in told and "NOT READ: " in told
     assert "not read, there too: e.sql, more/" in told
+    write_lines(tmp_path / "raw" / "e.csv", ["item,title", "i0,Cup"])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
+    assert "cut short or damaged" in (told := capsys.readouterr().err) and "mend what cannot be read there" in told
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
