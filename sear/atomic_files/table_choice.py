@@ -149,9 +149,23 @@ def unread(folder: Path, read: Sequence[Parts], tables: list[Table], others: Map
         if first and file in found and found[file].columns:
             what = f"{folder}: {_described(found[file])}, and {by_name}"
             raise InputError(f"{what} - give all parts the same columns and header, or move it elsewhere")
-    names = [f"{file.name}{'/' if file.is_dir() else ''}" for file in left if file not in others]
-    told = [f"NOT READ: {others[file]}" for file in left if file in others]
-    return told + ([f"not read, there too: {shortened(names)}"] if names else [])
+    widths = {len(table.columns): table.path.name for parts in read for table in parts.tables}
+    told = {file: _like_a_part(found[file], widths) for file in left if file in found} | dict(others)
+    names = [f"{file.name}{'/' if file.is_dir() else ''}" for file in left if not told.get(file)]
+    notices = [f"NOT READ: {told[file]}" for file in left if told.get(file)]
+    return notices + ([f"not read, there too: {shortened(names)}"] if names else [])
+
+
+def _like_a_part(table: Table, widths: Mapping[int, str]) -> str:
+    """What speaks for a table that was left out being a part of one that is read; "" where nothing does."""
+    if not table.columns:
+        return f"{table.path.name} is empty"
+    if table.looks_headless() and len(table.columns) in widths:
+        alike = widths[len(table.columns)]
+        return (
+            f"{_described(table)}, and as many fields as {alike}: if it goes on there, write the same header above it"
+        )
+    return ""
 
 
 def _described(table: Table) -> str:

@@ -260,11 +260,15 @@ def test_whatever_else_lies_in_the_folder_is_named(tmp_path, capsys):
     write_lines(tmp_path / "raw" / "more" / "e.csv", LINES)
     (tmp_path / "raw" / "later.csv.gz").write_bytes(gzip.compress(DATA)[:-9])
     (tmp_path / "raw" / "e.sql").touch()
+    (tmp_path / "raw" / "none.csv").touch()
+    write_lines(tmp_path / "raw" / "rest.csv", ["u2,i2,1300000120"])
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 0
     told = capsys.readouterr().out
     assert "later.csv.gz, after line 0: compressed stream cut short" in told and "NOT READ: " in told
-    assert "not read, there too: e.sql, more/" in told
+    assert "not read, there too: e.sql, more/" in told and "NOT READ: none.csv is empty" in told
+    assert "NOT READ: rest.csv has no header, its first line is u2, i2, 1300000120, and as many fields as e.csv" in told
     write_lines(tmp_path / "raw" / "e.csv", ["item,title", "i0,Cup"])
+    (tmp_path / "raw" / "rest.csv").unlink()
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
     assert "cut short or damaged" in (told := capsys.readouterr().err) and "mend what cannot be read there" in told
 
