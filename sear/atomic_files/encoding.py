@@ -175,6 +175,7 @@ def _chinese(_: str, text: bytes) -> float:
 # letters where no word of Western Europe has them, as in Czech, Turkish, Croatian, Hungarian; and signs in no text
 NOT_WESTERN = re.compile(
     r"ì(?=[^\W\d])|(?<![oO])ù(?=[^\W\d])|[èÈ](?=[aeiouáéíóúý])|õ(?!e)|û(?=[zj])|[ðÐ](?=[^\W\dA-Z])(?<![^\W\d].)"
+    r"|(?<![^\W\d])[âêîûñÿ](?![^\W\d])"  # single-letter words of Russian
     r"|(?<=[^\W\d])þ(?=[^\W\d]?(?![^\W\d]))|(?<=[aeiouy])æ|[¤¦¨¬¯¸ˆ˜\u00ad]"
 )
 

@@ -3,7 +3,7 @@
 import re
 import time
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -25,6 +25,7 @@ WHOLE_WITH_POINT = re.compile(r"\d+\.0+")
 MARKS = "\"'"
 INVISIBLE = "\ufeff\u200b\u200e\u200f\u2060"  # byte order mark, marks of no width
 MANY = 0.1  # a share of all events that no single user has, nor the rating 0 where it is one
+STEPS = 20  # with fewer of them, they may all go up by chance
 USERS = 100  # with fewer of them, one may well have many events
 EARLIEST = 21 * YEAR  # 1991: hardly a data set of events is older
 
@@ -60,6 +61,11 @@ def event_notices(source: Source, table: EventTable) -> list[str]:
     elif missing:
         notices.append(f"{missing:,} of {len(table.rating):,} events have no rating: left empty, never invented")
     if source.by_line:
+        if _sorted_by_item(table):
+            notices.append(
+                "THE EVENTS OF EACH USER ARE SORTED BY THEIR ITEMS' IDS: then the order of the lines is none of time,"
+                " and no model can learn from it what comes next - fetch the data with times"
+            )
         return notices
     if table.time_unit != "seconds":
         notices.append(f"times are in {table.time_unit}: written as seconds")
@@ -73,6 +79,17 @@ def event_notices(source: Source, table: EventTable) -> list[str]:
             )
         notices.append(told)
     return notices
+
+
+def _sorted_by_item(table: EventTable) -> bool:
+    """Whether nearly every step from a user's event to the next goes up in the items' ids, or nearly every one down."""
+    tokens = table.item_tokens
+    number: Callable = int if all(map(str.isdecimal, tokens)) else str
+    rank = np.empty(len(tokens), dtype=np.int64)
+    rank[sorted(range(len(tokens)), key=lambda code: number(tokens[code]))] = np.arange(len(tokens))
+    steps = np.diff(rank[table.item])[np.diff(table.user) == 0]
+    most = max(np.count_nonzero(steps > 0), np.count_nonzero(steps < 0))
+    return len(steps) >= STEPS and bool(most > 0.99 * len(steps))
 
 
 def value_notices(source: Source, columns: EventColumns) -> list[str]:
@@ -169,13 +186,8 @@ def _clock_notices(columns: EventColumns) -> list[str]:
 
 
 def _id_notices(kind: str, codes: Iterable[str], columns: EventColumns) -> list[str]:
+    """Ids that may be two of one thing, or one of none."""
     notices = []
-    scientific = [token for token in codes if "e" in token.lower() and SCIENTIFIC.fullmatch(token)]
-    if scientific:
-        notices.append(
-            f"{counted(len(scientific), f'{kind} id')} in scientific notation (the first: {scientific[0]}): a"
-            " spreadsheet has cut off their last digits, and different ones may have become one - export ids as text"
-        )
     blanks = [token for token in codes if token != _stripped(token)]
     if blanks:
         twins = sum(_stripped(token) in codes for token in blanks)
@@ -187,11 +199,23 @@ def _id_notices(kind: str, codes: Iterable[str], columns: EventColumns) -> list[
         if len(token) < 12 and (token.strip().lower() in NO_IDS or not token.strip("# ")):
             count = counted(columns.events_of(kind, token), "event")
             notices.append(f"{count} of the {kind} {token!r}: is that one {kind}, or a word for none?")
-    twins = [token for token in codes if (plain := _plain(token)) != token and plain in codes]
-    if twins:
+    alike = [token for token in codes if (plain := _plain(token)) != token and plain in codes]
+    if alike:
         notices.append(
-            f"{counted(len(twins), f'{kind} id')} unlike another one in case, zeros in front, .0, quotation marks or"
-            f" spelling alone (the first: {twins[0]!r}), kept apart: is each pair one {kind}? - write its id in one way"
+            f"{counted(len(alike), f'{kind} id')} unlike another one in case, zeros in front, .0, quotation marks or"
+            f" spelling alone (the first: {alike[0]!r}), kept apart: is each pair one {kind}? - write its id in one way"
+        )
+    return notices + _changed_ids(kind, codes)
+
+
+def _changed_ids(kind: str, codes: Iterable[str]) -> list[str]:
+    """Ids that a spreadsheet or another program has changed."""
+    notices = []
+    scientific = [token for token in codes if "e" in token.lower() and SCIENTIFIC.fullmatch(token)]
+    if scientific:
+        notices.append(
+            f"{counted(len(scientific), f'{kind} id')} in scientific notation (the first: {scientific[0]}): a"
+            " spreadsheet has cut off their last digits, and different ones may have become one - export ids as text"
         )
     dates = [token for token in codes if len(token) < 7 and SHEET_DATE.fullmatch(token)]
     if dates:

@@ -42,6 +42,7 @@ OTHERS: tuple[str, ...] = (
     ".pkl",
 )
 OTHERS += (".pickle", ".rdata", ".rds", ".sav", ".dta", ".tar", ".tgz", ".7z", ".rar", ".mat", ".npy", ".npz")
+AS_NAMED = "give them as the header has them, case included"
 HEADLESS = ("user", "item", "rating", "time")
 
 
@@ -107,6 +108,8 @@ def only(path: Path, tables: list[Table], others: Mapping[Path, str], names: Seq
             f"{path}: no table there, only {there or 'nothing'} - where one is a table, give it as RAW_DIR"
         )
     remedy = _remedy(tables, names, item)
+    if others and remedy == AS_NAMED:
+        remedy = f"mend what cannot be read there, or {AS_NAMED}"
     raise InputError(f"{path}: no CSV or parquet table has the columns {', '.join(names)} ({found}) - {remedy}")
 
 
@@ -146,9 +149,23 @@ def unread(folder: Path, read: Sequence[Parts], tables: list[Table], others: Map
         if first and file in found and found[file].columns:
             what = f"{folder}: {_described(found[file])}, and {by_name}"
             raise InputError(f"{what} - give all parts the same columns and header, or move it elsewhere")
-    names = [f"{file.name}{'/' if file.is_dir() else ''}" for file in left if file not in others]
-    told = [f"NOT READ: {others[file]}" for file in left if file in others]
-    return told + ([f"not read, there too: {shortened(names)}"] if names else [])
+    widths = {len(table.columns): table.path.name for parts in read for table in parts.tables}
+    told = {file: _like_a_part(found[file], widths) for file in left if file in found} | dict(others)
+    names = [f"{file.name}{'/' if file.is_dir() else ''}" for file in left if not told.get(file)]
+    notices = [f"NOT READ: {told[file]}" for file in left if told.get(file)]
+    return notices + ([f"not read, there too: {shortened(names)}"] if names else [])
+
+
+def _like_a_part(table: Table, widths: Mapping[int, str]) -> str:
+    """What speaks for a table that was left out being a part of one that is read; "" where nothing does."""
+    if not table.columns:
+        return f"{table.path.name} is empty"
+    if table.looks_headless() and len(table.columns) in widths:
+        alike = widths[len(table.columns)]
+        return (
+            f"{_described(table)}, and as many fields as {alike}: if it goes on there, write the same header above it"
+        )
+    return ""
 
 
 def _described(table: Table) -> str:
@@ -194,7 +211,7 @@ def _remedy(tables: list[Table], names: Sequence[str], item: str) -> str:
             return f"where {table.path.name} calls the item otherwise, say how with --text_item=COLUMN"
     if tables and all(len(table.columns) == 1 for table in tables):
         return "what separates fields is not known here, or columns have a fixed width: write commas, tabs or | between"
-    return "give them as the header has them, case included"
+    return AS_NAMED
 
 
 def headless_hint(table: Table) -> str:

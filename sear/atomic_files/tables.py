@@ -74,8 +74,13 @@ class DelimitedTable:
         expected = "--columns names" if self.headless else "the header has"
         widths = {len(row) for row in self.first_rows()}
         unnamed = len(widths) == 1 and min(widths) > width
+        first = self.columns[0]
         for line, fields in self._all_rows(bad_lines, width, alone):
             if len(fields) == width:
+                if first in fields[0] and self._is_header(fields):
+                    again = BadLine("the header once more, as files put together have it", "take these lines out")
+                    bad_lines.report(self.path, line, again)
+                    continue
                 yield line, picked(fields)[:-1]
             else:
                 option = QUOTING_HINT if len(fields) > width else ""  # the separator may stand inside a text
@@ -84,6 +89,9 @@ class DelimitedTable:
                 bad_lines.report(
                     self.path, line, BadLine(f"{counted(len(fields), 'field')} where {expected} {width}", option)
                 )
+
+    def _is_header(self, fields: list[str]) -> bool:
+        return not self.headless and [field.strip(" \ufeff") for field in fields] == self.columns
 
     def _all_rows(self, bad_lines: BadLines, width: int, alone: Alone | None) -> Rows:
         dialect = self.dialect

@@ -152,6 +152,11 @@ def test_json_lines_that_are_not_utf8_say_so(tmp_path, capsys):
     assert rows(tmp_path, "mydata", "inter")[1][0] == "zoë"
 
 
+def test_single_cyrillic_letters_are_no_western_words():
+    with pytest.raises(InputError, match="not clear"):
+        decided("a.csv", ["а7я\n".encode("cp1251")])
+
+
 def test_nothing_is_clear_where_nothing_looks_like_words():
     with pytest.raises(InputError, match="not clear"):
         decided("a.bin", [bytes(range(128, 256)) + b"\n"])

@@ -264,10 +264,26 @@ def test_whatever_else_lies_in_the_folder_is_named(tmp_path, capsys):
     write_lines(tmp_path / "raw" / "more" / "e.csv", LINES)
     (tmp_path / "raw" / "later.csv.gz").write_bytes(gzip.compress(DATA, mtime=0)[:-9])
     (tmp_path / "raw" / "e.sql").touch()
+    (tmp_path / "raw" / "none.csv").touch()
+    write_lines(tmp_path / "raw" / "rest.csv", ["u2,i2,1300000120"])
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 0
     told = capsys.readouterr().out
     assert "later.csv.gz, after line 0: compressed stream cut short" in told and "NOT READ: " in told
-    assert "not read, there too: e.sql, more/" in told
+    assert "not read, there too: e.sql, more/" in told and "NOT READ: none.csv is empty" in told
+    assert "NOT READ: rest.csv has no header, its first line is u2, i2, 1300000120, and as many fields as e.csv" in told
+    write_lines(tmp_path / "raw" / "e.csv", ["item,title", "i0,Cup"])
+    (tmp_path / "raw" / "rest.csv").unlink()
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
+    assert "cut short or damaged" in (told := capsys.readouterr().err) and "mend what cannot be read there" in told
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_header_within_the_table_is_named_and_no_event(tmp_path, capsys, mark):
+    write_lines(tmp_path / "raw" / "e.csv", [*LINES[:2], mark + LINES[0], LINES[2]])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
+    assert "e.csv, line 3: the header once more, as files put together have it" in capsys.readouterr().err
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES[:3], "--time=line_order", "--bad_lines=skip") == 0
+    assert [row[0] for row in events(tmp_path)] == ["u0", "u1"]
 
 
 def test_part_10_comes_after_part_2(tmp_path):
@@ -322,6 +338,15 @@ def test_without_times_the_order_of_the_lines_counts_and_that_is_said(tmp_path, 
     assert [row[:2] for row in events(tmp_path)] == [["1", "1"], ["1", "2"], ["2", "1"]]
     told = capsys.readouterr().out
     assert "the order of the lines stands for it" in told and "The events are from" not in told
+
+
+@pytest.mark.parametrize("items, told", [(range(30), True), (range(30, 0, -1), True), ([9, 10, 2, 4] * 8, False)])
+def test_lines_in_the_order_of_their_items_are_in_none_of_time(tmp_path, capsys, items, told):
+    write_lines(tmp_path / "raw" / "e.txt", [f"1 {item}" for item in items])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", "--columns=user,item") == 0
+    assert (
+        "SORTED BY THEIR ITEMS' IDS: then the order of the lines is none of time" in capsys.readouterr().out
+    ) == told
 
 
 @pytest.mark.parametrize("name, value", [("time", "7"), ("bought", "2024-05-01"), ("at", "1400000000")])
