@@ -141,6 +141,8 @@ def _request(texts: dict[str, str | None], flags: set[str]) -> Request:
 def _named_in(config_files: Iterable[Path]) -> dict[str, list[str]]:
     """What the files say of data set, model and seed, the last one that does: one of them, or a list of several.
 
+    A single seed is left to the settings, as every other value is.
+
     Raises:
         InputError: something else stands there.
     """
@@ -159,7 +161,7 @@ def _named_in(config_files: Iterable[Path]) -> dict[str, list[str]]:
                 raise InputError(f"{place}: {key} is {values[key]!r}, no {what} and no list of such - {remedy}")
             if len(set(entries)) < len(entries):
                 raise InputError(f"{place}: {key} is {values[key]!r} and names one entry twice - remove one of them")
-            found[key] = list(map(str, entries))
+            found[key] = list(map(str, entries)) if key != "seed" or isinstance(values[key], list) else []
     return found
 
 

@@ -80,7 +80,6 @@ def main(argv: Sequence[str] | None = None, prog: str = "sear tune") -> int:
 def _search(asked: argparse.Namespace, others: list[str], command: str) -> int:
     names = {"dataset": asked.dataset, "model": asked.model, "seed": asked.seed}
     request = parse([*(f"--{key}={name}" for key, name in names.items() if name is not None), *others])
-    request.seeds = request.seeds or [1]
     if (
         len(request.datasets) != 1
         or len(request.models) != 1
@@ -93,6 +92,8 @@ def _search(asked: argparse.Namespace, others: list[str], command: str) -> int:
             f"{PLACE}: a search is for one data set, one model and one value of each key - start one for each"
         )
     settings = _settings(request)
+    told = any("seed" in read_settings(path)[0] for path in request.config_files)
+    request.seeds = request.seeds or [settings.get("seed") if told else 1]
     try:
         import optuna  # noqa: F401
     except ImportError:

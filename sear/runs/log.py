@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from sear.console import nobody_reads
-from sear.files import writing
+from sear.files import require_file, writing
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -49,7 +49,7 @@ class RunLog(_RootHandler):
     def write_to(self, path: Path | str) -> None:
         """From now on, and with what came before: appended, for a resumed run goes on in the same file."""
         assert self._file is None, "a run has one log"
-        with writing(path):
+        with writing(require_file(Path(path))):
             self._file = open(path, "a", encoding="utf-8", errors="backslashreplace")
         self._write("".join(self._held))
 

@@ -139,7 +139,8 @@ def train_in_new_folder(
     validated = validated_run(config) if config["train_on"] == "all" else None  # may take long: no folder before it
     there = next(path for path in parents if path.exists())
     run = TrainingRun(config, new_run_folder(root, config["dataset"], config["model_name"], config["seed"], variant))
-    run.environment["commit"] = started_at  # of the code in use; another may have come while the validated run trained
+    if validated:
+        run.environment["commit"] = started_at  # of the code in use; another may have come while that one trained
     processes.note(RUN_FOLDER, str(run.folder))
     run.on_epoch = on_epoch
     try:
