@@ -189,13 +189,18 @@ def together(what: str, *arguments: Any) -> Iterator[None]:
     if _group is None:
         yield
         return
-    if not _group.together:
-        raise LostProcessError("the processes work together no more - start them all again")
+    require_together()
     _group.together = False
     with lost_is_told():
         _sent([what, *arguments])
         yield
     _group.together = True
+
+
+def require_together() -> None:
+    """Raises LostProcessError where the others wait in the middle of what failed, and cannot be asked any more."""
+    if _group and not _group.together:
+        raise LostProcessError("the processes work together no more - start them all again")
 
 
 def ask(what: str, *arguments: Any) -> None:
