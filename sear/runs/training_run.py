@@ -60,7 +60,7 @@ from sear.trainer.trainer import SEARTrainer
 logger = logging.getLogger("sear")
 RUN_FOLDER = "run folder"  # what processes that torchrun starts anew are told of those before them
 NEWEST = "newest"  # beside a model's run folders: a file that names the newest one that every event trained
-OnEpoch = Callable[[Sequence[Mapping[str, Any]]], None]  # takes the rows of history.csv so far
+OnEpoch = Callable[[Path, Sequence[Mapping[str, Any]]], None]  # takes the run folder and the rows of history.csv
 ALL_THREADS = torch.get_num_threads()  # as the machine or OMP_NUM_THREADS says, before a run asks for fewer
 
 
@@ -149,7 +149,7 @@ class TrainingRun:
         environment: the machine, the versions and the commit that the run begins with.
         checkpoints: best.pth and last.pth in the folder.
         begun: whether there is something to go on with, should it be stopped.
-        on_epoch: called with the history after each epoch and its checkpoints; what it raises ends the run.
+        on_epoch: called with folder and history after each epoch and its checkpoints; what it raises ends the run.
     """
 
     on_epoch: OnEpoch | None = None
@@ -230,7 +230,7 @@ class TrainingRun:
         def on_epoch_end() -> None:
             write_history(self.folder, trainer.history)
             if self.on_epoch:
-                self.on_epoch(trainer.history)
+                self.on_epoch(self.folder, trainer.history)
 
         trainer.on_epoch_end = on_epoch_end
         train_data, valid_data, _ = prepared.loaders
