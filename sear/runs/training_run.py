@@ -82,8 +82,11 @@ def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
     Of several processes the first one does so alone and then asks the others to: they find the texts embedded.
 
     Raises:
-        InputError: several processes, and a loss that one process alone computes.
+        InputError: several processes, and a loss that one process alone computes; or too few GPUs for them.
     """
+    build = model_class(config["model"])
+    if config["device"].type == "cuda" and not issubclass(build, CountingModel):
+        processes.require_own_gpu()
     if processes.size() > 1 and config["loss_type"] == "sampled":
         raise InputError("loss_type: sampled trains in one process - start it without torchrun, or take loss_type: CE")
     init_seed(config["seed"], config["reproducibility"])
@@ -95,7 +98,6 @@ def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
         loaders = data_preparation(config, whole)
     dataset = loaders[0]._dataset
     read = perf_counter()
-    build = model_class(config["model"])
     if issubclass(build, SEARNetwork) and (config["text_init"] or "semantic" in config["streams"]):
         build.check_catalogue(config, dataset.item_num)  # before an hour of encoding, not after
         dataset.item_text_embedding()

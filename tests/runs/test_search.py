@@ -255,7 +255,7 @@ def test_a_search_ends_when_no_trial_can_be_left_behind(tmp_path, monkeypatch, p
 
 @pytest.mark.parametrize("together", [True, False])
 def test_a_search_ends_when_the_processes_do_not_work_together_any_more(tmp_path, monkeypatch, together):
-    monkeypatch.setattr(processes, "_group", processes._Group(0, 2, None, None, None))
+    monkeypatch.setattr(processes, "_group", processes._Group(0, 2, None, None))
     study, tried = study_in(tmp_path), []
 
     def run(values, seed, told):
