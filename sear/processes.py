@@ -6,7 +6,9 @@ all others by gloo.
 """
 
 import ctypes
+import io
 import os
+import pickle
 import re
 import signal
 import socket
@@ -326,8 +328,34 @@ def meet() -> None:
 
 
 def share(value: Any = None) -> Any:
-    """What the first process has, for all; pickled."""
-    return _sent(value) if _group else value
+    """What the first process has, for all: the tensors in it as they are, the rest pickled."""
+    if _group is None:
+        return value
+    from torch import Tensor, empty
+
+    tensors: list[Tensor] = []
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, found: Any) -> Any:
+            if not isinstance(found, Tensor):
+                return None
+            tensors.append(found.detach().contiguous())
+            return tuple(found.shape), found.dtype, found.device.type
+
+    class Unpickler(pickle.Unpickler):
+        def persistent_load(self, kept: Any) -> Any:
+            shape, kind, device = kept
+            tensors.append(empty(shape, dtype=kind, device=device))
+            return tensors[-1]
+
+    file = io.BytesIO()
+    if not _group.rank:
+        Pickler(file).dump(value)
+    pickled = _sent(file.getvalue())
+    if _group.rank:
+        value = Unpickler(io.BytesIO(pickled)).load()
+    spread(tensors)
+    return value
 
 
 def spread(tensors: Iterable[Any]) -> None:

@@ -64,6 +64,25 @@ def test_one_process_of_torchruns_is_told_what_the_one_before_it_has_noted(told,
     assert processes.noted("run") is None and len(ended) == 2  # it ends with torchrun, too
 
 
+def test_tensors_travel_as_they_are_and_only_the_rest_is_pickled(monkeypatch):
+    words, tensors = [], []
+    state = {"group": {"lr": 0.1, 3: [torch.rand(400, 300).T, torch.arange(5)]}, "mask": torch.tensor([True, False])}
+    monkeypatch.setattr(processes, "_group", processes._Group(0, 2, None, None))
+    monkeypatch.setattr(processes, "_sent", lambda value: words.append(value))
+    monkeypatch.setattr(processes, "spread", tensors.extend)
+    assert processes.share(state) is state
+    assert len(words[0]) < 1000 and all(tensor.is_contiguous() for tensor in tensors)
+
+    def arrive(mine):
+        for own, theirs in zip(mine, tensors, strict=True):
+            own.copy_(theirs)
+
+    monkeypatch.setattr(processes, "_group", processes._Group(1, 2, None, None))
+    monkeypatch.setattr(processes, "_sent", lambda value: words[0])
+    monkeypatch.setattr(processes, "spread", arrive)
+    torch.testing.assert_close(processes.share(), state, rtol=0, atol=0)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have not all of the options")
 def test_the_system_watches_every_connection_to_another_process():
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as one:

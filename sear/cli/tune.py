@@ -13,6 +13,7 @@ from sear.console import say, show_what_can_be_shown, stopped_in_order
 from sear.errors import InputError, LostProcessError, WriteError
 from sear.files import BUNDLED, COMMAND, PROJECT_ROOT, from_here, shown, write_text
 from sear.program import Parser, obey
+from sear.runs.command import without_going_on
 from sear.runs.led import led
 from sear.settings.checks import check_settings, require_data_files
 from sear.settings.gather import Settings, gather_settings
@@ -155,8 +156,7 @@ def _work(
             if isinstance(end, KeyboardInterrupt):
                 raise type(end)("stopped - the same command goes on") from end
             if isinstance(end, (WriteError, LostProcessError)):
-                fault = str(end).partition("; then go on with:")[0]
-                raise type(end)(f"{fault}; then the same command goes on") from end
+                raise type(end)(f"{without_going_on(end)}; then the same command goes on") from end
             raise
     page = _write(study, space, score, folder, command, held)
     if not page:

@@ -1,5 +1,6 @@
 """The command line that makes a run again, for its readers: nothing reads it back."""
 
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,11 @@ def started_by() -> list[str]:
     if not launcher:
         return [*COMMAND]
     return [*launcher, *(COMMAND[1:] if CHECKOUT else ("--no-python", *COMMAND))]
+
+
+def without_going_on(error: Exception) -> str:
+    """What ended a run, without the command that goes on with that run: for who goes on with more than it."""
+    return re.split(r"; (?:then )?go on with: ", str(error))[0]
 
 
 def command_of(

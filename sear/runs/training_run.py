@@ -196,7 +196,8 @@ class TrainingRun:
         except (WriteError, LostProcessError) as error:
             if not self.begun:
                 raise
-            raise type(error)(f"{error}; then go on with: {self._resume_command}") from error
+            then = "then " if isinstance(error, WriteError) else ""
+            raise type(error)(f"{error}; {then}go on with: {self._resume_command}") from error
         except OutOfMemoryError as error:
             if not self.begun:
                 raise
