@@ -70,6 +70,17 @@ def test_a_space_in_recboles_own_words(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "words, ends",
+    [("8,64,8", (8, 64, 8)), ("1,10,4", (0, 8, 4)), ("0.5,9.5,2", (0, 10, 2)), ("0.1,0.5,0.2", (0.2, 0.4, 0.2))],
+)
+def test_quniform_means_multiples_of_the_step_as_hyperopt_has_it(tmp_path, words, ends):
+    (tmp_path / "hyper.test").write_text(f"a quniform {words}\n")
+    (found,) = read_space(tmp_path / "hyper.test")
+    assert (found.low, found.high, found.step) == pytest.approx(ends)
+    assert found.whole == all(isinstance(end, int) for end in ends)
+
+
+@pytest.mark.parametrize(
     "name, text, told",
     [
         ("s.yaml", "a: 3\n", "line 1: a is neither a list nor a range"),
@@ -86,6 +97,7 @@ def test_a_space_in_recboles_own_words(tmp_path):
         ("hyper.test", "a normal 0,1\n", "line 1: normal is no kind of range"),
         ("hyper.test", "a uniform 0\n", "takes 2 numbers"),
         ("hyper.test", "a quniform 0,nan,1\n", "takes 3 numbers"),
+        ("hyper.test", "a quniform 0,1,0\n", "a step of 0"),
     ],
 )
 def test_what_cannot_be_tried_is_named(tmp_path, name, text, told):
