@@ -78,16 +78,19 @@ def before_torch() -> None:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
-def launcher() -> list[str]:
+def launcher(with_restarts: bool = False) -> list[str]:
     """The words that stand before a command to start it with as many processes again; none for one process.
 
     Of several machines each has its NUMBER, from 0.
+
+    Args:
+        with_restarts: how often torchrun shall start them anew, too, as it was told.
     """
     if _group is None:
         return []
     here = os.environ.get("LOCAL_WORLD_SIZE", str(_group.size))
     machines = os.environ.get("GROUP_WORLD_SIZE", "1")
-    restarts = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")
+    restarts = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") if with_restarts else "0"
     words = [f"--nproc_per_node={here}", *([f"--max-restarts={restarts}"] if restarts != "0" else [])]
     if machines != "1":
         first = [f"--{name}={os.environ[name.upper()]}" for name in ("master_addr", "master_port")]

@@ -1,7 +1,6 @@
 """What a process learns of the others from its environment, and what is one process's case."""
 
 import os
-import shlex
 import socket
 import sys
 from types import SimpleNamespace
@@ -46,10 +45,10 @@ def test_the_command_that_starts_as_many_again_names_processes_and_machines(told
     monkeypatch.setattr(processes, "_group", processes._Group(1, 2, None, None))
     assert processes.launcher() == ["torchrun", "--nproc_per_node=2"]
     told(1, 2, WORLD_SIZE="6", GROUP_WORLD_SIZE="3", TORCHELASTIC_MAX_RESTARTS="5")
-    assert processes.launcher() == shlex.split(
-        "torchrun --nnodes=3 --node_rank=NUMBER --master_addr=127.0.0.1 --master_port=29500 --nproc_per_node=2"
-        " --max-restarts=5"
-    )
+    first = "--master_addr=127.0.0.1 --master_port=29500"
+    command = f"torchrun --nnodes=3 --node_rank=NUMBER {first} --nproc_per_node=2".split()
+    assert processes.launcher() == command
+    assert processes.launcher(with_restarts=True) == [*command, "--max-restarts=5"]
 
 
 def test_one_process_of_torchruns_is_told_what_the_one_before_it_has_noted(told, monkeypatch):

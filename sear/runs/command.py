@@ -10,9 +10,9 @@ from sear.files import CHECKOUT, COMMAND
 from sear.settings.rules import dump_value
 
 
-def started_by() -> list[str]:
+def started_by(with_restarts: bool = False) -> list[str]:
     """The words that start a command line as this one was: `python custom_trainer.py`, or torchrun before it."""
-    launcher = processes.launcher()
+    launcher = processes.launcher(with_restarts)
     if not launcher:
         return [*COMMAND]
     return [*launcher, *(COMMAND[1:] if CHECKOUT else ("--no-python", *COMMAND))]

@@ -206,7 +206,7 @@ class TrainingRun:
 
     @property
     def _resume_command(self) -> str:
-        return f"{shlex.join(started_by())} --resume={shlex.quote(shown(self.folder))}"
+        return f"{shlex.join(started_by(with_restarts=True))} --resume={shlex.quote(shown(self.folder))}"
 
     def _places(self) -> list[str]:
         """Where the run computes, reads and writes, in full: these follow from the settings and the working folder."""
