@@ -6,12 +6,16 @@ all others by gloo.
 """
 
 import ctypes
+import io
 import os
+import pickle
 import re
 import signal
+import socket
+import stat
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from time import sleep
@@ -21,7 +25,8 @@ from uuid import uuid4
 from sear.errors import InputError, LostProcessError
 
 TOLD = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # to each process, by torchrun
-SILENCE = timedelta(minutes=10)  # of a process that is still connected, between two steps of all
+BY_TORCHRUN = "TORCHELASTIC_RUN_ID"  # is set by torchrun alone
+SILENCE = timedelta(minutes=10)  # of a process that is still connected, between two steps of all; or of its machine
 PATIENCE = timedelta(days=7)  # while the first process works alone: encoding a catalogue may take hours
 LOST = re.compile(r"gloo|NCCL|c10d|TCPStore|connection (was )?(closed|reset|refused)|broken pipe|timed out", re.I)
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
@@ -32,20 +37,20 @@ PART = "part"
 class _Group:
     """What a process that has joined knows of the others.
 
-    kept: the store that torchrun keeps for those it starts anew; store: what is these processes' own in it.
-    waiting: a gloo group whose members may keep each other waiting. together: whether all are where the first believes
-    them to be; else none can ask anything of the others any more.
+    store: what is these processes' own in torchrun's. waiting: a gloo group whose members may keep each other waiting.
+    together: whether all are where the first believes them to be; else none can ask anything of the others any more.
     """
 
     rank: int
     size: int
-    kept: Any
     store: Any
     waiting: Any
     together: bool = True
 
 
 _group: _Group | None = None
+_no_own_gpu = ""  # why this process has none
+_kept: Any = None  # the store that torchrun keeps for those it starts anew
 
 
 def rank() -> int:
@@ -59,9 +64,10 @@ def size() -> int:
 
 
 def launched() -> bool:
-    """Whether this process is one of several, by its environment."""
+    """Whether this process is one of several, by its environment, or one that torchrun starts anew should it die."""
     count = os.environ.get("WORLD_SIZE", "")
-    return all(os.environ.get(name) for name in TOLD) and count.isdigit() and int(count) > 1
+    several = count.isdigit() and int(count) > 1
+    return all(os.environ.get(name) for name in TOLD) and (several or BY_TORCHRUN in os.environ)
 
 
 def before_torch() -> None:
@@ -72,13 +78,24 @@ def before_torch() -> None:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
-def launcher() -> list[str]:
-    """The words that stand before a command to start it with as many processes again; none for one process."""
+def launcher(with_restarts: bool = False) -> list[str]:
+    """The words that stand before a command to start it with as many processes again; none for one process.
+
+    Of several machines each has its NUMBER, from 0.
+
+    Args:
+        with_restarts: how often torchrun shall start them anew, too, as it was told.
+    """
     if _group is None:
         return []
     here = os.environ.get("LOCAL_WORLD_SIZE", str(_group.size))
     machines = os.environ.get("GROUP_WORLD_SIZE", "1")
-    return ["torchrun", *([f"--nnodes={machines}"] if machines != "1" else []), f"--nproc_per_node={here}"]
+    restarts = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") if with_restarts else "0"
+    words = [f"--nproc_per_node={here}", *([f"--max-restarts={restarts}"] if restarts != "0" else [])]
+    if machines != "1":
+        first = [f"--{name}={os.environ[name.upper()]}" for name in ("master_addr", "master_port")]
+        words = [f"--nnodes={machines}", "--node_rank=NUMBER", *first, *words]
+    return ["torchrun", *words]
 
 
 @contextmanager
@@ -89,9 +106,8 @@ def joined() -> Iterator[bool]:
 
     Raises:
         LostProcessError: not all of them came.
-        InputError: there are fewer GPUs than processes.
     """
-    global _group
+    global _group, _kept
     if not launched():
         yield True
         return
@@ -101,9 +117,12 @@ def joined() -> Iterator[bool]:
     if torch.backends.cuda.is_built():  # else whatever is said of GPUs is for other programs
         _take_own_gpu()
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)  # no handler in Python is run while one waits for others
-    _group = _join()
+    _kept, _group = _join()
     signal.signal(signal.SIGTERM, before)
-    yield _group.rank == 0  # after an error the group stays, for first_to_tell
+    yield rank() == 0  # after an error the group stays, for first_to_tell
+    _kept = None
+    if _group is None:
+        return
     if _group.rank == 0 and _group.together:
         _sent(PART)
     from torch import distributed
@@ -112,23 +131,57 @@ def joined() -> Iterator[bool]:
     _group = None
 
 
-def _join() -> _Group:
+def _join() -> tuple[Any, _Group | None]:
+    """What torchrun keeps, and the group; no group for one process."""
     import torch
     from torch import distributed
     from torch.distributed.rendezvous import rendezvous
 
     try:
-        store, number, count = next(rendezvous("env://", timeout=SILENCE))
-        own_store = distributed.PrefixStore(_agreed(store, number, count), store)
+        kept, number, count = next(rendezvous("env://", timeout=SILENCE))
+        if count == 1:
+            return kept, None
+        store = distributed.PrefixStore(_agreed(kept, number, count), kept)
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and distributed.is_nccl_available() else "gloo"
-        distributed.init_process_group(backend, store=own_store, rank=number, world_size=count, timeout=SILENCE)
-        return _Group(number, count, store, own_store, distributed.new_group(backend="gloo", timeout=PATIENCE))
+        distributed.init_process_group(backend, store=store, rank=number, world_size=count, timeout=SILENCE)
+        waiting = distributed.new_group(backend="gloo", timeout=PATIENCE)
+        _watch_connections()
+        return kept, _Group(number, count, store, waiting)
     except RuntimeError as error:  # as all errors of torch.distributed
         reason = str(error).partition("\n")[0]
         raise LostProcessError(
             f"the {os.environ['WORLD_SIZE']} processes did not find each other ({reason}) - start all of them, where"
             f" every machine reaches {os.environ['MASTER_ADDR']}, port {os.environ['MASTER_PORT']}"
         ) from error
+
+
+def _watch_connections() -> None:
+    """The system asks whether the machines at the other ends are there; a connection ends where one is silent.
+
+    Without, whoever waits for a machine that has vanished from the network waits as long as for one that works. torch
+    opens the connections, and can set none of this.
+    """
+    try:
+        open_files = [int(name) for name in os.listdir("/dev/fd")]
+    except OSError:  # no such list on Windows
+        return
+    seconds = SILENCE.total_seconds()
+    options = {"TCP_KEEPIDLE": max(1, seconds // 10), "TCP_KEEPINTVL": max(1, seconds // 10), "TCP_KEEPCNT": 9}
+    options["TCP_USER_TIMEOUT"] = seconds * 1000  # where something sent is not acknowledged
+    for number in open_files:
+        with suppress(OSError):  # closed by now
+            if stat.S_ISSOCK(os.fstat(number).st_mode):
+                with socket.socket(fileno=os.dup(number)) as connection:
+                    _watch(connection, options)
+
+
+def _watch(connection: socket.socket, options: Mapping[str, float]) -> None:
+    if connection.family not in (socket.AF_INET, socket.AF_INET6) or connection.type != socket.SOCK_STREAM:
+        return
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in options.items():
+        if hasattr(socket, name):  # Linux has all of them
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), int(value))
 
 
 def _agreed(store: Any, number: int, count: int) -> str:
@@ -155,22 +208,30 @@ def _agreed(store: Any, number: int, count: int) -> str:
 
 def _take_own_gpu() -> None:
     """Each process of a machine sees one of the GPUs that may be seen: cuda is then its own for all that follows."""
+    global _no_own_gpu
     number, count = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     seen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if count == 1 or seen == "":
         return
     there = seen.split(",") if seen else [str(index) for index in range(count)]
     if len(there) < count:
-        raise InputError(
-            f"CUDA_VISIBLE_DEVICES is {seen}, and each of {count} processes takes a GPU of its own - name as many, or"
-            f" start {len(there)}: --nproc_per_node={len(there)}"
+        _no_own_gpu = (
+            f"CUDA_VISIBLE_DEVICES is {seen}, and each of {count} processes takes a GPU of its own - name as many,"
+            f" start {len(there)} (--nproc_per_node={len(there)}), or set use_gpu to False"
         )
-    os.environ["CUDA_VISIBLE_DEVICES"] = there[number]
+    else:
+        os.environ["CUDA_VISIBLE_DEVICES"] = there[number]
+
+
+def require_own_gpu() -> None:
+    """To be called before a GPU is used. Raises InputError where there are fewer of them than processes."""
+    if _no_own_gpu:
+        raise InputError(_no_own_gpu)
 
 
 def _end_with_launcher() -> None:
     """A torchrun that is killed leaves no process behind: they are then stopped as by SIGTERM. Linux alone can."""
-    if "TORCHELASTIC_RUN_ID" in os.environ and sys.platform == "linux":
+    if BY_TORCHRUN in os.environ and sys.platform == "linux":
         ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
@@ -189,13 +250,18 @@ def together(what: str, *arguments: Any) -> Iterator[None]:
     if _group is None:
         yield
         return
-    if not _group.together:
-        raise LostProcessError("the processes work together no more - start them all again")
+    require_together()
     _group.together = False
     with lost_is_told():
         _sent([what, *arguments])
         yield
     _group.together = True
+
+
+def require_together() -> None:
+    """Raises LostProcessError where the others wait in the middle of what failed, and cannot be asked any more."""
+    if _group and not _group.together:
+        raise LostProcessError("the processes work together no more - start them all again")
 
 
 def ask(what: str, *arguments: Any) -> None:
@@ -227,21 +293,23 @@ def first_to_tell() -> bool:
         return os.environ.get("RANK", "0") == "0"
     try:
         return _group.store.add("told", 1) == 1
-    except RuntimeError:  # the store is gone, with torchrun or else with the first process
-        return _group.rank == (0 if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" else 1)
+    except RuntimeError:  # the store is gone with torchrun, or else with the first process: one of each machine tells
+        first_is_here = os.environ.get("GROUP_RANK", "0") == "0"
+        by_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+        return os.environ.get("LOCAL_RANK", str(_group.rank)) == ("1" if first_is_here and not by_agent else "0")
 
 
 def note(name: str, value: str) -> None:
     """Leave something to those that torchrun starts in the place of these processes (`--max-restarts`)."""
-    if _group:
-        _group.kept.set(f"noted/{name}", value)
+    if _kept is not None:
+        _kept.set(f"noted/{name}", value)
 
 
 def noted(name: str) -> str | None:
     """What processes before these have left; None where there were none."""
-    if _group is None or not _group.kept.check([f"noted/{name}"]):
+    if _kept is None or not _kept.check([f"noted/{name}"]):
         return None
-    return _group.kept.get(f"noted/{name}").decode()
+    return _kept.get(f"noted/{name}").decode()
 
 
 def _sent(value: Any) -> Any:
@@ -263,8 +331,34 @@ def meet() -> None:
 
 
 def share(value: Any = None) -> Any:
-    """What the first process has, for all; pickled."""
-    return _sent(value) if _group else value
+    """What the first process has, for all: the tensors in it as they are, the rest pickled."""
+    if _group is None:
+        return value
+    from torch import Tensor, empty
+
+    tensors: list[Tensor] = []
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, found: Any) -> Any:
+            if not isinstance(found, Tensor):
+                return None
+            tensors.append(found.detach().contiguous())
+            return tuple(found.shape), found.dtype, found.device.type
+
+    class Unpickler(pickle.Unpickler):
+        def persistent_load(self, kept: Any) -> Any:
+            shape, kind, device = kept
+            tensors.append(empty(shape, dtype=kind, device=device))
+            return tensors[-1]
+
+    file = io.BytesIO()
+    if not _group.rank:
+        Pickler(file).dump(value)
+    pickled = _sent(file.getvalue())
+    if _group.rank:
+        value = Unpickler(io.BytesIO(pickled)).load()
+    spread(tensors)
+    return value
 
 
 def spread(tensors: Iterable[Any]) -> None:

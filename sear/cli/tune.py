@@ -1,6 +1,7 @@
 """sear tune: a hyper-parameter search that any number of processes and machines join."""
 
 import argparse
+import logging
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from sear.cli.arguments import PLACE, Request, parse
 from sear.console import say, show_what_can_be_shown, stopped_in_order
-from sear.errors import InputError
+from sear.errors import InputError, LostProcessError, WriteError
 from sear.files import BUNDLED, COMMAND, PROJECT_ROOT, from_here, shown, write_text
 from sear.program import Parser, obey
+from sear.runs.command import without_going_on
 from sear.runs.led import led
 from sear.settings.checks import check_settings, require_data_files
 from sear.settings.gather import Settings, gather_settings
@@ -139,31 +141,58 @@ def _work(
     folder: Path,
     command: str,
 ) -> int:
-    from sear.report.study import finished_trials, trials_table, write_study
+    from sear.report.study import trials_table
     from sear.runs.log import Terminal
     from sear.runs.search import Budget, Search
-    from sear.runs.study import without_password
 
     study = _study(asked, request, settings, space, name, folder)
     budget = Budget(asked.trials, asked.hours)
     search = Search(study, space, request.seeds, settings.get("epochs"), _run(request), budget)
     score = f"validation {settings.get('valid_metric')}"
+    held = _given(request, settings)
     with Terminal(settings.get("state")):
         try:
             with stopped_in_order():
                 search.work()
-        except KeyboardInterrupt as stop:
-            raise type(stop)("stopped - the same command goes on") from stop
-        finally:
-            if finished_trials(study):
-                best = {parameter.key: parameter.told(study.best_params[parameter.key]) for parameter in space}
-                head = f"# Best values of the search {name}: {score} {study.best_value:.4f}.\n"
-                write_text(folder / "best.yaml", head + dump_yaml(_given(request, settings) | best))
-                page = write_study(study, space, score, folder, without_password(command))
-    if not finished_trials(study):
+        except BaseException as end:
+            _write_what_there_is(study, space, score, folder, command, held)
+            if isinstance(end, KeyboardInterrupt):
+                raise type(end)("stopped - the same command goes on") from end
+            if isinstance(end, (WriteError, LostProcessError)):
+                raise type(end)(f"{without_going_on(end)}; then the same command goes on") from end
+            raise
+    page = _write(study, space, score, folder, command, held)
+    if not page:
         raise InputError("no trial has finished - the messages above say why; mend the search space, or the settings")
     _show(trials_table(study, space, score), page, _train_command(request, folder / "best.yaml"))
     return 0
+
+
+def _write(
+    study: "Study", space: list["Parameter"], score: str, folder: Path, command: str, held: Mapping[str, Any]
+) -> Path | None:
+    """The page of the search, with best.yaml beside it; None where no trial has finished.
+
+    Args:
+        held: what held for all trials.
+    """
+    from sear.report.study import finished_trials, write_study
+    from sear.runs.study import without_password
+
+    if not finished_trials(study):
+        return None
+    best = {parameter.key: parameter.told(study.best_params[parameter.key]) for parameter in space}
+    head = f"# Best values of the search {study.study_name}: {score} {study.best_value:.4f}.\n"
+    write_text(folder / "best.yaml", head + dump_yaml({**held, **best}))
+    return write_study(study, space, score, folder, without_password(command))
+
+
+def _write_what_there_is(*what: Any) -> None:
+    """After an error, which is the one to be told: where its cause is a full disk or a lost storage this fails, too."""
+    try:
+        _write(*what)
+    except Exception as error:
+        logging.getLogger("sear").warning(f"the page of the search was not written: {error}")
 
 
 def _study(

@@ -38,22 +38,37 @@ def target_ranks(
     _check(target_B, len(user_BD), len(item_VD))
     if history is None and user_BD.device.type == "cpu" and user_BD.dtype in (torch.float32, torch.float64):
         return _ranks_by_tiles(user_BD, item_VD, target_B), None
-    rows = _chunk_rows(item_VD.T)
-    scores_CV = user_BD.new_empty(min(rows, len(user_BD)), len(item_VD))
-    ranks, masked_ranks = [], []
-    for first in range(0, len(user_BD), rows):
-        chunk = slice(first, min(first + rows, len(user_BD)))
+    return _ranks_by_rows(user_BD, item_VD, target_B, history, repeat_bias)
+
+
+def _ranks_by_rows(
+    user_BD: torch.Tensor,
+    item_VD: torch.Tensor,
+    target_B: torch.Tensor,
+    history: History | None,
+    repeat_bias: torch.Tensor | None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Both ranks, from whole rows of scores that exist for one chunk of cases at a time.
+
+    No product has fewer rows than the others, as in `_ranks_by_tiles`: a few rows would round another way, and the
+    ranks of a share of the cases would not be those of all.
+    """
+    cases, rows = len(user_BD), _chunk_rows(item_VD.T)
+    user_BD = _filled_up(user_BD, min(rows, OWN))
+    rows = min(rows, len(user_BD))
+    scores_CV = user_BD.new_empty(rows, len(item_VD))
+    ranks, masked_ranks = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for start, skip in _pieces(len(user_BD), rows):
         # one buffer for all chunks: fresh pages would cost as much as a third of the product
-        scores = torch.mm(user_BD[chunk], item_VD.T, out=scores_CV[: chunk.stop - first])
-        met = history and _met_pairs((history[0], history[1][chunk], history[2][chunk]), scores)
+        scores = torch.mm(user_BD[start : start + rows], item_VD.T, out=scores_CV)[skip : cases - start]
+        part = slice(start + skip, start + rows)
+        met = history and _met_pairs((history[0], history[1][part], history[2][part]), scores)
         if repeat_bias is not None:
             scores[met] += repeat_bias
-        rank_C, masked_C = _ranks_of_scores(scores, target_B[chunk], met)
+        rank_C, masked_C = _ranks_of_scores(scores, target_B[part], met)
         ranks.append(rank_C)
         if masked_C is not None:
             masked_ranks.append(masked_C)
-    if not ranks:
-        return np.empty(0, np.int64), None if history is None else np.empty(0, np.int64)
     return np.concatenate(ranks), None if history is None else np.concatenate(masked_ranks)
 
 

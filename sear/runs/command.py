@@ -1,5 +1,6 @@
 """The command line that makes a run again, for its readers: nothing reads it back."""
 
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -9,12 +10,17 @@ from sear.files import CHECKOUT, COMMAND
 from sear.settings.rules import dump_value
 
 
-def started_by() -> list[str]:
+def started_by(with_restarts: bool = False) -> list[str]:
     """The words that start a command line as this one was: `python custom_trainer.py`, or torchrun before it."""
-    launcher = processes.launcher()
+    launcher = processes.launcher(with_restarts)
     if not launcher:
         return [*COMMAND]
     return [*launcher, *(COMMAND[1:] if CHECKOUT else ("--no-python", *COMMAND))]
+
+
+def without_going_on(error: Exception) -> str:
+    """What ended a run, without the command that goes on with that run: for who goes on with more than it."""
+    return re.split(r"; (?:then )?go on with: ", str(error))[0]
 
 
 def command_of(

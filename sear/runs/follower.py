@@ -57,12 +57,12 @@ class Follower:
     def goes_on_with(self, command: str) -> None:
         self.going_on = command
 
-    def begin(self, optimizer: dict, scheduler: dict, steps: int) -> None:
+    def begin(self, scheduler: dict, steps: int) -> None:
         """Begin, or go on, where the first process does."""
         trainer = self._there.trainer
         assert trainer.team, "two processes at least"
         trainer.team.take_weights()
-        trainer.optimizer.load_state_dict(optimizer)
+        trainer.team.take_state(trainer.optimizer)
         trainer.scheduler.load_state_dict(scheduler)
         trainer.steps = steps
 

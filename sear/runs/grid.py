@@ -12,6 +12,7 @@ from typing import Any
 from sear.console import refuse
 from sear.errors import HeldError, InputError, LostProcessError, OtherDataError, WriteError
 from sear.program import told
+from sear.runs.command import without_going_on
 from sear.runs.find import find_runs
 from sear.runs.lock import claimed, clear_lock
 from sear.settings.keys import Role, with_role
@@ -136,8 +137,7 @@ def run_grid(
         except HeldError:
             raise
         except (WriteError, LostProcessError) as error:  # the other runs would fare no better
-            fault = str(error).partition("; then go on with:")[0]
-            raise type(error)(f"{name}: {fault}; then the same command goes on from here") from error
+            raise type(error)(f"{name}: {without_going_on(error)}; then the same command goes on from here") from error
         except (InputError, OSError, MemoryError) as error:
             outcome.failed[planned] = told(error)
         except Exception as error:  # the other runs are worth having, whatever went wrong in this one

@@ -12,11 +12,23 @@ from typing import Any
 
 import optuna
 from optuna.study import Study
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
-from sear.errors import HeldError, InputError, WriteError
+from sear import processes
+from sear.errors import HeldError, InputError, LostProcessError, WriteError
 from sear.runs.search_space import Parameter
-from sear.runs.workers import ERROR, LOST, RETRY, SIGN, WORKER, retry, retry_lost_trials, signs_of_life, this_worker
+from sear.runs.workers import (
+    ERROR,
+    LOST,
+    RETRY,
+    SIGN,
+    WORKER,
+    Watch,
+    retry,
+    retry_lost_trials,
+    signs_of_life,
+    this_worker,
+)
 
 logger = logging.getLogger("sear")
 PAUSE = 5.0  # seconds between two looks at a run that another worker holds
@@ -41,6 +53,7 @@ class Search:
     Attributes:
         run: (values, seed, told) -> the best validation score of one run; it calls `told(epoch, score)` after every
             validation, which raises optuna.TrialPruned where the trial is not worth going on with.
+        waiting: whether it waits for a sign of another machine's worker, as has been told.
     """
 
     study: Study
@@ -49,21 +62,41 @@ class Search:
     epochs: int
     run: Callable[[Mapping[str, Any], int, Callable[[int, float], None]], float]
     budget: Budget = field(default_factory=Budget)
+    watch: Watch = field(default_factory=Watch)
+    waiting: bool = False
 
     def work(self) -> None:
-        """Run trials until the budget is used up; other workers may do the same at the same time."""
+        """Run trials until the budget is used up; other workers may do the same at the same time.
+
+        Raises:
+            WriteError, LostProcessError: the next trial would fare no better. The trial is in the queue again.
+        """
         while not self.budget.out_of_time():
-            retry_lost_trials(self.study)
-            waiting = any(trial.state == TrialState.WAITING for trial in self.study.get_trials(deepcopy=False))
-            if not waiting and self._counted() >= (self.budget.trials or float("inf")):
-                return
+            processes.require_together()  # not so after a trial that failed while all of them worked on it
+            retry_lost_trials(self.study, self.watch)
+            trials = self.study.get_trials(deepcopy=False)
+            queued = any(trial.state == TrialState.WAITING for trial in trials)
+            if not queued and self._counted() >= (self.budget.trials or float("inf")):
+                if not self._waited_for_a_sign(trials):
+                    return
+                continue
             trial = self.study.ask()
             trial.set_user_attr(WORKER, this_worker())
             trial.set_user_attr(SIGN, time.time())
             if self._beyond_budget(trial):
                 self.study.tell(trial, state=TrialState.FAIL)
-                return
+                continue
             self._run(trial)
+
+    def _waited_for_a_sign(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Whether a trial might be left behind: its worker on another machine may be gone. If so after a pause."""
+        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        unknown = [trial.number for trial in running if self.watch.is_unknown(trial)]
+        if unknown and not self.waiting:
+            logger.info(f"waiting for a sign of the worker on another machine that runs trial {unknown[0]}")
+        self.waiting = bool(unknown)
+        time.sleep(PAUSE if unknown else 0)
+        return self.waiting
 
     def _counted(self, below: int | None = None) -> int:
         """Trials that use up the budget: all but those that were lost, and taken up by another."""
@@ -84,12 +117,12 @@ class Search:
         values = {parameter.key: parameter.suggest(trial) for parameter in self.space}
         logger.info(f"trial {trial.number}: {', '.join(f'{key}={value}' for key, value in values.items())}")
         try:
-            with signs_of_life(self.study, trial._trial_id):
+            with signs_of_life(trial):
                 score = self._value(trial, values)
         except optuna.TrialPruned:
             if self._end(trial, state=TrialState.PRUNED):
                 logger.info(f"trial {trial.number}: pruned")
-        except (KeyboardInterrupt, WriteError):  # a full disk would end the next trial, too
+        except (KeyboardInterrupt, WriteError, LostProcessError):  # a full disk would end the next trial, too
             if self._end(trial, state=TrialState.FAIL):
                 retry(self.study, self.study.trials[trial.number], trial.user_attrs.get(LOST, 0))
             raise
@@ -106,7 +139,7 @@ class Search:
                 trial.set_user_attr(ERROR, error)
             self.study.tell(trial, **told)
         except (RuntimeError, ValueError):
-            if not self.study._storage.get_trial(trial._trial_id).state.is_finished():
+            if not self.study.get_trials(deepcopy=False)[trial.number].state.is_finished():
                 raise
             logger.warning(f"trial {trial.number}: another worker has taken it up")
             return False

@@ -189,6 +189,8 @@ def _recbole_line(key: str, kind: str, values: str, place: str) -> Parameter:
     low, high, step = *numbers[:2], numbers[2] if count == 3 else None
     if kind == "loguniform":
         return _range(key, math.exp(low), math.exp(high), None, True, place)
-    if step is not None and all(number.is_integer() for number in numbers):
-        low, high, step = int(low), int(high), int(step)
+    if step and step > 0:  # what hyperopt rounds to: multiples of the step, also beyond the ends
+        low, high = math.floor(low / step + 0.5) * step, math.ceil(high / step - 0.5) * step
+        if step.is_integer():
+            low, high, step = int(low), int(high), int(step)
     return _range(key, low, high, step, False, place)

@@ -61,7 +61,7 @@ from sear.trainer.trainer import SEARTrainer
 logger = logging.getLogger("sear")
 RUN_FOLDER = "run folder"  # what processes that torchrun starts anew are told of those before them
 NEWEST = "newest"  # beside a model's run folders: a file that names the newest one that every event trained
-OnEpoch = Callable[[Sequence[Mapping[str, Any]]], None]  # takes the rows of history.csv so far
+OnEpoch = Callable[[Path, Sequence[Mapping[str, Any]]], None]  # takes the run folder and the rows of history.csv
 ALL_THREADS = torch.get_num_threads()  # as the machine or OMP_NUM_THREADS says, before a run asks for fewer
 
 
@@ -84,8 +84,11 @@ def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
     Of several processes the first one does so alone and then asks the others to: they find the texts embedded.
 
     Raises:
-        InputError: several processes, and a loss that one process alone computes.
+        InputError: several processes, and a loss that one process alone computes; or too few GPUs for them.
     """
+    build = model_class(config["model"])
+    if config["device"].type == "cuda" and not issubclass(build, CountingModel):
+        processes.require_own_gpu()
     if processes.size() > 1 and config["loss_type"] == "sampled":
         raise InputError("loss_type: sampled trains in one process - start it without torchrun, or take loss_type: CE")
     init_seed(config["seed"], config["reproducibility"])
@@ -97,7 +100,6 @@ def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
         loaders = data_preparation(config, whole)
     dataset = loaders[0]._dataset
     read = perf_counter()
-    build = model_class(config["model"])
     if issubclass(build, SEARNetwork) and (config["text_init"] or "semantic" in config["streams"]):
         build.check_catalogue(config, dataset.item_num)  # before an hour of encoding, not after
         dataset.item_text_embedding()
@@ -157,7 +159,7 @@ class TrainingRun:
         environment: the machine, the versions and the commit that the run begins with.
         checkpoints: best.pth and last.pth in the folder.
         begun: whether there is something to go on with, should it be stopped.
-        on_epoch: called with the history after each epoch and its checkpoints; what it raises ends the run.
+        on_epoch: called with folder and history after each epoch and its checkpoints; what it raises ends the run.
     """
 
     on_epoch: OnEpoch | None = None
@@ -208,7 +210,8 @@ class TrainingRun:
         except (WriteError, LostProcessError) as error:
             if not self.begun:
                 raise
-            raise type(error)(f"{error}; then go on with: {self._resume_command}") from error
+            then = "then " if isinstance(error, WriteError) else ""
+            raise type(error)(f"{error}; {then}go on with: {self._resume_command}") from error
         except OutOfMemoryError as error:
             if not self.begun:
                 raise
@@ -217,7 +220,7 @@ class TrainingRun:
 
     @property
     def _resume_command(self) -> str:
-        return f"{shlex.join(started_by())} --resume={shlex.quote(shown(self.folder))}"
+        return f"{shlex.join(started_by(with_restarts=True))} --resume={shlex.quote(shown(self.folder))}"
 
     def _places(self) -> list[str]:
         """Where the run computes, reads and writes, in full: these follow from the settings and the working folder."""
@@ -244,7 +247,7 @@ class TrainingRun:
         def on_epoch_end() -> None:
             write_history(self.folder, trainer.history)
             if self.on_epoch:
-                self.on_epoch(trainer.history)
+                self.on_epoch(self.folder, trainer.history)
 
         trainer.on_epoch_end = on_epoch_end
         train_data, valid_data, _ = prepared.loaders

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from sear.errors import InputError
 from sear.runs.find import find_runs
 from sear.runs.folder import read_run_folder
 from sear.runs.grid import keep_best_checkpoint
+from sear.runs.lock import claimed
 from sear.runs.log import RunLog
 from sear.runs.training_run import TrainingRun, train_in_new_folder
 from sear.settings.recbole_config import SEARConfig, build_config, effective_settings
 
 PLACE = "search"
+Rows = Sequence[Mapping[str, Any]]  # of history.csv
 
 
 def best_score(
@@ -33,25 +36,26 @@ def best_score(
 
     Raises:
         InputError: a setting is at fault, or there is no validation to go by.
+        HeldError: another process works on the run.
         optuna.TrialPruned: where `told` raises it; the run's folder then keeps no checkpoints.
     """
     config = build_config(dataset, model, overrides, config_files, PLACE)
     scored: set[int] = set()
 
-    def on_epoch(history: Sequence[Mapping[str, Any]]) -> None:
+    def on_epoch(history: Rows) -> None:
         for row in history:
             score = validation_score(row, config)
             if score is not None and row["epoch"] not in scored:
                 scored.add(row["epoch"])
                 told(int(row["epoch"]), score)
 
-    finished, unfinished = find_runs(effective_settings(config), data_hashes(config))
-    if finished:
-        files = read_run_folder(finished)
-        history, best = files.history.to_dict("records"), files.record.best_epoch
-        on_epoch(history)
-    else:
-        history, best = _train(config, unfinished, on_epoch)
+    settings, data = effective_settings(config), data_hashes(config)
+    with nullcontext() if find_runs(settings, data, lambda line: None)[0] else claimed(settings):
+        finished, unfinished = find_runs(settings, data)
+        folder = finished or _train(config, unfinished, on_epoch)
+    files = read_run_folder(folder)
+    history, best = files.history.to_dict("records"), files.record.best_epoch
+    on_epoch(history)
     scores = {row["epoch"]: validation_score(row, config) for row in history}
     score = scores.get(best)
     if score is None:
@@ -59,25 +63,29 @@ def best_score(
     return score
 
 
-def _train(config: SEARConfig, unfinished: Path | None, on_epoch) -> tuple[list[dict[str, Any]], int | None]:
-    try:
-        with RunLog() as log:
-            if unfinished:
-                run = TrainingRun(config, unfinished, begun=True)
-                run.on_epoch = on_epoch
-                done = run.train(log)
-            else:
-                done = train_in_new_folder(config, log, on_epoch=on_epoch)
-    except TrialPruned:
-        pruned = find_runs(effective_settings(config))[1]
-        for name in ("best.pth", "last.pth"):
-            if pruned:
-                (pruned / name).unlink(missing_ok=True)
-        raise
+def _train(
+    config: SEARConfig, unfinished: Path | None, on_epoch: Callable[[Sequence[Mapping[str, Any]]], None]
+) -> Path:
+    """The folder of the run, finished."""
+
+    def prune_or_go_on(folder: Path, history: Rows) -> None:
+        try:
+            on_epoch(history)
+        except TrialPruned:
+            for name in ("best.pth", "last.pth"):
+                (folder / name).unlink(missing_ok=True)
+            raise
+
+    with RunLog() as log:
+        if unfinished:
+            run = TrainingRun(config, unfinished, begun=True)
+            run.on_epoch = prune_or_go_on
+            done = run.train(log)
+        else:
+            done = train_in_new_folder(config, log, on_epoch=prune_or_go_on)
     folder = Path(done["run_folder"])
     keep_best_checkpoint(folder)
-    files = read_run_folder(folder)
-    return files.history.to_dict("records"), files.record.best_epoch
+    return folder
 
 
 def validation_score(row: Mapping[str, Any], config: Mapping[str, Any]) -> float | None:

@@ -114,6 +114,12 @@ class Team:
         if self.rank:
             self._model.load_state_dict(buffers, strict=False)
 
+    def take_state(self, optimizer: torch.optim.Optimizer) -> None:
+        """The first process's state of the optimiser in place of this one's."""
+        state = processes.share(optimizer.state_dict())
+        if self.rank:
+            optimizer.load_state_dict(state)
+
     @contextmanager
     def _weights_of_the_first(self) -> Iterator[None]:
         """In the block; afterwards the weights are those of the training again, for the first may test an average."""

@@ -144,9 +144,10 @@ class SEARTrainer(Trainer):
         self.checkpoints.events_hash = train_data._dataset.events_hash
         if hasattr(train_data, "get_model"):
             train_data.get_model(self.model)
-        with self._asking("begin", self.optimizer.state_dict(), self.scheduler.state_dict(), self.steps):
+        with self._asking("begin", self.scheduler.state_dict(), self.steps):
             if self.team:
                 self.team.take_weights()
+                self.team.take_state(self.optimizer)
         for epoch in range(self.start_epoch, self.epochs):
             if self.finished:
                 break

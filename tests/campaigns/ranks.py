@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from tests.helpers import toy_command
 
 SECONDS = 900  # for one command; one that takes longer hangs
 A_MINUTE = 60
+NOBODY = "done before the moment came"  # nobody was killed
 KINDS = {"SEAR": ("--model=SEAR", "--ema_decay=0.9"), "SASRec": ("--model=SASRec",), "BERT4Rec": ("--model=BERT4Rec",)}
 
 
@@ -66,6 +68,19 @@ def is_there(process: int) -> bool:
         return False
 
 
+def exit_code(torchrun: subprocess.Popen, folder: Path, seconds: float = SECONDS) -> int | None:
+    """Of a training that ends; of one that hangs None, and all of its processes are killed."""
+    try:
+        return torchrun.wait(seconds)
+    except subprocess.TimeoutExpired:
+        torchrun.kill()
+        torchrun.wait()
+        for process in members(folder).values():
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        return None
+
+
 def killed(folder: Path, victims: Victims, rng: random.Random, seconds: float) -> tuple[str, float, str]:
     """Train, kill a process and bring the training to its end.
 
@@ -80,24 +95,30 @@ def killed(folder: Path, victims: Victims, rng: random.Random, seconds: float) -
         there = members(folder)
         if time.monotonic() - begun >= at and rank in there:
             break
+        if time.monotonic() - begun > SECONDS:
+            exit_code(torchrun, folder, 0)
+            return NOBODY, 0.0, f"hangs: none of the processes was process {rank} in {SECONDS} s"
         time.sleep(0.02)
     else:
-        return "done before the moment came", 0.0, difference(alone(folder), ends(results))
+        return NOBODY, 0.0, difference(alone(folder), ends(results))
     found, there = moment(results), members(folder) | there
     os.kill(there[rank], signal.SIGKILL)
     struck = time.monotonic()
     while any(map(is_there, there.values())):
         if time.monotonic() - struck > A_MINUTE:
-            return found, A_MINUTE, f"after a minute there are still {[p for p in there.values() if is_there(p)]}"
+            left = [process for process in there.values() if is_there(process)]
+            exit_code(torchrun, folder, 0)
+            return found, A_MINUTE, f"after a minute there are still {left}"
         time.sleep(0.02)
     gone = time.monotonic() - struck
-    code = torchrun.wait(SECONDS)
+    code = exit_code(torchrun, folder)
     if not victims.restarts and code:
         left = sorted(results.glob("tiny/*/*/config.yaml"))
         again = start(folder, victims, [f"--resume={left[0].parent}"] if left else words)
-        code = again.wait(SECONDS)
-    if code:
-        return found, gone, f"exit code {code}\n{(folder / 'said').read_text()[-3000:]}"
+        code = exit_code(again, folder)
+    if code != 0:
+        how = f"hangs after {SECONDS} s" if code is None else f"exit code {code}"
+        return found, gone, f"{how}\n{(folder / 'said').read_text()[-3000:]}"
     return found, gone, difference(alone(folder), ends(results))
 
 
@@ -108,7 +129,7 @@ def alone(folder: Path) -> dict:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.campaigns.ranks", description=__doc__.split("\n")[0])
-    parser.add_argument("--count", type=int, default=50, help="how many kills (default 50)")
+    parser.add_argument("--count", type=int, default=50, help="how many trainings (default 50)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", type=int, help="this training alone, with what it said")
     asked = parser.parse_args()
@@ -147,9 +168,10 @@ def main() -> int:
         shown = Counter()
         for key, count in rows.items():
             shown[key[place], key[3]] += count
-        print(tabulate([(*key, count) for key, count in sorted(shown.items())], (head, "ended", "kills"), "github"))
+        print(tabulate([(*key, count) for key, count in sorted(shown.items())], (head, "ended", "trainings"), "github"))
         print()
-    whole = f"{rows.total()} kills, seed {asked.seed}, {time.time() - started:.0f} s"
+    kills = sum(count for (_, found, *_), count in rows.items() if found != NOBODY)
+    whole = f"{kills} kills in {rows.total()} trainings, seed {asked.seed}, {time.time() - started:.0f} s"
     print(f"{whole}: {len(escaped)} ended otherwise than unstopped; all were gone after {longest:.1f} s at most")
     for number, told in escaped.items():
         print(f"--seed={asked.seed} --only={number}: {told}")

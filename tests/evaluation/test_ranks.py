@@ -114,6 +114,25 @@ def test_chunks_do_not_change_the_ranks(monkeypatch):
     assert target_ranks(users, items, target)[1] is None
 
 
+@pytest.mark.parametrize("shares", [2, 3, 33])
+@pytest.mark.parametrize("with_history", [False, True])
+def test_a_share_of_the_cases_has_the_ranks_that_it_has_among_all(monkeypatch, with_history, shares):
+    generator = torch.Generator().manual_seed(6)
+    users, item = torch.randn(66, 128, generator=generator), torch.randn(128, generator=generator)
+    items = item + 1e-7 * torch.randn(1000, 128, generator=generator)  # so that ranks follow the rounding
+    target = torch.randint(1, 1000, (66,), generator=generator)
+    monkeypatch.setattr(ranking, "CHUNK_BYTES", 4 * 1000 * 16)  # 16 rows, and a few are left over
+
+    def ranks(index):
+        history = flat([[1, 2]] * len(index)) if with_history else None
+        return target_ranks(users[index], items, target[index], history)[0]
+
+    whole = ranks(list(range(66)))
+    for first in range(shares):
+        mine = list(range(first, 66, shares))
+        assert ranks(mine).tolist() == whole[mine].tolist()
+
+
 @pytest.fixture
 def small_tiles(monkeypatch):
     def set_sizes(rows, width, own):

@@ -29,8 +29,10 @@ def test_the_slurm_script_starts_a_torchrun_for_each_node():
     assert set(re.findall(r"\$\{?(\w+)", re.sub(r"(?m)^#.*$", "", text))) <= TOLD
     (command,) = re.findall(r"^srun (.*)$", text.replace("\\\n", " "), re.M)
     words = shlex.split(command.replace("$SLURM_JOB_NUM_NODES", asked["nodes"]).replace('"$@"', "--dataset=ml-1m"))
-    assert words[:2] == ["--kill-on-bad-exit=1", ".venv/bin/torchrun"]
-    started = torchrun_parser().parse_args(words[2:])
+    # srun takes no --cpus-per-task from sbatch any more: https://slurm.schedmd.com/srun.html
+    assert words[:3] == ["--kill-on-bad-exit=1", "--cpus-per-task=$SLURM_CPUS_PER_TASK", ".venv/bin/torchrun"]
+    started = torchrun_parser().parse_args(words[3:])
+    assert "--resume=RUN_FOLDER" in text  # else a second job trains anew what the first one has begun
     assert (started.nnodes, started.nproc_per_node) == (asked["nodes"], asked["gpus-per-node"])
     assert asked["ntasks-per-node"] == "1" and started.rdzv_backend == "c10d" and started.max_restarts == 3
     assert (ROOT / started.training_script).is_file() and parse(started.training_script_args).datasets == ["ml-1m"]
@@ -46,12 +48,12 @@ def test_the_workers_of_the_compose_file_join_one_study_in_its_database(compose)
     assert worker["entrypoint"] == ["python", "-m", "sear"] and worker["command"][0] == "tune"
     asked, others = search_parser("sear tune").parse_known_args(worker["command"][1:])
     assert parse([f"--model={asked.model}", f"--dataset={asked.dataset}", *others]).models == ["SASRec"]
-    user, password, host, name = re.fullmatch(r"postgresql\+psycopg://(.*):(.*)@(.*)/(.*)", asked.storage).groups()
+    user, host, name = re.fullmatch(r"postgresql\+psycopg://(\w+)@(\w+)/(\w+)", asked.storage).groups()
     settings = database["environment"]
     assert (user, name) == (settings["POSTGRES_USER"], settings["POSTGRES_DB"]) and host in compose["services"]
-    assert password == "${POSTGRES_PASSWORD}" and settings["POSTGRES_PASSWORD"].startswith("${POSTGRES_PASSWORD:?")
+    assert settings["POSTGRES_PASSWORD"] == worker["environment"]["PGPASSWORD"] == "${POSTGRES_PASSWORD:?choose one}"
     assert worker["depends_on"] == {"database": {"condition": "service_healthy"}} and "healthcheck" in database
-    assert worker["deploy"]["replicas"] > 1
+    assert worker["deploy"]["replicas"] > 1 and re.fullmatch(r"on-failure:\d", worker["restart"])
 
 
 def test_the_service_of_the_compose_file_asks_for_a_token(compose):

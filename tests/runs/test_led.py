@@ -9,8 +9,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
-from sear.runs import follower
+from sear import processes
+from sear.errors import InputError
+from sear.runs import follower, training_run
 from tests.campaigns.kills import content, ends
 from tests.helpers import toy_command
 from tests.helpers.ranks import Command, Ranks, kill
@@ -92,6 +95,21 @@ def test_a_mistake_is_told_once_and_help_is_printed_once(folder):
     asked = Ranks(2, Command(folder, ("--help",)))
     asked.made()
     assert "custom_trainer.py" in asked.said("out")[0] and not asked.said("out")[1]
+
+
+def test_too_few_gpus_are_told_before_anything_is_read_but_not_to_processes_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(processes, "_no_own_gpu", "CUDA_VISIBLE_DEVICES is 0, and each of 2 processes takes a GPU")
+    settings = {
+        "model": "SASRec",
+        "device": torch.device("cuda"),
+        "loss_type": "CE",
+        "seed": 1,
+        "reproducibility": True,
+    }
+    with pytest.raises(InputError, match="each of 2 processes takes a GPU"):
+        training_run.prepare(settings, None)
+    with pytest.raises(KeyError):  # it goes on to the data
+        training_run.prepare(settings | {"device": torch.device("cpu")}, None)
 
 
 @dataclass

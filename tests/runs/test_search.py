@@ -10,20 +10,24 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 optuna = pytest.importorskip("optuna", reason="needs optuna")
 
+from sear import processes  # noqa: E402
+from sear.cli import tune  # noqa: E402
 from sear.cli.tune import main, space_file  # noqa: E402
-from sear.errors import HeldError, InputError  # noqa: E402
+from sear.errors import HeldError, InputError, LostProcessError, OutOfMemoryError, WriteError  # noqa: E402
 from sear.files import PROJECT_ROOT  # noqa: E402
 from sear.report.study import trials_table  # noqa: E402
+from sear.runs import workers  # noqa: E402
 from sear.runs.search import Budget, Search  # noqa: E402
 from sear.runs.search_space import Parameter, check_space, read_space  # noqa: E402
 from sear.runs.study import open_study, what_scores_depend_on, without_password  # noqa: E402
 from sear.runs.trial import best_score  # noqa: E402
-from sear.runs.workers import RETRY, is_gone, retry_lost_trials, signs_of_life, this_worker  # noqa: E402
+from sear.runs.workers import RETRY, retry_lost_trials, signs_of_life, this_worker  # noqa: E402
 from sear.settings.gather import gather_settings, own_files  # noqa: E402
 from sear.settings.rules import read_settings  # noqa: E402
 from tests.conftest import TOY, random_histories, tiny_config_root, write_atomic_files  # noqa: E402
@@ -66,6 +70,17 @@ def test_a_space_in_recboles_own_words(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "words, ends",
+    [("8,64,8", (8, 64, 8)), ("1,10,4", (0, 8, 4)), ("0.5,9.5,2", (0, 10, 2)), ("0.1,0.5,0.2", (0.2, 0.4, 0.2))],
+)
+def test_quniform_means_multiples_of_the_step_as_hyperopt_has_it(tmp_path, words, ends):
+    (tmp_path / "hyper.test").write_text(f"a quniform {words}\n")
+    (found,) = read_space(tmp_path / "hyper.test")
+    assert (found.low, found.high, found.step) == pytest.approx(ends)
+    assert found.whole == all(isinstance(end, int) for end in ends)
+
+
+@pytest.mark.parametrize(
     "name, text, told",
     [
         ("s.yaml", "a: 3\n", "line 1: a is neither a list nor a range"),
@@ -82,6 +97,7 @@ def test_a_space_in_recboles_own_words(tmp_path):
         ("hyper.test", "a normal 0,1\n", "line 1: normal is no kind of range"),
         ("hyper.test", "a uniform 0\n", "takes 2 numbers"),
         ("hyper.test", "a quniform 0,nan,1\n", "takes 3 numbers"),
+        ("hyper.test", "a quniform 0,1,0\n", "a step of 0"),
     ],
 )
 def test_what_cannot_be_tried_is_named(tmp_path, name, text, told):
@@ -183,26 +199,89 @@ def test_a_run_that_another_worker_holds_is_waited_for(tmp_path, monkeypatch):
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] and tried[0] == tried[2]
 
 
-def test_a_worker_is_gone_when_its_process_is_or_when_it_is_silent(tmp_path):
-    study = study_in(tmp_path)
-    now = time.time()
+@pytest.fixture
+def passes(monkeypatch):
+    """A function that lets seconds pass on this process's own clock."""
+    now = [0.0]
+    monkeypatch.setattr(workers, "time", SimpleNamespace(monotonic=lambda: now[0], time=time.time))
+    return lambda seconds: now.__setitem__(0, now[0] + seconds)
 
-    def trial(worker, alive):
-        asked = study.ask()
-        asked.set_user_attr("worker", worker)
-        asked.set_user_attr("alive", alive)
-        return study.trials[asked.number]
 
-    me = this_worker()
-    assert not is_gone(trial(me, now - 1e6), now)  # stopped for a while, or its clock is
-    assert not is_gone(trial(me | {"started": me["started"] + 2}, now - 1e6), now)  # the clock was set right
-    other = me | {"started": 0.0}
-    assert is_gone(trial(other, now - 600), now) and not is_gone(trial(other, now), now)  # another has its number
+def running(study, worker, sign=0.0):
+    """A trial of that worker, with its first value."""
+    trial = study.ask()
+    SPACE[0].suggest(trial)
+    trial.set_user_attr("worker", worker)
+    trial.set_user_attr("alive", sign)
+    return trial
+
+
+def test_a_worker_of_this_machine_is_gone_when_its_process_is(tmp_path, passes):
+    study, watch, me = study_in(tmp_path), workers.Watch(), this_worker()
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         pass
-    assert is_gone(trial(me | {"pid": dead.pid}, now), now)
-    assert not is_gone(trial(ELSEWHERE | {"pid": dead.pid}, now - 60), now)  # a container may have our host's name
-    assert is_gone(trial(ELSEWHERE, now - 600), now)
+    for worker in (me, me | {"started": me["started"] + 2}, me | {"pid": dead.pid}, ELSEWHERE | {"pid": dead.pid}):
+        running(study, worker)  # the clock was set right by 2 seconds; a container may have our host's name
+    for seconds, gone in ((0, [False, False, True, False]), (600, [False, False, True, True])):
+        passes(seconds)
+        assert [watch.is_gone(trial) for trial in study.trials] == gone
+
+
+def test_a_worker_elsewhere_is_gone_when_its_sign_stays_whatever_time_it_tells(tmp_path, passes):
+    study, watch = study_in(tmp_path), workers.Watch()
+    trial = running(study, ELSEWHERE, time.time() - 600)  # its clock is ten minutes behind
+    for beat in range(20):
+        trial.set_user_attr("alive", time.time() - 600 + beat)
+        assert not watch.is_gone(study.trials[0])
+        passes(20)
+    passes(110)
+    assert watch.is_gone(study.trials[0])
+
+
+def test_a_worker_elsewhere_is_unknown_until_a_sign_comes_while_one_looks(tmp_path, passes):
+    study, watch = study_in(tmp_path), workers.Watch()
+    trial = running(study, ELSEWHERE)
+    running(study, this_worker())
+    assert [watch.is_unknown(found) for found in study.trials] == [True, False]
+    passes(3600)  # who looks once in an hour sees signs of workers that have gone since
+    for sign, seconds, unknown in ((1.0, 0, True), (2.0, 5, False), (2.0, 60, True)):
+        trial.set_user_attr("alive", sign)
+        passes(seconds)
+        assert watch.is_unknown(study.trials[0]) == unknown
+
+
+def test_a_search_ends_when_no_trial_can_be_left_behind(tmp_path, monkeypatch, passes):
+    study, tried = study_in(tmp_path), []
+    running(study, ELSEWHERE)
+    pauses = SimpleNamespace(sleep=passes, time=time.time, monotonic=time.monotonic)
+    monkeypatch.setattr("sear.runs.search.time", pauses)
+
+    def run(values, seed, told):
+        tried.append(values)
+        return values["x"]
+
+    search(study, run, trials=3).work()
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
+    assert tried[2]["x"] == study.trials[0].params["x"]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_search_ends_when_the_processes_do_not_work_together_any_more(tmp_path, monkeypatch, together):
+    monkeypatch.setattr(processes, "_group", processes._Group(0, 2, None, None))
+    study, tried = study_in(tmp_path), []
+
+    def run(values, seed, told):
+        tried.append(values)
+        if together:
+            raise LostProcessError("another of the 2 processes has ended")
+        processes._group.together = False
+        raise OutOfMemoryError("train: not enough memory - lower train_batch_size")
+
+    with pytest.raises(LostProcessError, match="another|start them all again"):
+        search(study, run, trials=3).work()
+    assert len(tried) == 1 and study.trials[0].state.name == "FAIL"
+    assert ("error" in study.trials[0].user_attrs) != together
+    assert [trial.user_attrs.get(RETRY) for trial in study.trials] == ([None, 0] if together else [None])
 
 
 def test_signs_of_life_outlast_an_error_of_the_storage(tmp_path, monkeypatch):
@@ -217,7 +296,7 @@ def test_signs_of_life_outlast_an_error_of_the_storage(tmp_path, monkeypatch):
         set_attribute(*arguments)
 
     monkeypatch.setattr(study._storage, "set_trial_user_attr", fail_once)
-    with signs_of_life(study, trial._trial_id):
+    with signs_of_life(trial):
         while len(calls) < 3:
             time.sleep(0.01)
     assert "alive" in study.trials[0].user_attrs
@@ -238,25 +317,21 @@ def test_a_worker_whose_trial_was_taken_up_drops_it_and_goes_on(tmp_path):
     assert [trial.state.name for trial in study.trials] == ["FAIL", "FAIL", "COMPLETE", "COMPLETE"]
 
 
-def test_two_workers_do_not_both_take_up_a_lost_trial(tmp_path):
+def test_two_workers_do_not_both_take_up_a_lost_trial(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "SILENCE", -1.0)  # gone at the first look
     study = study_in(tmp_path)
-    lost = study.ask()
-    SPACE[0].suggest(lost)
-    lost.set_user_attr("worker", ELSEWHERE)
-    lost.set_user_attr("alive", 0.0)
+    running(study, ELSEWHERE)
     for worker in (study, study_in(tmp_path)):
-        retry_lost_trials(worker)
+        retry_lost_trials(worker, workers.Watch())
     assert [trial.user_attrs.get(RETRY) for trial in study.trials] == [None, 0]
 
 
-def test_a_trial_that_kills_its_workers_is_given_up(tmp_path):
+def test_a_trial_that_kills_its_workers_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "SILENCE", -1.0)
     study = study_in(tmp_path)
     for _ in range(4):
-        trial = study.ask()
-        SPACE[0].suggest(trial)
-        trial.set_user_attr("worker", ELSEWHERE)
-        trial.set_user_attr("alive", 0.0)
-        retry_lost_trials(study)
+        running(study, ELSEWHERE)
+        retry_lost_trials(study, workers.Watch())
     assert [trial.user_attrs.get(RETRY) for trial in study.trials] == [None, 0, 1, None, 3]
     assert "killed 3 times" in study.trials[2].user_attrs["error"]
 
@@ -314,6 +389,7 @@ def test_no_password_is_shown():
 WORKER = """
 import sys, time
 from pathlib import Path
+from sear.runs import workers  # noqa: E402
 from sear.runs.search import Budget, Search
 from sear.runs.search_space import Parameter
 from sear.runs.study import open_study
@@ -400,6 +476,23 @@ def test_a_run_that_is_found_finished_tells_its_validations_too(here):
     score = best_score("tiny", "Pop", [], settings, lambda *row: first.append(row))
     assert score == best_score("tiny", "Pop", [], settings, lambda *row: again.append(row))
     assert first == again == [(0, score)]
+
+
+def test_what_ends_a_search_is_told_also_where_its_storage_is_gone(tmp_path, monkeypatch):
+    def ends(self):
+        raise WriteError("the disk is full - free some space; then go on with: a run's own command")
+
+    def is_gone(**_):
+        raise RuntimeError("no connection")
+
+    study = study_in(tmp_path)
+    monkeypatch.setattr(study, "get_trials", is_gone)
+    monkeypatch.setattr(tune, "_study", lambda *_: study)
+    monkeypatch.setattr(Search, "work", ends)
+    asked = SimpleNamespace(trials=1, hours=None)
+    request = SimpleNamespace(seeds=[1], config_files=[], overrides={})
+    with pytest.raises(WriteError, match="free some space; then the same command goes on$"):
+        tune._work(asked, request, gather_settings("ml-100k", "SASRec"), SPACE, "s", tmp_path, "sear tune")
 
 
 @pytest.mark.slow

@@ -44,13 +44,14 @@ def processes_in(folder):
 
 
 @pytest.mark.slow
-def test_torchrun_starts_all_anew_and_they_end_as_if_nobody_had_died(tmp_path, tmp_path_factory):
+@pytest.mark.parametrize("count", [1, 2])
+def test_torchrun_starts_all_anew_and_they_end_as_if_nobody_had_died(tmp_path, tmp_path_factory, count):
     unstopped = toy_command.make(tmp_path_factory.mktemp("unstopped"))
-    Ranks(2, Command(unstopped)).made()
+    Ranks(count, Command(unstopped)).made()
     folder = toy_command.make(tmp_path)
-    options = ["--standalone", "--nproc_per_node=2", "--max-restarts=1"]
+    options = ["--standalone", f"--nproc_per_node={count}", "--max-restarts=1"]
     command = [*TORCHRUN, *options, "-m", toy_command.MODULE, str(folder)]
-    done = subprocess.run(command, timeout=SECONDS, **told(KILL="1:20"))
+    done = subprocess.run(command, timeout=SECONDS, **told(KILL=f"{count - 1}:20"))
     assert done.returncode == 0, done.stderr
     assert "going on after epoch 0" in done.stdout
     lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
