@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,12 @@ def _deciding_files(folder: Path, module_folders: list[Path]) -> list[Path]:
 
 
 def _file_digest(file: Path) -> str:
+    stamp = file.stat()
+    return _digest_of(file, stamp.st_mtime_ns, stamp.st_ctime_ns, stamp.st_size, stamp.st_ino)
+
+
+@cache  # a grid asks again and again
+def _digest_of(file: Path, *stamp: int) -> str:
     digest = hashlib.sha256()
     if file.suffix == ".json":
         digest.update(_settings_only(file.read_bytes()))

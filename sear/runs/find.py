@@ -27,7 +27,8 @@ def settings_hash(settings: Mapping) -> str:
 def recorded_hash(settings: Mapping) -> str:
     """`settings_hash` as metrics.json keeps it, to show a config.yaml that was changed since.
 
-    The data's place is left out, for a folder may be moved: the data themselves are compared.
+    The data's place is left out, for a folder may be moved: the data themselves are compared. A key that runs were
+    trained with must never turn from one that decides results into one that does not, or these runs were refused.
     """
     return settings_hash({key: value for key, value in settings.items() if key not in with_role(Role.DATA)})
 
