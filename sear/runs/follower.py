@@ -18,11 +18,11 @@ class Follower:
     """What each process does but the first; the methods below `follow` are asked for by their names.
 
     Attributes:
-        going_on: how the run that is trained goes on after a stop, as the first process would tell it.
+        going_on: what goes on after a stop, and how, as the first process would tell it.
     """
 
     def __init__(self):
-        self.going_on = ""
+        self.going_on, self._one_of_many = "", False
         self._prepared: Prepared | None = None
 
     def follow(self) -> None:
@@ -54,8 +54,12 @@ class Follower:
         self._prepared = prepared
         processes.meet()
 
+    def is_one_of_many(self) -> None:
+        """What is trained belongs to a grid or a search, whose command goes on with all of it."""
+        self._one_of_many = True
+
     def goes_on_with(self, command: str) -> None:
-        self.going_on = command
+        self.going_on = "the same command goes on" if self._one_of_many else f"go on with: {command}"
 
     def begin(self, scheduler: dict, steps: int) -> None:
         """Begin, or go on, where the first process does."""

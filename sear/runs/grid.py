@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from sear import processes
 from sear.console import refuse
 from sear.errors import HeldError, InputError, LostProcessError, OtherDataError, WriteError
 from sear.program import told
@@ -116,6 +117,7 @@ def run_grid(
         LostProcessError: another of the processes that train together has ended.
     """
     wanted = {planned: settings(planned) for planned in runs}
+    processes.ask("is_one_of_many")
     outcome, said = GridOutcome(), set()
 
     def say_once(line: str) -> None:

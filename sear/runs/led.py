@@ -51,5 +51,5 @@ def _follow() -> int:
     return 0
 
 
-def _with(command: str, told: str) -> str:
-    return f"{told}; go on with: {command}" if command else told
+def _with(going_on: str, told: str) -> str:
+    return f"{told}; {going_on}" if going_on else told

@@ -71,6 +71,7 @@ class Search:
         Raises:
             WriteError, LostProcessError: the next trial would fare no better. The trial is in the queue again.
         """
+        processes.ask("is_one_of_many")
         while not self.budget.out_of_time():
             processes.require_together()  # not so after a trial that failed while all of them worked on it
             retry_lost_trials(self.study, self.watch)

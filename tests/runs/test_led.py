@@ -97,6 +97,15 @@ def test_a_mistake_is_told_once_and_help_is_printed_once(folder):
     assert "custom_trainer.py" in asked.said("out")[0] and not asked.said("out")[1]
 
 
+def test_what_goes_on_is_the_whole_grid_or_search():
+    process = follower.Follower()
+    process.goes_on_with("torchrun custom_trainer.py --resume=RUN")
+    assert process.going_on == "go on with: torchrun custom_trainer.py --resume=RUN"
+    process.is_one_of_many()
+    process.goes_on_with("torchrun custom_trainer.py --resume=RUN")
+    assert process.going_on == "the same command goes on"
+
+
 def test_too_few_gpus_are_told_before_anything_is_read_but_not_to_processes_on_the_cpu(monkeypatch):
     monkeypatch.setattr(processes, "_no_own_gpu", "CUDA_VISIBLE_DEVICES is 0, and each of 2 processes takes a GPU")
     settings = {

@@ -268,6 +268,8 @@ def test_a_search_ends_when_no_trial_can_be_left_behind(tmp_path, monkeypatch, p
 @pytest.mark.parametrize("together", [True, False])
 def test_a_search_ends_when_the_processes_do_not_work_together_any_more(tmp_path, monkeypatch, together):
     monkeypatch.setattr(processes, "_group", processes._Group(0, 2, None, None))
+    asked = []
+    monkeypatch.setattr(processes, "_sent", asked.append)
     study, tried = study_in(tmp_path), []
 
     def run(values, seed, told):
@@ -279,6 +281,7 @@ def test_a_search_ends_when_the_processes_do_not_work_together_any_more(tmp_path
 
     with pytest.raises(LostProcessError, match="another|start them all again"):
         search(study, run, trials=3).work()
+    assert asked == [["is_one_of_many"]]
     assert len(tried) == 1 and study.trials[0].state.name == "FAIL"
     assert ("error" in study.trials[0].user_attrs) != together
     assert [trial.user_attrs.get(RETRY) for trial in study.trials] == ([None, 0] if together else [None])

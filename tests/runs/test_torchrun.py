@@ -100,6 +100,42 @@ def test_two_machines_train_what_one_process_trains(tmp_path, tmp_path_factory):
     assert found.read_bytes() == wanted.read_bytes()
 
 
+WAITS = """
+import time
+from datetime import timedelta
+from sear import processes
+processes.SILENCE = timedelta(seconds=10)
+with processes.joined() as leads:
+    print("joined", flush=True)
+    if leads:
+        time.sleep(600)
+    with processes.lost_is_told():
+        list(processes.asked())
+"""
+
+
+@pytest.mark.slow
+def test_a_machine_that_vanishes_is_missed_by_one_that_waits_for_it():
+    if fault := machines.fault():
+        pytest.skip(fault)
+    with machines.two_machines() as found:
+        started = []
+        for number, machine in enumerate(found):
+            place = {"RANK": str(number), "WORLD_SIZE": "2", "MASTER_ADDR": found[0].address, "MASTER_PORT": "29512"}
+            command = machine.command([sys.executable, "-c", WAITS])
+            started.append(subprocess.Popen(command, **told(**place)))
+        assert [process.stdout.readline() for process in started] == ["joined\n"] * 2
+        cable = ["ip", "-n", found[0].name, "link", "set", found[0].interface, "down"]
+        subprocess.run(cable, check=True)
+        try:
+            _, said = started[1].communicate(timeout=60)
+        finally:
+            for process in started:
+                process.kill()
+                process.wait()
+    assert "LostProcessError: another of the 2 processes has ended" in said
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
 def test_processes_with_a_gpu_each_train_what_one_gpu_trains(tmp_path, tmp_path_factory):
