@@ -81,8 +81,28 @@ def exit_code(torchrun: subprocess.Popen, folder: Path, seconds: float = SECONDS
         return None
 
 
-def killed(folder: Path, victims: Victims, rng: random.Random, seconds: float) -> tuple[str, float, str]:
-    """Train, kill a process and bring the training to its end.
+def run_folders(results: Path) -> list[Path]:
+    return sorted(path.parent for path in results.glob("tiny/*/*/config.yaml"))
+
+
+def unstopped_seconds(folder: Path, victims: Victims) -> tuple[float, float]:
+    """Seconds that a training takes which nobody stops: until it has a run folder, and from there on."""
+    begun, there = time.monotonic(), 0.0
+    torchrun = start(folder, victims, list(KINDS[victims.kind]))
+    while torchrun.poll() is None:
+        if not there and run_folders(folder / "results"):
+            there = time.monotonic()
+        assert time.monotonic() - begun < SECONDS, "hangs"
+        time.sleep(0.02)
+    assert torchrun.returncode == 0, (folder / "said").read_text()
+    return there - begun, time.monotonic() - there
+
+
+def killed(folder: Path, victims: Victims, rng: random.Random, seconds: tuple[float, float]) -> tuple[str, float, str]:
+    """Train, kill a process and bring the training to its end; three of four once there is a run folder.
+
+    Args:
+        seconds: as of unstopped_seconds.
 
     Returns:
         What the kill found done, after how many seconds all processes of its time were gone, and what is wrong, "" for
@@ -90,10 +110,13 @@ def killed(folder: Path, victims: Victims, rng: random.Random, seconds: float) -
     """
     results, words = folder / "results", list(KINDS[victims.kind])
     torchrun = start(folder, victims, words)
-    begun, at, rank = time.monotonic(), rng.random() * seconds, rng.randrange(victims.count)
+    begun, later, rank = time.monotonic(), rng.random() < 0.75, rng.randrange(victims.count)
+    at, since = rng.random() * seconds[later], 0.0 if later else begun
     while torchrun.poll() is None:
         there = members(folder)
-        if time.monotonic() - begun >= at and rank in there:
+        if not since and run_folders(results):
+            since = time.monotonic()
+        if since and time.monotonic() - since >= at and rank in there:
             break
         if time.monotonic() - begun > SECONDS:
             exit_code(torchrun, folder, 0)
@@ -113,8 +136,8 @@ def killed(folder: Path, victims: Victims, rng: random.Random, seconds: float) -
     gone = time.monotonic() - struck
     code = exit_code(torchrun, folder)
     if not victims.restarts and code:
-        left = sorted(results.glob("tiny/*/*/config.yaml"))
-        again = start(folder, victims, [f"--resume={left[0].parent}"] if left else words)
+        left = run_folders(results)
+        again = start(folder, victims, [f"--resume={left[0]}"] if left else words)
         code = exit_code(again, folder)
     if code != 0:
         how = f"hangs after {SECONDS} s" if code is None else f"exit code {code}"
@@ -143,11 +166,8 @@ def main() -> int:
             if made not in unstopped:
                 folder = Path(name) / f"unstopped-{len(unstopped)}"
                 folder.mkdir()
-                begun = time.monotonic()
                 toy_command.make(folder)
-                code = start(folder, Victims(*made, False), list(KINDS[victims.kind])).wait(SECONDS)
-                assert code == 0, (folder / "said").read_text()
-                unstopped[made] = folder / "results", time.monotonic() - begun
+                unstopped[made] = folder / "results", unstopped_seconds(folder, Victims(*made, False))
             folder = Path(name) / f"training-{number}"
             folder.mkdir()
             toy_command.make(folder)
