@@ -70,10 +70,9 @@ def check_trainer(words, readers_files):
 def check_search(words, readers_files):
     """What sear tune checks before it works: its options, the settings of all trials."""
     asked, others = search_parser("sear tune").parse_known_args(shlex.split(words))
-    check_trainer(
-        shlex.join([f"--dataset={asked.dataset}", f"--model={asked.model}", f"--seed={asked.seed}", *others]),
-        readers_files,
-    )
+    names = {"dataset": asked.dataset, "model": asked.model, "seed": asked.seed}
+    told = [f"--{key}={name}" for key, name in names.items() if name is not None]
+    check_trainer(shlex.join([*told, *others]), readers_files)
 
 
 def check_torchrun(words, readers_files):

@@ -127,5 +127,7 @@ def test_a_log_without_space_ends_no_run(tmp_path):
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full here")
     with RunLog() as log:
-        log.write_to("/dev/full")
+        log.write_to(tmp_path / "train.log")
+        log._file.close()
+        log._file = open("/dev/full", "a", encoding="utf-8")
         log.emit(logging.LogRecord("sear", logging.INFO, __file__, 1, "a line", None, None))
