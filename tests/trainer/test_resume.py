@@ -19,7 +19,7 @@ from sear.runs.training_run import TrainingRun
 from sear.settings.recbole_config import build_config
 from sear.settings.rules import dump_yaml, read_settings
 from sear.trainer.trainer import SEARTrainer
-from tests.conftest import TOY, fake_sentence_vectors, random_histories, tiny_config_root, write_atomic_files
+from tests.conftest import TOY, random_histories, tiny_config_root, write_atomic_files
 from tests.helpers.killed_run import interrupt_at_step, run
 
 ROOT = Path(__file__).parent.parent.parent
@@ -64,47 +64,34 @@ def test_two_runs_agree_to_the_last_bit(here):
     assert len(pd.read_csv(here / "results" / "summary.csv")) == 2
 
 
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory):
+def killed_at(moments, place):
     """moment -> the folder of a run that was killed then; all killed at the same time."""
     processes = {}
-    for moment in ("first", "best", "step", "write", "report"):
-        folder = tmp_path_factory.mktemp(moment)
+    for moment in moments:
+        folder = place / moment
         write_atomic_files(folder, "tiny", random_histories())
         command = [sys.executable, "-m", "tests.helpers.killed_run", str(folder), moment]
-        processes[moment] = (
-            folder,
-            subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT),
-        )
-    for moment, (_, process) in processes.items():
+        processes[folder] = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    for folder, process in processes.items():
         output, _ = process.communicate(timeout=120)
-        assert process.returncode == -9, f"{moment}: {output.decode()}"
-    return {moment: folder for moment, (folder, _) in processes.items()}
-
-
-@pytest.fixture(scope="module")
-def unstopped(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("unstopped")
-    write_atomic_files(folder, "tiny", random_histories())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sear.settings.gather.CONFIG_ROOT", tiny_config_root(folder))
-        patch.setattr("sear.data.text_cache.sentence_vectors", fake_sentence_vectors)
-        return run(folder)
+        assert process.returncode == -9, f"{folder.name}: {output.decode()}"
+    return {folder.name: folder for folder in processes}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["first", "best", "step", "write", "report"])
-def test_a_killed_run_ends_as_if_it_had_never_been_stopped(killed, unstopped, moment, monkeypatch, tiny_text):
-    monkeypatch.setattr("sear.settings.gather.CONFIG_ROOT", tiny_config_root(killed[moment]))
-    (folder,) = (killed[moment] / "results" / "tiny" / "SEAR").iterdir()
-    assert not (folder / "metrics.json").exists()
-    resumed = resume(folder)
-    assert without_clock(resumed) == without_clock(unstopped)
-    ours, theirs = (everything_but_the_clock(Path(run["run_folder"])) for run in (resumed, unstopped))
-    assert_same(ours[:3], theirs[:3])
-    assert not list(folder.glob(".*.tmp"))
-    assert len(pd.read_csv(killed[moment] / "results" / "summary.csv")) == 1
-    assert without_clock(resume(folder)) == without_clock(unstopped)  # a finished run is left as it is
+def test_a_killed_run_ends_as_if_it_had_never_been_stopped(here, monkeypatch, tmp_path):
+    unstopped = run(here)
+    for moment, place in killed_at(("first", "best", "step", "write", "report"), tmp_path / "killed").items():
+        monkeypatch.setattr("sear.settings.gather.CONFIG_ROOT", tiny_config_root(place))
+        (folder,) = (place / "results" / "tiny" / "SEAR").iterdir()
+        assert not (folder / "metrics.json").exists(), moment
+        resumed = resume(folder)
+        assert without_clock(resumed) == without_clock(unstopped), moment
+        ours, theirs = (everything_but_the_clock(Path(run["run_folder"])) for run in (resumed, unstopped))
+        assert_same(ours[:3], theirs[:3])
+        assert not list(folder.glob(".*.tmp")), moment
+        assert len(pd.read_csv(place / "results" / "summary.csv")) == 1, moment
+        assert without_clock(resume(folder)) == without_clock(unstopped)  # a finished run is left as it is
 
 
 @pytest.mark.parametrize("signal_number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
