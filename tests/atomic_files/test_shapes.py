@@ -219,9 +219,10 @@ def test_parts_of_one_table_are_read_together_and_a_bad_line_is_named_in_its_par
             tmp_path / "raw" / f"part-0000{part}.csv", [LINES[0], f"{user},i,1300000000", f"{user},j,1300000060"]
         )
     (tmp_path / "raw" / "_SUCCESS").touch()
-    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 0
-    assert [row[0] for row in events(tmp_path)] == list("uuvvww")
-    assert "3 parts of one table" in capsys.readouterr().out
+    for options in (NAMES, ()):
+        assert convert(tmp_path, "mydata", tmp_path / "raw", *options) == 0
+        assert [row[0] for row in events(tmp_path)] == list("uuvvww")
+        assert "3 parts of one table" in capsys.readouterr().out
     write_lines(tmp_path / "raw" / "part-00001.csv", [LINES[0], "v,i,1300000000", "v,j,noon"])
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
     assert "part-00001.csv, line 3: time 'noon'" in capsys.readouterr().err
@@ -231,7 +232,7 @@ def test_parts_of_one_table_are_read_together_and_a_bad_line_is_named_in_its_par
     "name, data, told",
     [
         ("part-2.csv", b"w,k,1300000000\n", "part-2.csv has no header"),
-        ("part-2.csv", b"user,item,day\nw,k,1300000000\n", "part-2.csv has user, item, day"),
+        ("part-2.csv", b"User,Item,Time\nw,k,1300000000\n", "part-2.csv has User, Item, Time"),
         (
             "part-2.csv.gz",
             gzip.compress(DATA, mtime=0)[:-9],
@@ -247,6 +248,16 @@ def test_a_part_that_cannot_be_read_like_the_others_is_an_error(tmp_path, capsys
         assert convert(tmp_path, "mydata", tmp_path / "raw", *options) == 2
         error = capsys.readouterr().err
         assert told in error and (not options or "by its name it is a part of the same table as part-0.csv" in error)
+
+
+def test_a_numbered_table_of_other_columns_is_no_part_and_is_named(tmp_path, capsys):
+    write_lines(tmp_path / "raw" / "table1.csv", LINES)
+    write_lines(tmp_path / "raw" / "table2.csv", ["item,title", "i0,Cup"])
+    for options in ((), ("--text=title",), (*NAMES, "--no-text", "--overwrite")):
+        assert convert(tmp_path, "mydata", tmp_path / "raw", *options) == 0
+        told = "NOT READ: table2.csv has item, title: other columns than table1.csv has"
+        assert (told in capsys.readouterr().out) == ("--text=title" not in options)
+        assert events(tmp_path) == EVENTS
 
 
 def test_parts_may_have_their_columns_in_any_order_and_json_lines_may_leave_some_out(tmp_path):
