@@ -140,7 +140,8 @@ class EventColumns:
     def far_times(self) -> list[tuple[Group, int, float]]:
         """(events, line of the first, its time in seconds) of those that lie years before or after all others."""
         time, per_second, alike = self._in_usual_unit()
-        groups = far_times(time if alike.all() else np.where(alike, time, NAN), per_second)
+        user = np.frombuffer(self._user, np.int32)
+        groups = far_times(time if alike.all() else np.where(alike, time, NAN), user, per_second)
         return [(group, self._line[group.row], group.time / per_second) for group in groups]
 
     def median_time(self) -> tuple[float, float]:

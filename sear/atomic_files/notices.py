@@ -155,7 +155,7 @@ def _far_notices(source: Source, columns: EventColumns) -> list[str]:
         if group.alike:
             notices.append(
                 f"{events} at {group.time:.16g}, {day(seconds)}, years away from all others ({where}): if that stands"
-                " for an unknown time, remove these lines - they stand at a wrong place of their users' histories"
+                " for an unknown time, remove these lines"
             )
         else:
             notices.append(
