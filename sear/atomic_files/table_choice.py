@@ -130,7 +130,7 @@ def _without_digits(file: Path) -> str:
 
 
 def unread(
-    folder: Path, read: Mapping[Sequence[str], Parts], tables: list[Table], others: Mapping[Path, str]
+    folder: Path, read: Mapping[tuple[str, ...], Parts], tables: list[Table], others: Mapping[Path, str]
 ) -> list[str]:
     """What is said of everything else in the folder: its name, and why it is not read.
 
