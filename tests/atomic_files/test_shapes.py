@@ -351,7 +351,14 @@ def test_without_times_the_order_of_the_lines_counts_and_that_is_said(tmp_path, 
     assert "the order of the lines stands for it" in told and "The events are from" not in told
 
 
-@pytest.mark.parametrize("items, told", [(range(30), True), (range(30, 0, -1), True), ([9, 10, 2, 4] * 8, False)])
+LONG = [f"{'9' * 5_000}{row:02}" for row in range(30)]  # more digits than int() takes
+
+
+@pytest.mark.parametrize(
+    "items, told",
+    [(range(30), True), (range(30, 0, -1), True), ([9, 10, 2, 4] * 8, False), (LONG, True)],
+    ids=["up", "down", "mixed", "long"],
+)
 def test_lines_in_the_order_of_their_items_are_in_none_of_time(tmp_path, capsys, items, told):
     write_lines(tmp_path / "raw" / "e.txt", [f"1 {item}" for item in items])
     assert convert(tmp_path, "mydata", tmp_path / "raw", "--columns=user,item") == 0
@@ -391,6 +398,15 @@ def test_a_day_and_a_time_of_day_make_one_time_in_any_unit(tmp_path, days, clock
     write_lines(tmp_path / "raw" / "e.csv", ["user,item,day,clock", *reversed(lines)])
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES[:3], "--time=day,clock", *options) == 0
     assert [row[1] for row in events(tmp_path)] == ["i0", "i1"] and events(tmp_path)[1][2] == str(last)
+
+
+@pytest.mark.parametrize("zones, told", [((3, 4), False), ((3, 4, 5), True)])
+def test_times_of_day_that_are_not_added_are_told(tmp_path, capsys, zones, told):
+    lines = [f"u{zone},i,2024-05-01T00:00+0{zone}:00,10:30" for zone in zones]
+    write_lines(tmp_path / "raw" / "e.csv", ["user,item,day,clock", *lines])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES[:3], "--time=day,clock") == 0
+    assert ("the times of day in the second column of --time only put" in capsys.readouterr().out) == told
+    assert events(tmp_path)[0][2] == str(1_714_510_800 if told else 1_714_510_800 + 37_800)
 
 
 @pytest.mark.parametrize(
