@@ -44,6 +44,7 @@ class BadLines:
         self.counts: Counter[Path] = Counter()
         self.first: dict[Path, str] = {}
         self.options: dict[Path, Counter[str]] = {}
+        self.either: dict[Path, tuple[int, str]] = {}  # lines in one of two encodings: how many, and what is said
         self.last_lines: Counter[Path] = Counter()
         self.without_end: dict[Path, int] = {}  # number of a last line that has no line break
         self.stop = float("inf")  # the line at which a refusal is due
@@ -62,6 +63,11 @@ class BadLines:
         kind = _kind(bad)
         self._pending.first.setdefault(kind, (line, bad))
         self._pending.lines[kind] += 1
+
+    def note_either(self, path: Path, line: int, codec: str) -> None:
+        """Count a line that fits UTF-8 as well as the encoding that it is read in."""
+        count, told = self.either.get(path, (0, f"(the first: line {line}) can be UTF-8 too: read as {codec}"))
+        self.either[path] = count + 1, told
 
     def seen(self, path: Path, line: int) -> None:
         """Note that the file has this line; raises InputError when a refusal is due."""
@@ -88,7 +94,8 @@ class BadLines:
         raise InputError(one_line(told))
 
     def notices(self) -> list[str]:
-        return [self._notice(path, count) for path, count in self.counts.items()]
+        either = [f"{path}: {counted(count, 'short line')} {told}" for path, (count, told) in self.either.items()]
+        return [self._notice(path, count) for path, count in self.counts.items()] + either
 
     def _notice(self, path: Path, count: int) -> str:
         notice = f"{path}: {counted(count, 'bad line')} left out (the first, {self.first[path]})"

@@ -76,8 +76,8 @@ def _add_columns(group) -> None:
         "--time",
         metavar="COLUMN",
         default="",
-        help="the time column; two (DATE,TIME) where the second decides between equal times; line_order where there is "
-        "none",
+        help="the time column; two: a day and a time of day (DATE,TIME), or a time and a number that decides between "
+        "equal ones; line_order where there is none",
     )
     group.add_argument("--text", metavar="COLUMN,...", default="", help="the items' text columns, in sentence order")
     group.add_argument(

@@ -16,7 +16,7 @@ from sear.atomic_files.notices import cut_off_notices, event_notices, text_notic
 from sear.atomic_files.reading import AS_SHOWN, UNIX, Reading
 from sear.atomic_files.replace_folder import replacement
 from sear.atomic_files.source import Source
-from sear.atomic_files.table_choice import headless_hint, shortened, table_files
+from sear.atomic_files.table_choice import are_parts, headless_hint, shortened, table_files
 from sear.atomic_files.tables import DelimitedTable, open_table
 from sear.atomic_files.values import Ratings, Times
 from sear.atomic_files.write import write_events, write_items
@@ -160,7 +160,7 @@ def find_source(name: str, raw: Path, options: Options) -> Source:
 
 
 def _named_by_header(raw: Path, options: Options) -> Source | None:
-    """The table of one's own whose columns say by their names what they hold; None where the folder has no table.
+    """The table of one's own whose columns say by their names what they hold, or all its parts; None without tables.
 
     Raises:
         InputError: there are tables, and which columns are to be read is not clear.
@@ -185,7 +185,7 @@ def _named_by_header(raw: Path, options: Options) -> Source | None:
             described.append(
                 (f"{path} has {told}", f"say which columns are which: --format=csv {advice} (without what it has not)")
             )
-    if len(usable) == 1:
+    if usable and are_parts([table for table, _ in usable]) and all(roles == usable[0][1] for _, roles in usable):
         table, roles = usable[0]
         user, item, time, rating = (roles.get(role, "") for role in ("user", "item", "time", "rating"))
         columns = replace(options.columns, user=user, item=item, time=time, rating=rating)

@@ -1,6 +1,6 @@
 """The character encoding of a dump's file: decided once, over many of its lines, and told.
 
-UTF-8, UTF-16 and UTF-32 show themselves. Of the encodings of one nation, which any bytes fit, three are recognised by
+UTF-8, UTF-16 and UTF-32 show themselves. Of the legacy encodings, which nearly any bytes fit, three are recognised by
 what only their words look like; where none is clear the file is refused and the user names it.
 """
 
@@ -24,6 +24,7 @@ SEQUENCE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-
 CUT = re.compile(rb"[\xc2-\xf4][\x80-\xbf]{0,2}(?![\x80-\xbf])|(?:(?<=[\t,;|\"])|\A)[\x80-\xbf]{1,3}(?![\x80-\xff])")
 # codecs of names, of literals or of parts of others
 NOT_OF_FILES = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "charmap", "palmos")
+BY_CHANCE = {"gb18030": 3}  # characters of UTF-8 that the bytes of rare ones make by chance
 HIGH = re.compile(rb"[\x80-\xff]+")
 
 
@@ -31,7 +32,7 @@ HIGH = re.compile(rb"[\x80-\xff]+")
 class Encoding:
     """codec: Python's name; wide: its lines do not end in a byte of their own; told: "" where nothing needs saying.
 
-    guessed: whether it is one of a nation's, which any bytes fit; then a line may be in UTF-8 all the same.
+    guessed: whether it is a legacy one, recognised by its words; then a line may be in UTF-8 all the same.
     """
 
     codec: str
@@ -77,16 +78,21 @@ def wide_encoding(head: bytes) -> Encoding | None:
     return None
 
 
-def in_utf8(line: bytes, codec: str) -> bool:
-    """Whether a line of a file in this encoding of a nation is in UTF-8, and says something that the nation writes."""
+def utf8_characters(line: bytes, codec: str) -> int:
+    """How many characters a line has besides ASCII where it can be UTF-8, in a file of this legacy encoding; else 0.
+
+    It cannot where it would say what nobody writes in that encoding.
+    """
     if line.isascii():
-        return False
+        return 0
     try:
         others = [character for character in line.decode() if not character.isascii()]
         "".join(others).encode(codec)
     except UnicodeError:
-        return False
-    return codec != "gb18030" or min(others) >= "\u2000"  # pairs of its bytes are often Greek or Hebrew in UTF-8
+        return 0
+    if codec == "gb18030" and min(others) < "\u2000":  # pairs of its bytes are often Greek or Hebrew in UTF-8
+        return 0
+    return len(others)
 
 
 def decided(path, lines: list[bytes]) -> Encoding:
@@ -103,7 +109,7 @@ def decided(path, lines: list[bytes]) -> Encoding:
     if sequences >= len(others) and (all(cut for _, cut in others) or sequences >= 20 * len(others)):
         return UTF8  # damaged in places, which are told as bad lines
     for codec, looks in (("cp1251", _cyrillic), ("gb18030", _chinese), ("cp1252", _western)):
-        own = b"".join(line.rstrip(b"\n") + b"\n" for line in lines if not in_utf8(line, codec))
+        own = b"".join(line.rstrip(b"\n") + b"\n" for line in lines if not utf8_characters(line, codec))
         try:
             shown = own.decode(codec)
         except UnicodeDecodeError:

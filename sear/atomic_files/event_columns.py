@@ -101,6 +101,14 @@ class EventColumns:
         """Whether they do, and the second is no time of day that can be added to the first."""
         return self.two_columns and not self.clocks
 
+    @property
+    def clocks_left_out(self) -> bool:
+        """Whether the second is a time of day, and the first no day that it can be added to: it only decides, then."""
+        if not self.clocks:
+            return False
+        time, per_second, alike = self._in_usual_unit()
+        return not _are_days(time[alike] / per_second)
+
     def events_of(self, kind: str, token: str) -> int:
         """How many events the user or item of this id has."""
         codes, values = (self.user_codes, self._user) if kind == "user" else (self.item_codes, self._item)
@@ -140,7 +148,8 @@ class EventColumns:
     def far_times(self) -> list[tuple[Group, int, float]]:
         """(events, line of the first, its time in seconds) of those that lie years before or after all others."""
         time, per_second, alike = self._in_usual_unit()
-        groups = far_times(time if alike.all() else np.where(alike, time, NAN), per_second)
+        user = np.frombuffer(self._user, np.int32)
+        groups = far_times(time if alike.all() else np.where(alike, time, NAN), user, per_second)
         return [(group, self._line[group.row], group.time / per_second) for group in groups]
 
     def median_time(self) -> tuple[float, float]:

@@ -84,12 +84,18 @@ def event_notices(source: Source, table: EventTable) -> list[str]:
 def _sorted_by_item(table: EventTable) -> bool:
     """Whether nearly every step from a user's event to the next goes up in the items' ids, or nearly every one down."""
     tokens = table.item_tokens
-    number: Callable = int if all(map(str.isdecimal, tokens)) else str
+    number: Callable = _by_size if all(map(str.isdecimal, tokens)) else str
     rank = np.empty(len(tokens), dtype=np.int64)
     rank[sorted(range(len(tokens)), key=lambda code: number(tokens[code]))] = np.arange(len(tokens))
     steps = np.diff(rank[table.item])[np.diff(table.user) == 0]
     most = max(np.count_nonzero(steps > 0), np.count_nonzero(steps < 0))
     return len(steps) >= STEPS and bool(most > 0.99 * len(steps))
+
+
+def _by_size(digits: str) -> tuple[int, str]:
+    """What sorts whole numbers of any length, which int() does not take."""
+    digits = digits.lstrip("0")
+    return len(digits), digits
 
 
 def value_notices(source: Source, columns: EventColumns) -> list[str]:
@@ -142,6 +148,11 @@ def _time_notices(columns: EventColumns) -> list[str]:
             "the second column of --time puts events of an equal first one in order, and is no part of the times"
             " written (times of day like 14:30:00 would be)"
         )
+    if columns.clocks_left_out:
+        notices.append(
+            "the times of day in the second column of --time only put events of an equal first one in order: the first"
+            " has other times than midnights of one time zone, so they cannot be added - write both into one column"
+        )
     return notices
 
 
@@ -155,7 +166,7 @@ def _far_notices(source: Source, columns: EventColumns) -> list[str]:
         if group.alike:
             notices.append(
                 f"{events} at {group.time:.16g}, {day(seconds)}, years away from all others ({where}): if that stands"
-                " for an unknown time, remove these lines - they stand at a wrong place of their users' histories"
+                " for an unknown time, remove these lines"
             )
         else:
             notices.append(
@@ -174,9 +185,10 @@ def _clock_notices(columns: EventColumns) -> list[str]:
     dates = columns.times.found["date"] > 0
     fitting = [] if dates else clocks_of(raw, EARLIEST, latest)
     guess = " or ".join(f"{name} ({day(found)})" for name, found in fitting)
-    told = (
-        f"MOST EVENTS ARE {'BEFORE 1991' if seconds < EARLIEST else 'IN THE FUTURE'} (half of them by {day(seconds)})"
-    )
+    when = f"BEFORE 1991 (half of them by {day(seconds)})"
+    if seconds >= latest:
+        when = f"IN THE FUTURE (half of them from {day(seconds)} on)"
+    told = f"MOST EVENTS ARE {when}"
     if guess:
         return [f"{told}: do the times count {guess}? - write them as Unix seconds; their order is right"]
     if dates:

@@ -7,6 +7,8 @@ import numpy as np
 YEAR = 365.25 * 86_400  # seconds
 EDGE = 12_000  # years before and after 1970 that are counted one by one
 DECADE = 10  # years without events on the way to the others
+PLACEHOLDERS = (-1, 0, 315_532_800, 946_684_800)  # Unix seconds; 1980 and 2000 begin; others are a decade away anyway
+SEVERAL = 5  # users; a few of the earliest ones may share their day by chance
 SLICE = 1 << 22  # events looked at at a time
 LOOKED_AT = 8  # of the groups of years, the largest
 MOST_TOLD = 4
@@ -31,7 +33,7 @@ CLOCKS = (  # what they count, how many of it make a second, and where they begi
 class Group:
     """Events of years that follow each other; row: of the first of them in the file, time: its own, alike: all have it.
 
-    first, last: the years, from 1970 on.
+    first, last: the years, from 1970 on; users: how many users' they are, where all are alike, counted up to SEVERAL.
     """
 
     first: int
@@ -40,12 +42,13 @@ class Group:
     row: int
     time: float
     alike: bool
+    users: int
 
 
-def far_times(time: np.ndarray, per_second: float) -> list[Group]:
+def far_times(time: np.ndarray, user: np.ndarray, per_second: float) -> list[Group]:
     """Events that lie a decade or more before or after all others, or years away and all at one and the same time.
 
-    time: float64 (events,), NaN for events that do not count; per_second: of its unit.
+    time: float64 (events,), NaN for events that do not count; user: int32 (events,); per_second: of the times' unit.
     """
     years = np.empty(len(time), dtype=np.int16)
     counts = np.zeros(2 * EDGE + 2, dtype=np.int64)  # the last: NaN
@@ -59,13 +62,16 @@ def far_times(time: np.ndarray, per_second: float) -> list[Group]:
     spans.sort(key=lambda span: -counts[span[0] : span[1] + 1].sum())
     if len(spans) < 2:
         return []
-    groups = [_group(time, years, first - EDGE, last - EDGE) for first, last in spans[:LOOKED_AT]]
+    groups = [_group(time, user, years, first - EDGE, last - EDGE) for first, last in spans[:LOOKED_AT]]
     main = max(groups, key=lambda group: (not group.alike, group.count))
-    return [] if main.alike else sorted(_far(groups, main, len(time)), key=lambda group: group.row)[:MOST_TOLD]
+    if main.alike:
+        return []
+    return sorted(_far(groups, main, len(time), per_second), key=lambda group: group.row)[:MOST_TOLD]
 
 
-def _group(time: np.ndarray, years: np.ndarray, first: int, last: int) -> Group:
+def _group(time: np.ndarray, user: np.ndarray, years: np.ndarray, first: int, last: int) -> Group:
     count, row, alike = 0, -1, True
+    users: set[int] = set()
     for start in range(0, len(time), SLICE):
         inside = (
             np.flatnonzero((years[start : start + SLICE] >= first) & (years[start : start + SLICE] <= last)) + start
@@ -74,10 +80,12 @@ def _group(time: np.ndarray, years: np.ndarray, first: int, last: int) -> Group:
             row = row if count else int(inside[0])
             count += len(inside)
             alike = alike and bool((time[inside] == time[row]).all())
-    return Group(int(first), int(last), count, row, float(time[row]), alike and count > 1)
+            if alike and len(users) < SEVERAL:
+                users.update(np.unique(user[inside])[:SEVERAL].tolist())
+    return Group(int(first), int(last), count, row, float(time[row]), alike and count > 1, min(len(users), SEVERAL))
 
 
-def _far(groups: list[Group], main: Group, events: int) -> list[Group]:
+def _far(groups: list[Group], main: Group, events: int, per_second: float) -> list[Group]:
     """Those that do not belong to the years of the main group, seen from there outwards."""
     far = []
     for before in (True, False):
@@ -85,7 +93,8 @@ def _far(groups: list[Group], main: Group, events: int) -> list[Group]:
         side = [group for group in groups if (group.last < main.first if before else group.first > main.last)]
         for group in sorted(side, key=lambda group: group.first, reverse=before):
             gap = edge - group.last if before else group.first - edge
-            if group.alike or (gap > DECADE and 3 * group.count < events):
+            one_time = group.alike and (group.users == SEVERAL or group.time / per_second in PLACEHOLDERS)
+            if one_time or (gap > DECADE and (group.alike or 3 * group.count < events)):
                 far.append(group)
             else:
                 edge = group.first if before else group.last

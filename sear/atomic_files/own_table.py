@@ -66,7 +66,8 @@ def find(path: Path, columns: Columns, no_text: bool, reading: Reading = AS_SHOW
     if not times and columns.time != LINE_ORDER:
         _refuse_unread_time(events, names)
     items = only(path, tables, others, [text_item, *texts], columns.item) if texts else None
-    left_out = unread(path, [events, items or Parts()], tables, others)
+    read = {(columns.user, columns.item, *times): events} | ({(text_item, *texts): items} if items else {})
+    left_out = unread(path, read, tables, others)
     source = _source(events, items, replace(columns, text=texts, text_item=text_item), times, reading)
     source.notices += left_out
     return source

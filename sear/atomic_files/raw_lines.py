@@ -12,7 +12,17 @@ from tqdm import tqdm
 
 from sear.atomic_files.bad_lines import BadLine, BadLines
 from sear.atomic_files.compressed import decompressed, head_of, told_where_damaged
-from sear.atomic_files.encoding import HINT, UTF8, Encoding, decided, in_utf8, named, refuse_seven_bits, wide_encoding
+from sear.atomic_files.encoding import (
+    BY_CHANCE,
+    HINT,
+    UTF8,
+    Encoding,
+    decided,
+    named,
+    refuse_seven_bits,
+    utf8_characters,
+    wide_encoding,
+)
 from sear.errors import InputError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -76,10 +86,14 @@ class LineFile:
             bad_lines.settle()
 
     def text_lines(self, bad_lines: BadLines) -> Iterator[tuple[int, str]]:
-        """The same decoded; a line that is not in the file's encoding is a bad one."""
+        """The same decoded; a line that is not in the file's encoding is a bad one.
+
+        bad_lines: is also told of lines that may be in UTF-8 just by chance, which are read like the others.
+        """
         codec, doubled = self.codec, self.line_end == DOUBLED
         for number, line in self.byte_lines(bad_lines):
-            if self.encoding.guessed and in_utf8(line, codec):
+            in_utf8 = utf8_characters(line, codec) if self.encoding.guessed else 0
+            if in_utf8 > BY_CHANCE.get(codec, 0):
                 reason = f"in UTF-8, where the file is otherwise in {codec}"
                 remedy = f"write it in one encoding, or have all read alike with --encoding={codec}"
                 bad_lines.report(self.path, number, BadLine(reason, remedy))
@@ -90,6 +104,8 @@ class LineFile:
                 reason = f"not {codec}, as the file is otherwise (byte 0x{line[error.start]:02x} at {error.start + 1})"
                 bad_lines.report(self.path, number, BadLine(reason, HINT))
                 continue
+            if in_utf8:
+                bad_lines.note_either(self.path, number, codec)
             yield number, text.rstrip("\r\n") + "\n" if doubled else text
 
     def _split(self, stream: BinaryIO) -> Iterator[bytes]:

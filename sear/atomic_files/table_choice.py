@@ -88,7 +88,7 @@ def _in_parts(file: Path) -> list[tuple[int, str]]:
 def only(path: Path, tables: list[Table], others: Mapping[Path, str], names: Sequence[str], item: str) -> Parts:
     """The one table with these columns, or its parts; item: what the events call the item of a table of texts."""
     having = [table for table in tables if set(names) <= set(table.columns)]
-    if len(having) > 1 and _are_parts(having):
+    if len(having) > 1 and are_parts(having):
         return Parts(having)
     if len(having) == 1:
         _refuse_twice(having[0], names)
@@ -113,7 +113,7 @@ def only(path: Path, tables: list[Table], others: Mapping[Path, str], names: Seq
     raise InputError(f"{path}: no CSV or parquet table has the columns {', '.join(names)} ({found}) - {remedy}")
 
 
-def _are_parts(tables: list[Table]) -> bool:
+def are_parts(tables: list[Table]) -> bool:
     """Whether the files have names that differ in digits only, and the same columns, in whatever order.
 
     Objects of JSON lines may leave out what they have not: there the columns asked for suffice.
@@ -129,31 +129,49 @@ def _without_digits(file: Path) -> str:
     return re.sub(r"\d+", "0", unpacked_name(file))
 
 
-def unread(folder: Path, read: Sequence[Parts], tables: list[Table], others: Mapping[Path, str]) -> list[str]:
+def unread(
+    folder: Path, read: Mapping[tuple[str, ...], Parts], tables: list[Table], others: Mapping[Path, str]
+) -> list[str]:
     """What is said of everything else in the folder: its name, and why it is not read.
 
+    read: the columns that make a table one of events or of texts, and the tables that are read as such.
+
     Raises:
-        InputError: a file is, by its name, a part of a table that is read, and has other columns or cannot be read.
+        InputError: a file is, by its name, a part of a table that is read, and cannot be read like it.
     """
     if not folder.is_dir():
         return []
-    used = [table.path for parts in read for table in parts.tables]
-    named, parts = set(map(unpacked_name, used)), {_without_digits(file): file for file in reversed(used)}
+    used = [table.path for parts in read.values() for table in parts.tables]
+    named, firsts = set(map(unpacked_name, used)), {_without_digits(file): file for file in reversed(used)}
     found = {table.path: table for table in tables}
     left = [file for file in sorted(folder.iterdir(), key=_in_parts) if file not in used and file.name[0] not in "._"]
+    widths = {len(table.columns): table.path.name for parts in read.values() for table in parts.tables}
+    told = {file: _like_a_part(found[file], widths) for file in left if file in found} | dict(others)
     for file in left:
-        first = parts.get(_without_digits(file)) if file.is_file() and unpacked_name(file) not in named else None
+        first = firsts.get(_without_digits(file)) if file.is_file() and unpacked_name(file) not in named else None
         by_name = f"by its name it is a part of the same table as {first.name}" if first else ""
         if first and file in others:
             raise InputError(f"{others[file]}, or move it elsewhere: {by_name}")
-        if first and file in found and found[file].columns:
+        if not first or file not in found or not found[file].columns:
+            continue
+        if any(_holds(found[file], names) for names, parts in read.items() if _of_one_name(parts, file)):
             what = f"{folder}: {_described(found[file])}, and {by_name}"
             raise InputError(f"{what} - give all parts the same columns and header, or move it elsewhere")
-    widths = {len(table.columns): table.path.name for parts in read for table in parts.tables}
-    told = {file: _like_a_part(found[file], widths) for file in left if file in found} | dict(others)
+        told[file] = f"{_described(found[file])}: other columns than {first.name} has"
     names = [f"{file.name}{'/' if file.is_dir() else ''}" for file in left if not told.get(file)]
     notices = [f"NOT READ: {told[file]}" for file in left if told.get(file)]
     return notices + ([f"not read, there too: {shortened(names)}"] if names else [])
+
+
+def _of_one_name(parts: Parts, file: Path) -> bool:
+    return any(_without_digits(table.path) == _without_digits(file) for table in parts.tables)
+
+
+def _holds(table: Table, names: Sequence[str]) -> bool:
+    """Whether the table has values of these columns: below such a header, whatever its case, or without any."""
+    if table.looks_headless() or isinstance(table, DelimitedTable) and table.has_later_header(names):
+        return True
+    return {name.lower() for name in names} <= {name.lower() for name in table.columns}
 
 
 def _like_a_part(table: Table, widths: Mapping[int, str]) -> str:

@@ -4,7 +4,9 @@ import codecs
 
 import pytest
 
+from sear.atomic_files.bad_lines import BadLines
 from sear.atomic_files.encoding import UTF8, decided, wide_encoding
+from sear.atomic_files.raw_lines import line_file
 from sear.errors import InputError
 from tests.helpers.raw_dumps import convert, rows, write_lines
 
@@ -60,6 +62,14 @@ def test_a_few_bytes_that_are_utf8_by_chance_do_not_make_two_readings_of_a_gbk_f
     write_lines(tmp_path / "raw" / "a.csv", lines, encoding="gb18030")
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 0
     assert {row[1] for row in rows(tmp_path, "mydata", "inter")[1:]} == {"茅台"}
+
+
+def test_a_short_gbk_text_that_could_be_utf8_is_read_like_the_others_and_counted(tmp_path):
+    path = write_lines(tmp_path / "a.csv", ["u,战争与和平", "u,琛哥传", "u,琛哥传"], encoding="gb18030")
+    bad_lines = BadLines()
+    read = [line for _, line in line_file(path).text_lines(bad_lines)]
+    assert read == ["u,战争与和平\n", "u,琛哥传\n", "u,琛哥传\n"]
+    assert bad_lines.notices() == [f"{path}: 2 short lines (the first: line 2) can be UTF-8 too: read as gb18030"]
 
 
 @pytest.mark.parametrize(

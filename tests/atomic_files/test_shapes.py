@@ -219,9 +219,10 @@ def test_parts_of_one_table_are_read_together_and_a_bad_line_is_named_in_its_par
             tmp_path / "raw" / f"part-0000{part}.csv", [LINES[0], f"{user},i,1300000000", f"{user},j,1300000060"]
         )
     (tmp_path / "raw" / "_SUCCESS").touch()
-    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 0
-    assert [row[0] for row in events(tmp_path)] == list("uuvvww")
-    assert "3 parts of one table" in capsys.readouterr().out
+    for options in (NAMES, ()):
+        assert convert(tmp_path, "mydata", tmp_path / "raw", *options) == 0
+        assert [row[0] for row in events(tmp_path)] == list("uuvvww")
+        assert "3 parts of one table" in capsys.readouterr().out
     write_lines(tmp_path / "raw" / "part-00001.csv", [LINES[0], "v,i,1300000000", "v,j,noon"])
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
     assert "part-00001.csv, line 3: time 'noon'" in capsys.readouterr().err
@@ -231,7 +232,7 @@ def test_parts_of_one_table_are_read_together_and_a_bad_line_is_named_in_its_par
     "name, data, told",
     [
         ("part-2.csv", b"w,k,1300000000\n", "part-2.csv has no header"),
-        ("part-2.csv", b"user,item,day\nw,k,1300000000\n", "part-2.csv has user, item, day"),
+        ("part-2.csv", b"User,Item,Time\nw,k,1300000000\n", "part-2.csv has User, Item, Time"),
         (
             "part-2.csv.gz",
             gzip.compress(DATA, mtime=0)[:-9],
@@ -247,6 +248,16 @@ def test_a_part_that_cannot_be_read_like_the_others_is_an_error(tmp_path, capsys
         assert convert(tmp_path, "mydata", tmp_path / "raw", *options) == 2
         error = capsys.readouterr().err
         assert told in error and (not options or "by its name it is a part of the same table as part-0.csv" in error)
+
+
+def test_a_numbered_table_of_other_columns_is_no_part_and_is_named(tmp_path, capsys):
+    write_lines(tmp_path / "raw" / "table1.csv", LINES)
+    write_lines(tmp_path / "raw" / "table2.csv", ["item,title", "i0,Cup"])
+    for options in ((), ("--text=title",), (*NAMES, "--no-text", "--overwrite")):
+        assert convert(tmp_path, "mydata", tmp_path / "raw", *options) == 0
+        told = "NOT READ: table2.csv has item, title: other columns than table1.csv has"
+        assert (told in capsys.readouterr().out) == ("--text=title" not in options)
+        assert events(tmp_path) == EVENTS
 
 
 def test_parts_may_have_their_columns_in_any_order_and_json_lines_may_leave_some_out(tmp_path):
@@ -340,7 +351,14 @@ def test_without_times_the_order_of_the_lines_counts_and_that_is_said(tmp_path, 
     assert "the order of the lines stands for it" in told and "The events are from" not in told
 
 
-@pytest.mark.parametrize("items, told", [(range(30), True), (range(30, 0, -1), True), ([9, 10, 2, 4] * 8, False)])
+LONG = [f"{'9' * 5_000}{row:02}" for row in range(30)]  # more digits than int() takes
+
+
+@pytest.mark.parametrize(
+    "items, told",
+    [(range(30), True), (range(30, 0, -1), True), ([9, 10, 2, 4] * 8, False), (LONG, True)],
+    ids=["up", "down", "mixed", "long"],
+)
 def test_lines_in_the_order_of_their_items_are_in_none_of_time(tmp_path, capsys, items, told):
     write_lines(tmp_path / "raw" / "e.txt", [f"1 {item}" for item in items])
     assert convert(tmp_path, "mydata", tmp_path / "raw", "--columns=user,item") == 0
@@ -380,6 +398,15 @@ def test_a_day_and_a_time_of_day_make_one_time_in_any_unit(tmp_path, days, clock
     write_lines(tmp_path / "raw" / "e.csv", ["user,item,day,clock", *reversed(lines)])
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES[:3], "--time=day,clock", *options) == 0
     assert [row[1] for row in events(tmp_path)] == ["i0", "i1"] and events(tmp_path)[1][2] == str(last)
+
+
+@pytest.mark.parametrize("zones, told", [((3, 4), False), ((3, 4, 5), True)])
+def test_times_of_day_that_are_not_added_are_told(tmp_path, capsys, zones, told):
+    lines = [f"u{zone},i,2024-05-01T00:00+0{zone}:00,10:30" for zone in zones]
+    write_lines(tmp_path / "raw" / "e.csv", ["user,item,day,clock", *lines])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES[:3], "--time=day,clock") == 0
+    assert ("the times of day in the second column of --time only put" in capsys.readouterr().out) == told
+    assert events(tmp_path)[0][2] == str(1_714_510_800 if told else 1_714_510_800 + 37_800)
 
 
 @pytest.mark.parametrize(
