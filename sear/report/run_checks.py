@@ -77,7 +77,7 @@ def other_items(runs: Sequence["Run"]) -> list[str]:
         if other:
             told.append(
                 f"{dataset}: {own[0].folder} and {other.folder} were made beside other .item files than each other"
-                " - run one of them again if its model reads features of items"
+                " - run one of them again if both read texts"
             )
     return told
 
