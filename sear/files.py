@@ -97,12 +97,18 @@ def write_aside(path: Path | str) -> Iterator[Path]:
 
 
 def require_place_for_file(path: Path) -> None:
-    """Raises InputError where a device, a pipe or a folder has this name: no file can take its place."""
+    """No file can take the place of a device, a pipe or a folder.
+
+    Raises:
+        InputError: one of them has this name.
+        WriteError: what has this name cannot be seen, for lack of rights.
+    """
     place = Path(os.path.abspath(path)).parts[1:3]
     device = os.name == "posix" and place[:1] in (("dev",), ("proc",)) and place != ("dev", "shm")
-    if device or (path.exists() and not path.is_file()):
-        what = "a folder" if path.is_dir() else "a device or a pipe"
-        raise InputError(f"{shown(path)} is {what}, no file - name a file")
+    with writing(path):
+        if device or (path.exists() and not path.is_file()):
+            what = "a folder" if path.is_dir() else "a device or a pipe"
+            raise InputError(f"{shown(path)} is {what}, no file - name a file")
 
 
 def clear_asides(folder: Path, name: str = "") -> None:
@@ -166,14 +172,19 @@ def file_sha256(path: Path) -> str:
 
 
 def known_sha256(path: Path) -> str:
-    """The same of a file that is asked for again and again: read anew only where its stamp is another."""
+    """The same of a file that is asked for again and again."""
+    return known_digest(file_sha256, path)
+
+
+def known_digest(digest: Callable[[Path], str], path: Path) -> str:
+    """`digest(path)`, worked out anew only where the file's stamp is another."""
     stamp = path.stat()
-    return _sha256_of(path, stamp.st_mtime_ns, stamp.st_ctime_ns, stamp.st_size, stamp.st_ino)
+    return _digest(digest, path, stamp.st_mtime_ns, stamp.st_ctime_ns, stamp.st_size, stamp.st_ino)
 
 
 @cache
-def _sha256_of(path: Path, *stamp: int) -> str:
-    return file_sha256(path)
+def _digest(digest: Callable[[Path], str], path: Path, *stamp: int) -> str:
+    return digest(path)
 
 
 def require_unchanged(path: Path, digest: str | None) -> None:
@@ -209,9 +220,11 @@ def find_below(folder: Path, name: str, tell: Callable[[str], object]) -> list[P
 
     Args:
         tell: is told of the folders that are left out, because they cannot be read or a link to them leads nowhere.
+            Links inside a run's folder are that run's own, such as those that W&B leaves.
     """
     found: list[Path] = []
     seen: set[str] = set()
+    runs: set[str] = set()  # folders of runs, finished or not, and those below them
 
     def not_read(error: OSError) -> None:
         tell(f"left out: {refusal(error, f'{error.filename} cannot be read')}")
@@ -222,10 +235,12 @@ def find_below(folder: Path, name: str, tell: Callable[[str], object]) -> list[P
             continue
         seen.add(here)
         folders.sort()
+        if os.path.dirname(place) in runs or {name, "config.yaml"} & set(files):
+            runs.add(place)
         for path in (Path(place, file) for file in files):
             if path.name == name:
                 found.append(path)
-            elif path.is_symlink() and not path.exists():
+            elif place not in runs and path.is_symlink() and not path.exists():
                 tell(f"left out: {path} is a link to {os.readlink(path)}, which is not there - mend or remove it")
     return sorted(found)
 

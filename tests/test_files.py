@@ -11,7 +11,7 @@ import pytest
 
 from sear import files
 from sear.cli.arguments import parse
-from sear.errors import InputError
+from sear.errors import InputError, WriteError
 from sear.program import Parser
 from sear.settings import gather
 
@@ -139,6 +139,25 @@ def test_a_pipe_is_neither_replaced_nor_waited_for(tmp_path):
     assert (tmp_path / "pipe.json").is_fifo()
     with pytest.raises(InputError, match="pipe.json is no file but a folder, a pipe or a device - move it elsewhere"):
         files.read_json(tmp_path / "pipe.json", "restore it")
+
+
+def test_a_place_that_cannot_be_seen_for_lack_of_rights_is_told_with_the_remedy(tmp_path, monkeypatch):
+    def refused(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(files.Path, "exists", refused)
+    with pytest.raises(WriteError, match=r"a.json cannot be written \(Permission denied\) - give yourself the rights"):
+        files.write_text(tmp_path / "a.json", "{}")
+
+
+def test_links_inside_a_run_folder_that_lead_nowhere_are_not_told(tmp_path):
+    for run, has in (("done", "metrics.json"), ("begun", "config.yaml")):
+        (tmp_path / run / "wandb").mkdir(parents=True)
+        (tmp_path / run / has).touch()
+        (tmp_path / run / "wandb" / "latest-run").symlink_to("nowhere")
+    lines = []
+    assert files.find_below(tmp_path, "metrics.json", lines.append) == [tmp_path / "done" / "metrics.json"]
+    assert not lines
 
 
 def test_files_are_found_below_links_each_folder_once_and_what_is_left_out_is_told(tmp_path, monkeypatch):

@@ -41,7 +41,9 @@ def parser(prog: str) -> argparse.ArgumentParser:
     found.add_argument("--space", metavar="FILE", help="what to try (default: config/tune/MODEL.yaml), or a hyper.test")
     found.add_argument("--trials", type=_count, default=50, help="trials of the whole study (default: 50)")
     found.add_argument("--hours", type=_hours, help="this process begins no trial after so many hours")
-    found.add_argument("--seed", metavar="N,…", help="seeds of each trial, whose mean counts (default: 1)")
+    found.add_argument(
+        "--seed", metavar="N,…", help="seeds of each trial, whose mean counts (default: of --config, else 1)"
+    )
     found.add_argument("--study", metavar="NAME", help="default: DATASET-MODEL")
     found.add_argument(
         "--storage", help="journal file, sqlite:///FILE or postgresql://… (default: in the study's folder)"
@@ -155,7 +157,7 @@ def _work(
             with stopped_in_order():
                 search.work()
         except BaseException as end:
-            _write_what_there_is(study, space, score, folder, command, held)
+            _write_what_there_is(lambda: _write(study, space, score, folder, command, held))
             if isinstance(end, KeyboardInterrupt):
                 raise type(end)("stopped - the same command goes on") from end
             if isinstance(end, (WriteError, LostProcessError)):
@@ -187,10 +189,10 @@ def _write(
     return write_study(study, space, score, folder, without_password(command))
 
 
-def _write_what_there_is(*what: Any) -> None:
+def _write_what_there_is(write: Callable[[], object]) -> None:
     """After an error, which is the one to be told: where its cause is a full disk or a lost storage this fails, too."""
     try:
-        _write(*what)
+        write()
     except Exception as error:
         logging.getLogger("sear").warning(f"the page of the search was not written: {error}")
 

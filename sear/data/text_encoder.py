@@ -9,14 +9,13 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from sear.errors import InputError
-from sear.files import PROJECT_ROOT
+from sear.files import PROJECT_ROOT, file_sha256, known_digest
 
 # name -> `folder_identity` of the files sentence-transformers/all-mpnet-base-v2 publishes
 PUBLISHED = {"all-mpnet-base-v2": "05d6fb75955ac39957d4af6aa6eedc4c43dbee18fc80d81786f1b0ecfed50c6b"}
@@ -25,6 +24,7 @@ HUB_NAME = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?"
 WEIGHTS = {".safetensors", ".bin"}
 SETTINGS = {".json", ".txt", ".model"}  # tokenizers too
 NOT_OF_THE_MODEL = {"data_config.json"}  # what it was trained on
+LFS_POINTER = b"version https://git-lfs"
 ABOUT_ITS_MAKING = {"_name_or_path", "transformers_version", "__version__"}  # settings that change no vector
 
 
@@ -120,22 +120,16 @@ def _deciding_files(folder: Path, module_folders: list[Path]) -> list[Path]:
 
 
 def _file_digest(file: Path) -> str:
-    stamp = file.stat()
-    return _digest_of(file, stamp.st_mtime_ns, stamp.st_ctime_ns, stamp.st_size, stamp.st_ino)
+    return known_digest(_digest_of, file)  # a grid asks again and again
 
 
-@cache  # a grid asks again and again
-def _digest_of(file: Path, *stamp: int) -> str:
-    digest = hashlib.sha256()
+def _digest_of(file: Path) -> str:
     if file.suffix == ".json":
-        digest.update(_settings_only(file.read_bytes()))
-        return digest.hexdigest()
+        return hashlib.sha256(_settings_only(file.read_bytes())).hexdigest()
     with open(file, "rb") as stream:
-        while block := stream.read(1 << 20):
-            if block.startswith(b"version https://git-lfs"):
-                raise InputError(f"{file} is a Git LFS pointer, not the file itself - run git lfs pull in its folder")
-            digest.update(block)
-    return digest.hexdigest()
+        if stream.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise InputError(f"{file} is a Git LFS pointer, not the file itself - run git lfs pull in its folder")
+    return file_sha256(file)
 
 
 def _settings_only(content: bytes) -> bytes:

@@ -34,13 +34,13 @@ def make_report(
     from sear.report.page import render
     from sear.report.read_runs import read_runs
     from sear.report.rows import metrics_of, rows_of
-    from sear.report.run import with_all_metrics
+    from sear.report.run import with_same_metrics
     from sear.report.sections import make_section
     from sear.report.summaries import dataset_table
     from sear.report.tables import write_table
 
     folders = [Path(path) for path in paths]
-    runs = with_all_metrics(read_runs(folders))
+    runs = with_same_metrics(read_runs(folders))
     rows, metrics = rows_of(runs), metrics_of(runs)
     labels = dict.fromkeys(row.label for row in rows)
     if reference and reference not in labels:

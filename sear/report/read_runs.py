@@ -18,6 +18,7 @@ from sear.files import find_below, require_file
 from sear.report.run import Run
 from sear.report.run_checks import (
     FREEZE_AGAIN,
+    other_items,
     refuse_different_cases,
     refuse_other_metrics,
     refuse_other_sources,
@@ -58,7 +59,7 @@ def read_runs(paths: Iterable[Path | str], tell: Callable[[str], object] = say) 
     runs.sort(key=lambda run: (run.dataset, run.model, run.ablate, run.variant, run.seed))
     refuse_different_cases(runs)
     refuse_other_sources(runs)
-    for line in unknown_data(runs):
+    for line in [*unknown_data(runs), *other_items(runs)]:
         tell(line)
     return runs
 

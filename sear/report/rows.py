@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sear.errors import InputError
 from sear.evaluation.significance import Comparison, compare, holm
 from sear.report.run import Run
 
@@ -84,11 +83,8 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
 
 
 def metrics_of(runs: Sequence[Run]) -> list[str]:
-    """The test metrics that all runs have, in the order of the first run. Raises InputError where there are none."""
-    found = [name for name in runs[0].record.test if all(name in run.record.test for run in runs)]
-    if not found:
-        raise InputError(f"{runs[0].folder} and the other runs share no test metric - report them apart")
-    return found
+    """The test metrics that all runs have, see `with_same_metrics`, in the order of the first run."""
+    return [name for name in runs[0].record.test if all(name in run.record.test for run in runs)]
 
 
 def main_metric(metrics: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """One run as the report sees it."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ class Run:
         record: its metrics.json.
         ranks: int (cases,), each target's rank, in the order of user, then target.
         masked_ranks: likewise with seen items filtered; None where not asked for.
-        from_ranks: the test metrics that metrics.json lacks, worked out of the ranks, see `with_all_metrics`.
+        from_ranks: the test metrics that metrics.json lacks, worked out of the ranks, see `with_same_metrics`.
         cases: DataFrame of str `user, target`, so ordered; None in a frozen run.
         cases_hash: equal for two runs exactly when they hold the same cases.
         settings: its config.yaml; empty in a frozen run.
@@ -75,9 +76,14 @@ class Run:
         return metrics_by_row(self.ranks, [name], [int(k)])[metric]
 
 
-def with_all_metrics(runs: Sequence[Run]) -> list[Run]:
-    """The runs, each with every test metric that any of them was asked for: the ranks hold them all."""
-    wanted = list(dict.fromkeys(name for run in runs for name in run.record.test))
+def with_same_metrics(runs: Sequence[Run]) -> list[Run]:
+    """The runs, each with every test metric that half of them or more were asked for: the ranks hold them all.
+
+    Where no metric is so common, those that most runs were asked for.
+    """
+    asked = Counter(name for run in runs for name in run.record.test)
+    enough = min(len(runs) / 2, max(asked.values()))
+    wanted = [name for name, count in asked.items() if count >= enough]
     found = []
     for run in runs:
         lacking = tuple(name for name in wanted if name not in run.record.test)

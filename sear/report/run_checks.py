@@ -18,10 +18,10 @@ FREEZE_AGAIN = "freeze that run again"
 def refuse_other_metrics(run: "Run") -> None:
     """Raises InputError where metrics.json holds those of other ranks than the run's."""
     path = run.folder / "metrics.json"
-    remedy = FREEZE_AGAIN if run.cases is None else "restore it, or delete the folder and run again"
+    remedy = FREEZE_AGAIN if run.cases is None else "restore it, or move the folder elsewhere and run again"
     for key, ranks in (("test", run.ranks), ("test_history_masked", run.masked_ranks)):
         told = getattr(run.record, key)
-        if (told is None) != (ranks is None):
+        if (not told) != (ranks is None):
             raise InputError(f"{path}: {key} is {told!r}, which the ranks beside it do not bear out - {remedy}")
         if ranks is None:
             continue
@@ -49,19 +49,37 @@ def refuse_different_cases(runs: Iterable["Run"]) -> None:
 def refuse_other_sources(runs: Iterable["Run"]) -> None:
     """Raises InputError where two runs on one data set were trained on other data, or by other encoders of one name.
 
-    What an earlier SEAR did not record cannot be compared, see `unknown_data`.
+    Texts count only between runs that read some, see `other_items` for the rest. What an earlier SEAR did not record
+    cannot be compared, see `unknown_data`.
     """
     first: dict[tuple[str, ...], Run] = {}
     for run in runs:
         data, encoder = run.record.data, run.record.text_encoder
-        if data is not None:
-            other = first.setdefault(("data", run.dataset), run)
-            if files := other_data(other.record.data or {}, data):
-                raise _not_together(other, run, f"were trained on other data than each other (their {files} files)")
+        for suffix in () if data is None else ("inter",) if encoder is None else ("inter", "item"):
+            other = first.setdefault((suffix, run.dataset), run)
+            if suffix in other_data(other.record.data or {}, data or {}):
+                told = f"were trained on other data than each other (their .{suffix} files)"
+                raise _not_together(other, run, told)
         if encoder is not None:
             other = first.setdefault(("encoder", run.dataset, Path(str(encoder.get("path"))).name), run)
             if other_encoder(other.record.text_encoder or {}, encoder):
                 raise _not_together(other, run, "were trained by text encoders of one name that are not the same")
+
+
+def other_items(runs: Sequence["Run"]) -> list[str]:
+    """A line for each data set of which two runs had other .item files, one of them without reading its texts."""
+    told = []
+    for dataset in dict.fromkeys(run.dataset for run in runs):
+        own = [run for run in runs if run.dataset == dataset and run.record.data is not None]
+        other = next(
+            (run for run in own if "item" in other_data(own[0].record.data or {}, run.record.data or {})), None
+        )
+        if other:
+            told.append(
+                f"{dataset}: {own[0].folder} and {other.folder} were made beside other .item files than each other"
+                " - run one of them again if both read texts"
+            )
+    return told
 
 
 def unknown_data(runs: Sequence["Run"]) -> list[str]:

@@ -72,7 +72,7 @@ def _from_ranks_note(rows: Sequence[Row]) -> str:
     """Which metrics a run was not asked for, "" where all have all."""
     lacking = {row.label: dict.fromkeys(name for run in row.runs for name in run.from_ranks) for row in rows}
     told = [f"{', '.join(map(metric_name, names))} of {label}" for label, names in lacking.items() if names]
-    return f" Worked out of the ranks, for metrics.json lacks it: {'; '.join(told)}." if told else ""
+    return f" Worked out of the ranks, which metrics.json lacks: {'; '.join(told)}." if told else ""
 
 
 def marks_note(rows: Sequence[Row], reference: Row, tests: Tests) -> str:

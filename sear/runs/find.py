@@ -4,15 +4,16 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from sear.errors import InputError
-from sear.files import PROJECT_ROOT, require_file
+from sear.files import PROJECT_ROOT, known_digest, require_file
 from sear.runs.record import other_data, other_encoder, read_metrics
 from sear.settings.keys import Role, with_role
 from sear.settings.rules import read_settings
+
+MOVABLE = {"data_path", "item_sem_embedding_model_path"}  # folders that metrics.json knows by their content
 
 
 def settings_hash(settings: Mapping) -> str:
@@ -20,17 +21,21 @@ def settings_hash(settings: Mapping) -> str:
 
     1 and 1.0 are the same, and so are list and tuple.
     """
-    plain = json.loads(json.dumps(deciding_settings(settings), default=str), parse_int=float)
+    return _hash(deciding_settings(settings))
+
+
+def _hash(settings: Mapping) -> str:
+    plain = json.loads(json.dumps(settings, default=str), parse_int=float)
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def recorded_hash(settings: Mapping) -> str:
     """`settings_hash` as metrics.json keeps it, to show a config.yaml that was changed since.
 
-    The data's place is left out, for a folder may be moved: the data themselves are compared. A key that runs were
-    trained with must never turn from one that decides results into one that does not, or these runs were refused.
+    The places of data and encoder are left out, for a folder may be moved: what lies there is compared. All other keys
+    count whatever their role, which another version may see otherwise: its runs are the same all the same.
     """
-    return settings_hash({key: value for key, value in settings.items() if key not in with_role(Role.DATA)})
+    return _hash({key: value for key, value in settings.items() if key not in MOVABLE})
 
 
 def deciding_settings(settings: Mapping) -> dict[str, Any]:
@@ -56,7 +61,7 @@ def find_runs(
     place = PROJECT_ROOT / settings["results_path"] / settings["dataset"]
     for path in sorted(_config_files(place), key=lambda path: path.parent.name):
         try:
-            found = _hash_of(path, _stamp(path))
+            found = known_digest(_hash_of, path)  # a grid asks again and again
         except FileNotFoundError:  # taken back by another process just now
             continue
         except InputError as error:
@@ -86,13 +91,14 @@ def _why_not_done(config: Path, settings: Mapping, data: Mapping[str, str]) -> s
     if record.data is None:
         return "does not say which data it was trained on, as runs of an earlier SEAR"
     if other := other_data(record.data, data):
-        return f"was trained on other data (its {other} file was another)"
+        return f"was trained on other data (its {' and '.join(f'.{suffix}' for suffix in other)} file was another)"
     if record.text_encoder:
         from sear.data.text_encoder import encoder_checksums  # imports numpy
 
         path = settings["item_sem_embedding_model_path"]
-        if other_encoder(record.text_encoder, encoder_checksums(path)):
-            return f"was trained by another text encoder than {path} is by now"
+        with suppress(InputError):  # an encoder that is not whole by now: which one it is, is not known
+            if other_encoder(record.text_encoder, encoder_checksums(path)):
+                return f"was trained by another text encoder than {path} is by now"
     if record.began_with:
         from sear.runs.warm_start import digest_of_start  # imports torch
 
@@ -107,13 +113,5 @@ def _config_files(place: Path) -> list[Path]:
             return list(place.glob("*/*/config.yaml"))
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    """Another one as soon as the file is written anew, which is to rename another file into its place."""
-    found = path.stat()
-    return found.st_mtime_ns, found.st_ino
-
-
-@cache
-def _hash_of(path: Path, stamp: tuple[int, int]) -> str:
-    """`settings_hash` of a config.yaml, for which a grid asks again and again."""
+def _hash_of(path: Path) -> str:
     return settings_hash(read_settings(require_file(path))[0])

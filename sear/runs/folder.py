@@ -74,7 +74,7 @@ def read_config(run_folder: Path) -> dict[str, Any]:
         if known is not None and known != recorded_hash(settings):
             raise InputError(
                 f"{path} was changed since the run was finished: its settings are not those in metrics.json"
-                " - restore it, or delete the folder and run again"
+                " - restore it, or move the folder elsewhere and run again"
             )
     return settings
 

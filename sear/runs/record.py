@@ -116,9 +116,9 @@ def read_metrics(run_folder: Path, remedy: str = "restore it, or run again") -> 
     return RunRecord.from_dict(read_json(path, remedy), path, remedy)
 
 
-def other_data(one: Mapping[str, str], other: Mapping[str, str]) -> str:
-    """The atomic files that are not the same by their hashes, such as ".inter and .item"; "" where all are."""
-    return " and ".join(f".{suffix}" for suffix in sorted({*one, *other}) if one.get(suffix) != other.get(suffix))
+def other_data(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """The suffixes of the atomic files that are not the same by their hashes, such as inter and item."""
+    return [suffix for suffix in sorted({*one, *other}) if one.get(suffix) != other.get(suffix)]
 
 
 def other_encoder(one: Mapping[str, str | None], other: Mapping[str, str | None]) -> bool:

@@ -7,8 +7,9 @@ num_layers: [1, 2, 3]                                  # one of these
 
 import ast
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ NOT_TRIED = with_role(
     Role.NAME | Role.DATA | Role.ADDS_METRICS | Role.MEASURE | Role.PLACE | Role.DERIVED | Role.UNUSED
 )
 NAMES = {"low", "high", "step", "log"}
+HALF = Decimal("0.5")
 LONGEST_LINE = 10_000  # characters of a line of hyper.test
 
 
@@ -189,8 +191,16 @@ def _recbole_line(key: str, kind: str, values: str, place: str) -> Parameter:
     low, high, step = *numbers[:2], numbers[2] if count == 3 else None
     if kind == "loguniform":
         return _range(key, math.exp(low), math.exp(high), None, True, place)
-    if step and step > 0:  # what hyperopt rounds to: multiples of the step, also beyond the ends
-        low, high = math.floor(low / step + 0.5) * step, math.ceil(high / step - 0.5) * step
-        if step.is_integer():
-            low, high, step = int(low), int(high), int(step)
-    return _range(key, low, high, step, False, place)
+    found = _range(key, low, high, step, False, place)
+    return found if step is None else _multiples(found, [Decimal(number) for number in values.split(",")], place)
+
+
+def _multiples(parameter: Parameter, numbers: Sequence[Decimal], place: str) -> Parameter:
+    """What hyperopt rounds to: multiples of the step, also beyond the ends. In decimals, as they are written."""
+    low, high, step = numbers
+    first = (low / step + HALF).to_integral_value(ROUND_FLOOR) * step
+    last = (high / step - HALF).to_integral_value(ROUND_CEILING) * step
+    if first >= last:
+        raise InputError(f"{place}: {parameter.key} from {low} to {high} holds no two multiples of {step} - mend them")
+    kind = int if step == step.to_integral_value() else float
+    return replace(parameter, low=kind(first), high=kind(last), step=kind(step))

@@ -18,7 +18,7 @@ from sear.settings.rules import Rule, make_rule, read_rules, read_settings
 CONFIG_ROOT = BUNDLED / "config"
 DEVICE = re.compile(r"cpu|cuda(?::(\d+))?")
 SEAR_KEYS = with_role(Role.SEAR)
-FOLDERS = ("data_path", "results_path", "warm_start")  # keys that hold one
+FOLDERS = with_role(Role.FOLDER)
 
 
 class Settings:

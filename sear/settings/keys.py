@@ -21,6 +21,7 @@ class Role(Flag):
     DERIVED = auto()  # RecBole's Config works it out anew, for the machine it runs on
     # RecBole's, without use: a SEARDataset reads the atomic files itself, as they are, and cuts batches
     UNUSED = auto()
+    FOLDER = auto()  # holds the name of one, which may begin with ~
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ KEYS = {
     "model_name": Key(Role.NAME),
     "seed": Key(Role.NAME),
     "ablate": Key(Role.NAME | Role.SEAR),
-    "data_path": Key(Role.DATA),
+    "data_path": Key(Role.DATA | Role.FOLDER),
     "mask_history": Key(Role.ADDS_METRICS),
     "hidden_size": Key(Role.SEAR),
     "num_layers": Key(Role.SEAR),
@@ -60,7 +61,7 @@ KEYS = {
     "soft_label_decay": Key(Role.SEAR | Role.LOSS),
     "trim_padding": Key(Role.SEAR | Role.LOSS),
     "item_table": Key(Role.SEAR),
-    "warm_start": Key(Role.SEAR),
+    "warm_start": Key(Role.SEAR | Role.FOLDER),
     "text_whitening": Key(Role.SEAR),
     "cosine_scale": Key(Role.SEAR | Role.LOSS),
     "repeat_bias": Key(Role.SEAR | Role.LOSS),
@@ -78,7 +79,7 @@ KEYS = {
     "nproc": Key(Role.PLACE),
     "offset": Key(Role.PLACE),
     "port": Key(Role.PLACE),
-    "results_path": Key(Role.PLACE),
+    "results_path": Key(Role.PLACE | Role.FOLDER),
     "resume": Key(Role.PLACE),
     "run_id": Key(Role.PLACE),
     "save_dataloaders": Key(Role.PLACE | Role.UNUSED),

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Protocol
 
 from recbole.utils import WandbLogger, get_local_time
@@ -79,34 +80,50 @@ class _TensorBoard:
         script = Path(config["checkpoint_dir"]) / f"{config['model']}-{get_local_time()}"
         self._place = str((folder or script) / "tensorboard")
         self._writer: SummaryWriter | None = None
-        if threading.excepthook is not _pass_over_writers:
-            _others.append(threading.excepthook)
-            threading.excepthook = _pass_over_writers
+        self._threads: set[threading.Thread] = set()  # of the writer
+        self._hook = _without_writers(threading.excepthook)
+        self._hook_before, threading.excepthook = threading.excepthook, self._hook
 
     def log(self, parts: Parts, epoch: int) -> None:
         with writing(f"{self._place}/events"):
             if self._writer is None:
                 from torch.utils.tensorboard import SummaryWriter
 
-                self._writer = SummaryWriter(self._place, purge_step=epoch)  # of a resumed run, epochs come again
+                before = set(threading.enumerate())
+                try:
+                    self._writer = SummaryWriter(self._place, purge_step=epoch)  # of a resumed run, epochs come again
+                finally:
+                    self._threads = set(threading.enumerate()) - before
             for part, metrics in parts.items():
                 for name, value in metrics.items():
                     self._writer.add_scalar(f"{part}/{name}", value, epoch)
             self._writer.flush()
 
     def close(self, failed: bool) -> None:
-        with suppress(OSError) if failed else writing(f"{self._place}/events"):  # why it failed is told already
-            if self._writer is not None:
-                self._writer.close()
+        try:
+            with suppress(OSError) if failed else writing(f"{self._place}/events"):  # why it failed is told already
+                if self._writer is not None:
+                    self._writer.close()
+        finally:
+            for thread in self._threads:
+                thread.join(timeout=1)  # one that fails may be about to say so
+            if threading.excepthook is self._hook:  # else somebody's own hook goes by this one
+                threading.excepthook = self._hook_before
 
 
-_others: list[Callable[[threading.ExceptHookArgs], object]] = []  # what threads' errors were told by before
+Hook = Callable[[threading.ExceptHookArgs], object]
 
 
-def _pass_over_writers(found: threading.ExceptHookArgs) -> None:
-    """No traceback of a TensorBoard writer's thread that could not write."""
-    if type(found.thread).__name__ != "_AsyncWriterThread" or not isinstance(found.exc_value, OSError):
-        _others[-1](found)
+def _without_writers(before: Hook) -> Hook:
+    """The hook `before`, but without a traceback of a TensorBoard writer's thread that could not write."""
+
+    def hook(found: threading.ExceptHookArgs) -> None:
+        places = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(found.exc_traceback)]
+        of_writer = any(place.startswith("tensorboard.summary.writer") for place in places)
+        if not of_writer or not isinstance(found.exc_value, OSError):
+            before(found)
+
+    return hook
 
 
 class Tracking:

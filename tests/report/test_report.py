@@ -11,8 +11,9 @@ from sear.evaluation.significance import Comparison
 from sear.report import make_report
 from sear.report.__main__ import main
 from sear.report.freeze import freeze
-from sear.report.read_runs import read_runs
-from sear.report.rows import CorrectedTest, rows_of
+from sear.report.read_runs import read_run, read_runs
+from sear.report.rows import CorrectedTest, metrics_of, rows_of
+from sear.report.run import with_same_metrics
 from sear.report.tables import Entry, Table, best_in_column, escape_latex, to_latex, to_markdown
 from tests.helpers.finished_runs import write_run
 
@@ -212,9 +213,19 @@ def test_a_metric_that_one_run_was_not_asked_for_is_worked_out_of_its_ranks_and_
     for name, value in (("models", (1 + 1 / 3) / 3), ("seen-filtered", (1 + 1 / 2) / 3)):
         found = pd.read_csv(tables / f"tiny-{name}.csv", index_col="model")
         assert found.loc["Pop", "mrr@10"] == pytest.approx(value)
-        told = "Worked out of the ranks, for metrics.json lacks it: NDCG@10, MRR@10 of Pop."
+        told = "Worked out of the ranks, which metrics.json lacks: NDCG@10, MRR@10 of Pop."
         assert told in (tables / f"tiny-{name}.md").read_text().replace("\\", "")
     assert "No groups: Pop." in (tables / "tiny-by-history-length.md").read_text()
+
+
+def test_one_run_that_was_asked_for_more_does_not_widen_every_table(tmp_path):
+    runs = [read_run(write_run(tmp_path, [1, 2, 30], seed=seed)) for seed in (1, 2, 3)]
+    runs[0].record.test |= {"map@7": 0.5}
+    found = with_same_metrics(runs)
+    assert metrics_of(found) == list(runs[1].record.test) and not any(run.from_ranks for run in found)
+    for run, metric in zip(runs, ("hit@5", "hit@10", "hit@20"), strict=True):
+        run.record.test = {metric: 1.0}
+    assert metrics_of(with_same_metrics(runs)) == ["hit@5", "hit@10", "hit@20"]
 
 
 def test_a_report_is_one_page_on_top_of_two_folders(report):

@@ -32,7 +32,11 @@ BY_ONE = {"path": "/a/mpnet", "weights": "12", "files": "34"}
     ("one", "other", "told"),
     [
         ({"data": {"inter": "1"}}, {"data": {"inter": "2"}}, r"trained on other data than .* \(their .inter files\)"),
-        ({"data": {"inter": "1"}}, {"data": {"inter": "1", "item": "2"}}, r"their .item files"),
+        (
+            {"data": {"inter": "1"}, "text_encoder": BY_ONE},
+            {"data": {"inter": "1", "item": "2"}, "text_encoder": BY_ONE},
+            r"their .item files",
+        ),
         ({"text_encoder": BY_ONE}, {"text_encoder": BY_ONE | {"path": "/b/mpnet", "files": "56"}}, "text encoders of"),
     ],
 )
@@ -52,6 +56,24 @@ def test_runs_on_other_data_or_by_another_encoder_are_neither_averaged_nor_compa
         assert [line.partition(", as")[0] for line in lines] == [
             "tiny: 1 of 2 runs do not say which data they were trained on"
         ] * unknown
+
+
+def test_other_texts_than_those_that_a_run_without_texts_had_are_told_and_not_refused(tmp_path):
+    folders = [write_run(tmp_path, [1, 2], model=model) for model in ("Pop", "SEAR")]
+    change_metrics(folders[0], {"data": {"inter": "1"}})
+    change_metrics(folders[1], {"data": {"inter": "1", "item": "2"}, "text_encoder": BY_ONE})
+    lines = []
+    assert len(read_runs([tmp_path], lines.append)) == 2
+    assert [line.partition(" than")[0] for line in lines] == [
+        f"tiny: {folders[0]} and {folders[1]} were made beside other .item files"
+    ]
+
+
+def test_a_frozen_run_with_ranks_and_no_metric_is_refused(tmp_path):
+    (folder,) = freeze(read_runs([write_run(tmp_path / "runs", [1, 2])]), tmp_path / "frozen")
+    change_metrics(folder, {"test": {}})
+    with pytest.raises(InputError, match="test is {}, which the ranks beside it do not bear out"):
+        read_runs([folder])
 
 
 def change_metrics(folder, changes):
@@ -82,6 +104,6 @@ def test_figures_that_the_ranks_do_not_bear_out_are_refused(tmp_path, key, value
     metrics = json.loads((folder / "metrics.json").read_text())
     metrics |= {"test_by_history_length": [], "test_by_item_popularity": []}  # else they lack what `test` has
     (folder / "metrics.json").write_text(json.dumps(metrics | {key: value}))
-    remedy = "freeze that run again" if frozen else "restore it, or (delete the folder and )?run again"
+    remedy = "freeze that run again" if frozen else "restore it, or (move the folder elsewhere and )?run again"
     with pytest.raises(InputError, match=f"metrics.json: {told}.* - {remedy}$"):
         read_runs([folder])

@@ -6,6 +6,7 @@ import pytest
 
 from sear.runs.find import find_runs, recorded_hash, settings_hash
 from sear.runs.folder import new_run_folder, write_config, write_metrics
+from sear.settings.keys import KEYS, Key, Role
 from sear.settings.recbole_config import build_config, effective_settings
 from tests.runs.test_folder import RECORD
 
@@ -59,6 +60,25 @@ def test_a_finished_run_by_another_encoder_or_of_other_settings_is_trained_anew(
     lines = []
     assert find_runs(asked, {"inter": "1"}, lines.append) == (None if told else folder, None)
     assert lines == ([f"{folder} was trained {told}: not taken as done"] if told else [])
+
+
+def test_a_finished_run_is_taken_as_done_where_its_encoder_is_not_whole_any_more(tmp_path):
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e" / "modules.json").write_text('[{"path": ""}]')
+    (tmp_path / "e" / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    asked = {"dataset": "a", "results_path": str(tmp_path), "item_sem_embedding_model_path": str(tmp_path / "e")}
+    folder = new_run_folder(tmp_path, "a", "SEAR", 1)
+    write_config(folder, asked)
+    write_metrics(folder, replace(RECORD, data={"inter": "1"}, text_encoder={"path": "e", "weights": "1"}))
+    assert find_runs(asked, {"inter": "1"}) == (folder, None)
+
+
+def test_the_recorded_hash_leaves_out_moved_folders_and_asks_for_no_roles(monkeypatch):
+    settings = {"k": 4, "threads": 2, "data_path": "a", "item_sem_embedding_model_path": "b"}
+    known = recorded_hash(settings)
+    assert recorded_hash(settings | {"data_path": "c", "item_sem_embedding_model_path": "d"}) == known
+    monkeypatch.setitem(KEYS, "k", Key(Role.PLACE))  # as another version may see it
+    assert recorded_hash(settings) == known != recorded_hash(settings | {"k": 5})
 
 
 @pytest.mark.parametrize(("now", "found"), [("as then", True), ("another", False), (None, True)])

@@ -71,12 +71,18 @@ def test_a_space_in_recboles_own_words(tmp_path):
 
 @pytest.mark.parametrize(
     "words, ends",
-    [("8,64,8", (8, 64, 8)), ("1,10,4", (0, 8, 4)), ("0.5,9.5,2", (0, 10, 2)), ("0.1,0.5,0.2", (0.2, 0.4, 0.2))],
+    [
+        ("8,64,8", (8, 64, 8)),
+        ("1,10,4", (0, 8, 4)),
+        ("0.5,9.5,2", (0, 10, 2)),
+        ("0.1,0.5,0.2", (0.2, 0.4, 0.2)),
+        ("0.1,0.7,0.1", (0.1, 0.7, 0.1)),
+    ],
 )
 def test_quniform_means_multiples_of_the_step_as_hyperopt_has_it(tmp_path, words, ends):
     (tmp_path / "hyper.test").write_text(f"a quniform {words}\n")
     (found,) = read_space(tmp_path / "hyper.test")
-    assert (found.low, found.high, found.step) == pytest.approx(ends)
+    assert (found.low, found.high, found.step) == ends
     assert found.whole == all(isinstance(end, int) for end in ends)
 
 
@@ -98,6 +104,7 @@ def test_quniform_means_multiples_of_the_step_as_hyperopt_has_it(tmp_path, words
         ("hyper.test", "a uniform 0\n", "takes 2 numbers"),
         ("hyper.test", "a quniform 0,nan,1\n", "takes 3 numbers"),
         ("hyper.test", "a quniform 0,1,0\n", "a step of 0"),
+        ("hyper.test", "a quniform 1,2,8\n", "line 1: a from 1 to 2 holds no two multiples of 8 - "),
     ],
 )
 def test_what_cannot_be_tried_is_named(tmp_path, name, text, told):

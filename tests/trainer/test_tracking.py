@@ -10,7 +10,7 @@ import pytest
 
 from sear.errors import InputError, WriteError
 from sear.quick_start import resume, run_sear
-from sear.trainer.tracking import Tracking
+from sear.trainer.tracking import Tracking, _TensorBoard
 from tests.conftest import TOY
 from tests.helpers.killed_run import interrupt_at_step
 
@@ -144,3 +144,18 @@ def test_a_disk_that_is_full_for_tensorboard_is_told_in_one_line_and_by_no_trace
                     monkeypatch.setattr(LocalFileSystem, "_write", full)
                 tracking.log_epoch({"epoch": epoch, "loss": 1.0})
     assert capsys.readouterr().err == ""
+
+
+def test_the_hook_for_errors_of_threads_is_given_back_and_may_be_wrapped(tmp_path, monkeypatch):
+    told, settings = [], {"checkpoint_dir": "", "model": "SEAR"}
+    monkeypatch.setattr(threading, "excepthook", told.append)
+    before = threading.excepthook
+    _TensorBoard(settings, tmp_path).close(failed=False)
+    assert threading.excepthook is before
+    for tracker in [_TensorBoard(settings, tmp_path) for _ in range(2)]:
+        ours = threading.excepthook
+        monkeypatch.setattr(threading, "excepthook", lambda found, ours=ours: ours(found))  # as an error reporter does
+        tracker.close(failed=False)
+    found = threading.ExceptHookArgs([OSError, OSError("of another thread"), None, threading.current_thread()])
+    threading.excepthook(found)
+    assert told == [found]
