@@ -133,6 +133,7 @@ def _item_texts(dataset) -> pd.DataFrame | None:
     """The columns that are told of by item id, the first row of each; None for a data set without any."""
     if not dataset.texts.fields:
         return None
+    dataset.texts.require_columns()
     return dataset.texts.table.drop_duplicates(dataset.iid_field).set_index(dataset.iid_field)
 
 

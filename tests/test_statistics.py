@@ -150,6 +150,16 @@ def test_faults_are_told_in_one_line(tmp_path, capsys):
     assert "unknown data set nothing" in capsys.readouterr().err
 
 
+def test_an_item_file_without_ids_is_told(tmp_path, capsys):
+    folder = published("beauty").folder
+    write_ready_files(tmp_path, folder)
+    items = tmp_path / folder / f"{folder}.item"
+    items.write_text(items.read_text().replace("item_id:token", "PKitem_id:token"))
+    assert main(["beauty", f"--data_path={tmp_path}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{items} has no column 'item_id' (it has: " in line
+
+
 @pytest.mark.parametrize("name", [data_set.name for data_set in DATA_SETS])
 def test_each_config_is_valid_and_headed_by_its_validation(name):
     check_settings(gather_settings(name, "SEAR"))

@@ -158,10 +158,8 @@ class ItemTexts:
         if self.types.get(self.item_field, "token") != "token":
             kind = self.types[self.item_field]
             raise InputError(f"{self.path}, line 1: {self.item_field} is of type {kind}, not token - mend the header")
+        self.require_columns()
         fields = self.fields
-        if missing := [name for name in (self.item_field, *fields) if name not in self.types]:
-            have = ", ".join(self.types)
-            raise InputError(f"{self.path} has no column {missing[0]!r} (it has: {have}) - add it, or mend load_col")
         sentences = item_sentences(self.table, self.item_tokens, self.item_field, fields)
         if fields and set(sentences) == {sentences[0]}:  # row 0 tells of missing values only
             raise InputError(
@@ -169,6 +167,12 @@ class ItemTexts:
                 " both files, or do without texts: streams: [collaborative, rating] and text_init: False"
             )
         return sentences
+
+    def require_columns(self) -> None:
+        """Raises InputError where the `.item` file lacks its ids or one of `fields`."""
+        if missing := [name for name in (self.item_field, *self.fields) if name not in self.types]:
+            have = ", ".join(self.types)
+            raise InputError(f"{self.path} has no column {missing[0]!r} (it has: {have}) - add it, or mend load_col")
 
     @property
     def title_field(self) -> str | None:
