@@ -186,7 +186,8 @@ def _names(key: str, text: str | None) -> list[str]:
 
 
 def _seed(text: str, rule: Rule, place: str) -> int:
-    if not (text.isascii() and text.isdigit() and rule.accepts(int(text))):
+    whole = text.isascii() and text.isdigit() and len(text) < 20  # int() refuses thousands of digits
+    if not (whole and rule.accepts(int(text))):
         raise InputError(f"{place}: seed is {text!r}, not {rule.allowed} - for example --seed={rule.default}")
     return int(text)
 
