@@ -4,6 +4,7 @@ The name's ending says what a file is: .csv, .parquet, .jsonl (written only), or
 atomic files).
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from sear.errors import InputError
 from sear.files import write_aside
 
 WRITTEN = (".csv", ".parquet", ".jsonl")
+READ = (".csv", ".parquet", ".inter", ".item")
 Write = Callable[[pd.DataFrame], None]
 
 
@@ -44,14 +46,20 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def read_ids(words: str, column: str) -> list[str]:
-    """Ids by the word a user typed: a file with one id a line or a table with the column, else ids between commas."""
+    """Ids by the word a user typed: a file with one id a line or a table with the column, else ids between commas.
+
+    Raises:
+        InputError: an id is empty, or what is named like a file is not there or cannot be read.
+    """
     path = Path(words)
     if not path.is_file():
+        if "," not in words and (os.sep in words or path.suffix.lower() in (*READ, ".txt")):
+            raise InputError(f"{words} is missing - name a file that is there, or ids between commas")
         ids = [word.strip() for word in words.split(",")]
         if not all(ids):
             raise InputError(f"{words!r} holds an empty id - write ids between commas, or name a file")
         return ids
-    if path.suffix in (".csv", ".parquet", ".inter", ".item"):
+    if path.suffix in READ:
         table = read_table(path)
         if column not in table:
             raise InputError(f"{path} has no column {column} (it has: {', '.join(map(str, table))}) - add it")

@@ -26,6 +26,8 @@ def group_bars(
     with axes() as ax:
         for place, row in enumerate(rows):
             own, look = numbers[numbers["model"] == row.label], looks[row.label]
+            if own.empty:  # its runs were not asked for this metric by group
+                continue
             left = own["group"].map(list(heads["group"]).index) - 0.42 + width * (place + 0.5)
             paint = {"color": look.colour, "hatch": look.hatch, "edgecolor": LIGHT["paper"], "linewidth": 0}
             ax.bar(left, own["mean"], width * 0.92, label=row.label, **paint)

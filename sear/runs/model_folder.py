@@ -132,10 +132,14 @@ def model_folder(path: Path) -> Path:
     if (path / "config.yaml").is_file():
         if not (path / "metrics.json").is_file():
             raise InputError(f"{path} is a run that did not finish - go on with --resume={path}")
-        raise InputError(
-            f"{path} holds no model for use: a run of an earlier SEAR, or of another model than SEAR"
-            f" - make one of a SEAR with: sear export {path} FOLDER"
-        )
+        from sear.settings.rules import read_settings
+
+        model = read_settings(path / "config.yaml")[0].get("model")
+        if model != "SEAR":
+            raise InputError(
+                f"{path} is a run of {model}, which keeps no model for use - name one of SEAR or a variant"
+            )
+        raise InputError(f"{path} is a run of an earlier SEAR - make a model of it with: sear export {path} FOLDER")
     raise InputError(f"{path} holds no model - name a folder that `sear export` wrote, or a finished run's")
 
 

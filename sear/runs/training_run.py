@@ -271,6 +271,8 @@ class TrainingRun:
                 " that held its last events out"
             )
         logger.info(self._places()[0])
+        if not is_finished(self.folder):
+            logger.info(f"{self.folder} is not finished: its best checkpoint so far is tested")
         self._refuse_untested()
         prepared = prepare(self.config, self.checkpoints)
         metrics, cases = self._test(prepared)

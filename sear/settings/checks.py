@@ -79,9 +79,8 @@ def _check_metrics(settings: Settings) -> None:
     metrics, topk = settings.get("metrics"), settings.get("topk")
     choices = [f"{metric}@{k}" for metric in metrics for k in topk]
     if settings.get("valid_metric").lower() not in [choice.lower() for choice in choices]:
-        raise settings.fault(
-            "valid_metric", "no metric that metrics and topk ask for", f"choose from {', '.join(choices)}"
-        )
+        remedy = f"choose from {', '.join(choices)}, for example --valid_metric={choices[-1]}"
+        raise settings.fault("valid_metric", "no metric that metrics and topk ask for", remedy)
 
 
 def _check_protocol(settings: Settings) -> None:

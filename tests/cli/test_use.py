@@ -104,6 +104,8 @@ def test_an_export_says_how_large_it_is(toy_model, tmp_path, capsys):
         (["recommend", "RUN", "--k=0"], "k is 0"),
         (["recommend", "nowhere"], "nowhere holds no model"),
         (["recommend", "RUN", "--users=u1,,u2"], "holds an empty id"),
+        (["recommend", "RUN", "--users=gone.csv"], "gone.csv is missing - name a file that is there, or ids between"),
+        (["recommend", "RUN", "--items=lists/gone"], "lists/gone is missing"),
         (["recommend", "RUN", "--history=gone.csv"], "gone.csv is missing"),
         (["recommend", "RUN", "--history=bad.csv"], "bad.csv cannot be read"),
         (["recommend", "RUN", "--history=other.csv"], "history has no column user_id"),

@@ -1,5 +1,6 @@
 """The figures of a report: their files, their looks, and what they leave out."""
 
+import json
 import re
 
 import numpy as np
@@ -55,6 +56,17 @@ def test_bars_leave_out_no_reference_and_say_what_they_leave_out(tmp_path):
     assert "whiskers" not in page and "Hollow squares" in page  # one seed has no deviation
     assert ">SEAR<" in bars and ">model6<" in bars and ">model7<" not in bars
     assert "var(--c1," in bars  # SEAR, the eleventh, in its own colour
+
+
+def test_a_run_without_the_groups_of_a_metric_has_no_bars(tmp_path):
+    write_run(tmp_path, [1, 10])
+    other = write_run(tmp_path, [2, 11], model="SASRec") / "metrics.json"
+    record = json.loads(other.read_text())
+    for values in (record["test"], *record["test_by_history_length"], *record["test_by_item_popularity"]):
+        del values["ndcg@10"]
+    other.write_text(json.dumps(record))
+    page = make_report([tmp_path]).read_text(encoding="utf-8")
+    assert "No groups: SASRec." in page
 
 
 @pytest.mark.parametrize(
