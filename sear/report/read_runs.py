@@ -48,6 +48,11 @@ def read_runs(paths: Iterable[Path | str], tell: Callable[[str], object] = say) 
         if not found:
             raise InputError(f"{path}: no finished run there (no metrics.json) - name a run folder or a results folder")
         folders.update(dict.fromkeys(file.parent for file in found))
+        unfinished = [file.parent for file in find_below(path, "last.pth", lambda _: None)]
+        unfinished = [folder for folder in unfinished if not (folder / "metrics.json").exists()]
+        if unfinished:
+            others = f" and {len(unfinished) - 1} more" if len(unfinished) > 1 else ""
+            tell(f"left out: {unfinished[0]}{others} did not finish - go on with --resume={unfinished[0]}")
     runs = [read_run(folder) for folder in folders if _was_tested(folder)]
     if not runs:
         raise InputError(f"{', '.join(map(str, paths))}: every event trained, so nothing was tested - name other runs")

@@ -182,3 +182,14 @@ def test_a_run_behind_a_link_is_reported_on_once(tmp_path):
     (run,) = read_runs([tmp_path / "results"])
     assert run.folder == tmp_path / "results" / "linked"
     assert len(read_runs([tmp_path / "results", folder])) == 1
+
+
+def test_runs_that_did_not_finish_are_told(tmp_path):
+    write_run(tmp_path, [1, 10])
+    for name in ("stopped", "stopped later"):
+        (tmp_path / "tiny" / "SEAR" / name).mkdir()
+        (tmp_path / "tiny" / "SEAR" / name / "last.pth").touch()
+    told = []
+    assert len(read_runs([tmp_path], told.append)) == 1
+    folder = tmp_path / "tiny" / "SEAR" / "stopped"
+    assert told == [f"left out: {folder} and 1 more did not finish - go on with --resume={folder}"]
