@@ -15,12 +15,13 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 class BadLine(ValueError):
     """One line of a dump cannot be used; the message says why.
 
-    option: what reads such lines, ready to follow a dash: "--decimal=, reads decimal commas".
+    option: what reads such lines, ready to follow a dash: "--decimal=, reads decimal commas";
+    fill_in: how lines that lack a value are completed: however many they are, the file is read as it is written.
     """
 
-    def __init__(self, reason: str, option: str = ""):
+    def __init__(self, reason: str, option: str = "", fill_in: str = ""):
         super().__init__(reason)
-        self.option = option
+        self.option, self.fill_in = option, fill_in
 
 
 @dataclass
@@ -54,8 +55,9 @@ class BadLines:
         bad = reason if isinstance(reason, BadLine) else BadLine(reason)
         self.counts[path] += 1
         self.first.setdefault(path, one_line(f"line {line}: {bad}"))
-        if bad.option:
-            self.options.setdefault(path, Counter())[bad.option] += 1
+        option = f"to keep such lines, {bad.fill_in}" if bad.fill_in else bad.option
+        if option:
+            self.options.setdefault(path, Counter())[option] += 1
         if self.skip:
             return
         if self._pending is None:
@@ -87,6 +89,8 @@ class BadLines:
             line, bad = pending.first[kind]
             many = f" and {alike - 1:,} of the {after:,} lines after it" if alike > 1 else ""
             remedy = bad.option or "the file is not written as it is read here: see --help for what says how"
+            if bad.fill_in:
+                remedy = f"leave such lines out with --bad_lines=skip, or {bad.fill_in}"
             raise InputError(one_line(f"{pending.path}, line {line}{many}: {bad} - {remedy}"))
         line, bad = next(iter(pending.first.values()))
         option = f", {bad.option}" if bad.option else ""

@@ -45,6 +45,7 @@ DAY = re.compile(
     r"(?:(?:T|\s+)(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?)?\s*(Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?",
     re.IGNORECASE | re.ASCII,
 )
+FILL_IN = "give each event its time"
 DIGITS = {"Y": 4, "j": 3}  # of a directive; two of all others
 ZONE = re.compile(r"(?:[a-z]|:\d\d.*[+-][\d:]+)\Z", re.IGNORECASE | re.ASCII)  # of a text that DAY is
 TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d+)?))?(?:\s*([AP])M)?", re.ASCII | re.IGNORECASE)
@@ -183,7 +184,7 @@ class Times:
         if isinstance(value, date):  # parquet has columns of days
             return datetime(value.year, value.month, value.day, tzinfo=timezone.utc).timestamp()
         if value is None:
-            raise BadLine("no time")
+            raise BadLine("no time", fill_in=FILL_IN)
         if isinstance(value, (bool, time, timedelta)):
             raise BadLine(f"time {shortened(value)} is no point in time")
         if isinstance(value, (int, float, Decimal)):
@@ -223,7 +224,7 @@ class Times:
                 self.found["scientific"] += 1
             return _finite(number, value)
         if text.lower() in MISSING:
-            raise BadLine("no time" if not text else f"no time ({shortened(text)})")
+            raise BadLine("no time" if not text else f"no time ({shortened(text)})", fill_in=FILL_IN)
         seconds = iso_seconds(text)
         if seconds is None:
             fitting = date_formats(text)
@@ -247,7 +248,7 @@ class Times:
             return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()
         except (ValueError, re.error, OverflowError, IndexError):
             if text.lower() in MISSING:
-                raise BadLine("no time") from None
+                raise BadLine("no time", fill_in=FILL_IN) from None
             fitting = date_formats(text)
             option = f"it would be --date_format={' or '.join(map(repr, fitting))}" if fitting else ""
             raise BadLine(f"time {shortened(text)} is not written as {self.format!r} says", option) from None

@@ -98,6 +98,15 @@ def test_leaving_lines_out_is_advised_only_where_they_are_few_and_shouted_where_
     assert "2 bad lines left out" in (told := capsys.readouterr().out) and "THAT IS 22% OF ITS LINES" in told
 
 
+def test_many_lines_without_an_id_may_be_left_out(tmp_path, capsys):
+    write_events(tmp_path, users=["", "u", " ", "u"])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
+    told = "no user id - leave such lines out with --bad_lines=skip, or give each guest an id of their own"
+    assert f"line 2 and 1 of the 3 lines after it: {told}" in capsys.readouterr().err
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--bad_lines=skip") == 0
+    assert "OF ITS LINES: to keep such lines, give each guest an id" in capsys.readouterr().out
+
+
 def test_a_rating_that_no_model_can_hold_is_a_bad_one(tmp_path, capsys):
     write_events(tmp_path, ratings=["1e39"])
     assert convert(tmp_path, "mydata", tmp_path / "raw", *RATED, "--rating_range=0,1e40") == 2
