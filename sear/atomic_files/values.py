@@ -117,11 +117,13 @@ class Ratings:
             raise BadLine(f"rating {shown(value)} is too large for 32 bits", "give the ratings on another scale")
         scale = f"{self.low:g}..{self.high:g} (--rating_range=LOW,HIGH states another scale)"
         reason = f"rating {shown(value)} is outside {scale}"
+        # One rating does not tell the ends of its scale, so that an example is all that can be given.
+        scale = "--rating_range=LOWEST,HIGHEST of your scale, for example --rating_range"
         if number < self.low:
-            lower, none = f"--rating_range={number:g},{self.high:g}", f"--missing={shlex.quote(shown(value))}"
-            option = f"{lower} if it is a rating" + (f", {none} if it means none" if kind == "number" else "")
-            raise BadLine(f"{reason}, below it", option)
-        raise BadLine(reason, f"if they are ratings: --rating_range={self.low:g},{number:g}, with the highest there is")
+            none = f", --missing={shlex.quote(shown(value))} if it means none" if kind == "number" else ""
+            raise BadLine(f"{reason}, below it", f"if it is a rating: {scale}={number:g},{self.high:g}{none}")
+        highest = 10.0 ** math.ceil(math.log10(max(number, 10)))
+        raise BadLine(reason, f"if they are ratings: {scale}={min(self.low, 0):g},{highest:g}")
 
 
 def _rating(value: Any, text: str, decimal: str) -> float:

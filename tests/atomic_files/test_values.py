@@ -72,8 +72,8 @@ def test_true_and_false_are_one_and_zero(tmp_path, capsys, words):
             "rating '1.234,5' is no number but one written in another way",
             "write it with a point",
         ),
-        (None, ["80", "9", "80"], "rating 80 is outside 0.5..5", "--rating_range=0.5,80"),
-        (None, ["0", "0", "-7"], "rating 0 is outside 0.5..5", "--rating_range=0,5 if it is a rating, --missing=0 if"),
+        (None, ["80", "9", "80"], "rating 80 is outside 0.5..5", "--rating_range=0,100"),
+        (None, ["0", "0", "-7"], "rating 0 is outside 0.5..5", "--rating_range=0,5, --missing=0 if it means"),
     ],
 )
 def test_where_most_lines_fail_alike_the_option_is_named_that_reads_them(
@@ -105,6 +105,13 @@ def test_many_lines_without_an_id_may_be_left_out(tmp_path, capsys):
     assert f"line 2 and 1 of the 3 lines after it: {told}" in capsys.readouterr().err
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--bad_lines=skip") == 0
     assert "OF ITS LINES: to keep such lines, give each guest an id" in capsys.readouterr().out
+
+
+def test_of_a_scale_that_is_not_known_no_end_is_named_but_as_an_example(tmp_path, capsys):
+    write_events(tmp_path, ratings=["9", "0", "10"])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *RATED) == 2
+    told = "--rating_range=LOWEST,HIGHEST of your scale, for example --rating_range=0,10\n"
+    assert capsys.readouterr().err.endswith(told)
 
 
 def test_a_rating_that_no_model_can_hold_is_a_bad_one(tmp_path, capsys):
