@@ -51,6 +51,7 @@ ZONE = re.compile(r"(?:[a-z]|:\d\d.*[+-][\d:]+)\Z", re.IGNORECASE | re.ASCII)  #
 TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d+)?))?(?:\s*([AP])M)?", re.ASCII | re.IGNORECASE)
 # without a + only with decimals, for ids such as 12e4 may be hexadecimal
 SCIENTIFIC = re.compile(r"[-+]?\d(?:(?:[.,]\d+)?[eE]\+|[.,]\d+[eE])\d+", re.ASCII)
+DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+", re.ASCII)
 DATE_FORMATS = (
     *(f"{day}{clock}" for day in ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y.%m.%d", "%d.%m.%y")
       for clock in ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", ", %H:%M:%S")),
@@ -130,7 +131,7 @@ def _rating(value: Any, text: str, decimal: str) -> float:
     if isinstance(value, str):
         number = _number(text, decimal)
         if number is None:
-            if re.fullmatch(r"[-+]?\d+,\d+", text):
+            if DECIMAL_COMMA.fullmatch(text):
                 raise BadLine(f"rating {shortened(value)} is no number", "--decimal=, reads decimal commas")
             for pattern, what, remedy in OTHER_RATINGS:
                 if pattern.fullmatch(text[:LONGEST_RATING]):
@@ -229,14 +230,11 @@ class Times:
             raise BadLine("no time" if not text else f"no time ({shortened(text)})", fill_in=FILL_IN)
         seconds = iso_seconds(text)
         if seconds is None:
-            fitting = date_formats(text)
-            option = f"--date_format={' or '.join(map(repr, fitting))} reads it" if fitting else ""
-            if re.fullmatch(r"[-+]?\d+,\d+", text, re.ASCII):
+            option = "say how dates are written with --date_format, for example --date_format='%d.%m.%Y %H:%M'"
+            if DECIMAL_COMMA.fullmatch(text):
                 option = "--decimal=, reads decimal commas"
-            option = (
-                option or "say how dates are written with --date_format, for example --date_format='%d.%m.%Y %H:%M'"
-            )
-            raise BadLine(f"time {shortened(value)} is no number and no date like 2024-05-01", option)
+            reason = f"time {shortened(value)} is no number and no date like 2024-05-01"
+            raise BadLine(reason, option, formats=date_formats(text))
         self.found["date"] += 1
         if ":" not in text:
             self.found["day"] += 1
@@ -251,9 +249,8 @@ class Times:
         except (ValueError, re.error, OverflowError, IndexError):
             if text.lower() in MISSING:
                 raise BadLine("no time", fill_in=FILL_IN) from None
-            fitting = date_formats(text)
-            option = f"it would be --date_format={' or '.join(map(repr, fitting))}" if fitting else ""
-            raise BadLine(f"time {shortened(text)} is not written as {self.format!r} says", option) from None
+            reason = f"time {shortened(text)} is not written as {self.format!r} says"
+            raise BadLine(reason, formats=date_formats(text)) from None
 
 
 def _finite(number: float | Decimal, value: Any) -> float:
@@ -325,7 +322,7 @@ def iso_seconds(text: str) -> float | None:
 
 @functools.lru_cache(1_000)
 def date_formats(text: str) -> tuple[str, ...]:
-    """The usual ways of writing dates that this text may be."""
+    """All usual ways of writing dates that this text may be."""
     found = []
     for form in DATE_FORMATS:
         try:
@@ -333,4 +330,4 @@ def date_formats(text: str) -> tuple[str, ...]:
         except ValueError:
             continue
         found.append(form)
-    return tuple(found[:2])
+    return tuple(found)

@@ -114,6 +114,21 @@ def test_of_a_scale_that_is_not_known_no_end_is_named_but_as_an_example(tmp_path
     assert capsys.readouterr().err.endswith(told)
 
 
+@pytest.mark.parametrize("others, odd", [(3, 2), (200, 1)])
+def test_a_date_format_is_named_only_where_most_lines_have_it(tmp_path, capsys, others, odd):
+    write_events(tmp_path, times=["2023-12-31"] * others + ["31.12.2023"] * odd)
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
+    told = capsys.readouterr().err
+    assert "other lines have their dates written otherwise: write all in one way" in told
+    assert "--date_format" not in told and ("--bad_lines=skip" in told) == (odd == 1)
+
+
+def test_a_date_format_that_another_line_rules_out_is_not_named(tmp_path, capsys):
+    write_events(tmp_path, times=["05/01/2023 10:00 PM", "12/31/2023 10:00 PM", "05/01/2023 10:00 PM"])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
+    assert capsys.readouterr().err.endswith(" - --date_format='%m/%d/%Y %I:%M %p' reads it\n")
+
+
 def test_a_rating_that_no_model_can_hold_is_a_bad_one(tmp_path, capsys):
     write_events(tmp_path, ratings=["1e39"])
     assert convert(tmp_path, "mydata", tmp_path / "raw", *RATED, "--rating_range=0,1e40") == 2
@@ -192,7 +207,7 @@ def test_digits_that_lost_their_first_zero_are_the_same_date(text, form, seconds
 def test_a_date_format_that_does_not_fit_says_which_would(tmp_path, capsys):
     write_events(tmp_path, times=["31.12.2023"] * 3)
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--date_format=%Y-%m") == 2
-    assert "it would be --date_format='%d.%m.%Y'" in capsys.readouterr().err
+    assert "--date_format='%d.%m.%Y' reads it" in capsys.readouterr().err
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--date_format=dmy") == 2
     assert "has no %" in capsys.readouterr().err
 
