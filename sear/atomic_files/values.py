@@ -204,7 +204,8 @@ class Times:
         try:
             return self(first), float(second) if _is_plain(second) else self(second), False
         except BadLine as error:
-            if self.reads(first):
+            comma = isinstance(second, str) and DECIMAL_COMMA.fullmatch(second.strip())  # its own remedy is right
+            if not comma and self.reads(first):
                 raise BadLine(
                     f"{error}, and no time of day like 14:30:00", "write both into one column, as 2024-05-01 14:30:00"
                 ) from None

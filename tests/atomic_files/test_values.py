@@ -129,6 +129,13 @@ def test_a_date_format_that_another_line_rules_out_is_not_named(tmp_path, capsys
     assert capsys.readouterr().err.endswith(" - --date_format='%m/%d/%Y %I:%M %p' reads it\n")
 
 
+def test_a_decimal_comma_in_the_second_column_of_times_has_its_option_named():
+    with pytest.raises(BadLine) as found:
+        Times().ordered("45028", "0,900694")
+    assert found.value.option == "--decimal=, reads decimal commas"
+    assert Times(Reading(decimal=",")).ordered("45028", "0,900694") == (45028, 0.900694, False)
+
+
 def test_a_rating_that_no_model_can_hold_is_a_bad_one(tmp_path, capsys):
     write_events(tmp_path, ratings=["1e39"])
     assert convert(tmp_path, "mydata", tmp_path / "raw", *RATED, "--rating_range=0,1e40") == 2
@@ -248,6 +255,7 @@ def test_a_date_format_that_does_not_fit_says_which_would(tmp_path, capsys):
             {"times": ["13350000000000000"]},
             "do the times count microseconds since 1601, as Chrome does (20",
         ),
+        ({"times": ["45413.5"]}, "? - format the column as 2024-05-01 12:30 in the spreadsheet; their order is right"),
         ({"times": ["2150-01-01"]}, "MOST EVENTS ARE IN THE FUTURE (half of them from 2150-01-01 on): are the"),
         ({"times": ["1300000000"] * 2}, "2 of 2 events share user and time with another: the"),
         ({"times": ["1300000009", "1300000008", "1300000008"]}, "the file runs backwards, newest events first"),
