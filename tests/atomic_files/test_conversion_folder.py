@@ -224,9 +224,11 @@ def test_a_config_that_is_there_is_replaced_only_when_asked_for(tmp_path, capsys
     assert "python custom_trainer.py --dataset=mydata\n" in capsys.readouterr().out
     assert convert(tmp_path, "mydata", tmp_path / "raw", *names) == 0
     config.write_text("epochs: 3\n")
+    (tmp_path / "dataset" / "mydata" / "mydata.inter").unlink()
     assert convert(tmp_path, "mydata", tmp_path / "raw", *names) == 2
-    assert "mydata.yaml is there already and differs" in capsys.readouterr().err
-    assert config.read_text() == "epochs: 3\n"
+    told = capsys.readouterr().err
+    assert "mydata.yaml is there already and differs" in told and "nothing was changed" in told
+    assert config.read_text() == "epochs: 3\n" and snapshot(tmp_path) == {}
     assert convert(tmp_path, "mydata", tmp_path / "raw", *names, "--overwrite") == 0
     assert convert(tmp_path, "beauty", tmp_path / "raw", *names) == 2
     assert "beauty has its config/data/beauty.yaml already" in capsys.readouterr().err
