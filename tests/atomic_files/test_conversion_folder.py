@@ -234,6 +234,19 @@ def test_a_config_that_is_there_is_replaced_only_when_asked_for(tmp_path, capsys
     assert "beauty has its config/data/beauty.yaml already" in capsys.readouterr().err
 
 
+def test_how_to_train_is_not_told_again_where_the_config_is_there(tmp_path, capsys, monkeypatch):
+    config = copy_config(tmp_path, monkeypatch) / "data" / "mydata.yaml"
+    write_lines(tmp_path / "raw" / "e.csv", ["user,item,time", "u,i,1300000000"])
+    names = ("--format=csv", "--user=user", "--item=item", "--time=time")
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *names, "--write_config") == 0
+    capsys.readouterr()
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *names, "--overwrite") == 0
+    assert "To train on it" not in capsys.readouterr().out
+    config.write_text("epochs: 3\n")
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *names) == 0
+    assert "To train on it, add --write_config" in capsys.readouterr().out
+
+
 def test_a_config_of_another_encoding_is_one_that_differs(tmp_path, capsys):
     write_lines(tmp_path / "raw" / "e.csv", ["user,item,time", "u,i,1300000000"])
     names, file = ("--format=csv", "--user=user", "--item=item", "--time=time"), tmp_path / "c.yaml"
