@@ -15,12 +15,28 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 class BadLine(ValueError):
     """One line of a dump cannot be used; the message says why.
 
-    option: what reads such lines, ready to follow a dash: "--decimal=, reads decimal commas".
+    option: what reads such lines, ready to follow a dash: "--decimal=, reads decimal commas";
+    fill_in: how lines that lack a value are completed: however many they are, the file is read as it is written;
+    formats: of dates, all that this line may have: a --date_format is for the whole file, where most lines have it.
     """
 
-    def __init__(self, reason: str, option: str = ""):
+    def __init__(self, reason: str, option: str = "", fill_in: str = "", formats: tuple[str, ...] = ()):
         super().__init__(reason)
-        self.option = option
+        self.option, self.fill_in, self.formats = option, fill_in, formats
+
+    def narrow(self, other: "BadLine") -> None:
+        """Leave the formats that another line of the kind has too, where there are any."""
+        self.formats = tuple(form for form in self.formats if form in other.formats) or self.formats
+
+    def remedy(self, most: bool) -> str:
+        """What is to be done, "" where that is not known; most: whether most lines of the file fail like this one."""
+        if self.fill_in:
+            return f"leave such lines out with --bad_lines=skip, or {self.fill_in}"
+        if self.formats and not most:
+            return "other lines have their dates written otherwise: write all in one way"
+        if self.formats:
+            return f"--date_format={' or '.join(map(repr, self.formats[:2]))} reads it"
+        return self.option
 
 
 @dataclass
@@ -43,7 +59,7 @@ class BadLines:
         self.skip = skip
         self.counts: Counter[Path] = Counter()
         self.first: dict[Path, str] = {}
-        self.options: dict[Path, Counter[str]] = {}
+        self.options: dict[Path, Counter[tuple[str, str]]] = {}  # remedies where some lines fail, and where most do
         self.either: dict[Path, tuple[int, str]] = {}  # lines in one of two encodings: how many, and what is said
         self.last_lines: Counter[Path] = Counter()
         self.without_end: dict[Path, int] = {}  # number of a last line that has no line break
@@ -54,14 +70,16 @@ class BadLines:
         bad = reason if isinstance(reason, BadLine) else BadLine(reason)
         self.counts[path] += 1
         self.first.setdefault(path, one_line(f"line {line}: {bad}"))
-        if bad.option:
-            self.options.setdefault(path, Counter())[bad.option] += 1
+        keep = f"to keep such lines, {bad.fill_in}"
+        remedies = (keep, keep) if bad.fill_in else (bad.remedy(most=False), bad.remedy(most=True))
+        if all(remedies):
+            self.options.setdefault(path, Counter())[remedies] += 1
         if self.skip:
             return
         if self._pending is None:
             self._pending, self.stop = _Pending(path, line), line + LOOK_AHEAD
         kind = _kind(bad)
-        self._pending.first.setdefault(kind, (line, bad))
+        self._pending.first.setdefault(kind, (line, bad))[1].narrow(bad)
         self._pending.lines[kind] += 1
 
     def note_either(self, path: Path, line: int, codec: str) -> None:
@@ -86,11 +104,13 @@ class BadLines:
         if (alike > 1 and alike > FEW * (after + 1)) or alone:
             line, bad = pending.first[kind]
             many = f" and {alike - 1:,} of the {after:,} lines after it" if alike > 1 else ""
-            remedy = bad.option or "the file is not written as it is read here: see --help for what says how"
+            most = 2 * alike > self.last_lines[pending.path] - 1  # of all lines read, but for a header
+            remedy = bad.remedy(most) or "the file is not written as it is read here: see --help for what says how"
             raise InputError(one_line(f"{pending.path}, line {line}{many}: {bad} - {remedy}"))
         line, bad = next(iter(pending.first.values()))
-        option = f", {bad.option}" if bad.option else ""
-        told = f"{pending.path}, line {line}: {bad} - mend it{option}, or leave such lines out with --bad_lines=skip"
+        mend = "mend it" if not bad.option else f"mend it, {bad.option}"
+        mend = bad.remedy(most=False) if bad.formats else mend
+        told = f"{pending.path}, line {line}: {bad} - {mend}, or leave such lines out with --bad_lines=skip"
         raise InputError(one_line(told))
 
     def notices(self) -> list[str]:
@@ -102,7 +122,7 @@ class BadLines:
         lines = self.last_lines[path]
         if count > FEW * lines and count > 1:
             option = self.options.get(path, Counter()).most_common(1)
-            remedy = f": {option[0][0]}" if option else ": is the file read as it is written?"
+            remedy = f": {option[0][0][2 * count > lines]}" if option else ": is the file read as it is written?"
             notice += f" - THAT IS {count / max(lines, count):.0%} OF ITS LINES{remedy}"
         return notice
 

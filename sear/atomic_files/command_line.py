@@ -169,15 +169,20 @@ def main(arguments: list[str] | None = None, prog: str = PROGRAM) -> int:
 
 
 def _converted(asked: argparse.Namespace) -> str:
-    from sear.atomic_files.config_file import config_path, write_config
-    from sear.atomic_files.convert import convert
+    from sear.atomic_files.config_file import config_path, require_own_config, write_config
+    from sear.atomic_files.convert import Report, convert
     from sear.atomic_files.outcome import outcome
 
     config = config_path(asked.name, asked.write_config) if asked.write_config is not None else None
     options = _options(asked)
+
+    def check(report: Report) -> None:
+        if config and not options.overwrite:
+            require_own_config(config, report.event_path.parent.name, report)
+
     with stopped_in_order():
-        report = convert(asked.name, asked.raw, options)
-    told = write_config(config, report.event_path.parent.name, report, options.overwrite) if config else ""
+        report = convert(asked.name, asked.raw, options, check)
+    told = write_config(config, report.event_path.parent.name, report) if config else ""
     return outcome(asked.name, report, told)
 
 

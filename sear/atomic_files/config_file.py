@@ -46,27 +46,35 @@ def config_path(name: str, asked: str) -> Path:
             f"--write_config: {name} has its config/data/{data_set.name}.yaml already - give another file,"
             " --write_config=FILE, and train with --config=FILE"
         )
-    return _known_by_name(name)
+    return known_by_name(name)
 
 
-def _known_by_name(name: str) -> Path:
+def known_by_name(name: str) -> Path:
     """Where the file makes NAME a data set that `--dataset` knows."""
     root = settings.CONFIG_ROOT if CHECKOUT else PROJECT_ROOT / "config"
     return root / "data" / f"{name}.yaml"
 
 
-def write_config(path: Path, name: str, report: Report, overwrite: bool) -> str:
-    """Write the config and return what to do next.
+def _text(name: str, report: Report) -> str:
+    return f"# {name}: written by python -m sear.atomic_files\n{config_lines(report)}\n"
 
-    Raises:
-        InputError: the file is there with other content, and `overwrite` is not set.
-    """
-    text = f"# {name}: written by python -m sear.atomic_files\n{config_lines(report)}\n"
-    if path.exists() and not overwrite and path.read_bytes() != text.encode():
+
+def is_there(path: Path, name: str, report: Report) -> bool:
+    """Whether the file has the config already, to the letter."""
+    return path.is_file() and path.read_bytes() == _text(name, report).encode()
+
+
+def require_own_config(path: Path, name: str, report: Report) -> None:
+    """Raise InputError where the file is there with other content, before the data of `report` are written."""
+    if path.exists() and not is_there(path, name, report):
         raise InputError(
-            f"{shown(path)} is there already and differs from what would be written (the data were) - move it away,"
-            " name another with --write_config=FILE, or replace it with --overwrite"
+            f"{shown(path)} is there already and differs from what this conversion would write; nothing was changed -"
+            " move it away, name another with --write_config=FILE, or replace it with --overwrite"
         )
-    write_text(path, text)
-    train = f"--dataset={name}" if path == _known_by_name(name) else f"--dataset={name} --config={shown(path)}"
+
+
+def write_config(path: Path, name: str, report: Report) -> str:
+    """Write the config and return what to do next."""
+    write_text(path, _text(name, report))
+    train = f"--dataset={name}" if path == known_by_name(name) else f"--dataset={name} --config={shown(path)}"
     return f"wrote {shown(path)}\nTo train on it: {shlex.join(COMMAND)} {train}"

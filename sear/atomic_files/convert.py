@@ -3,6 +3,7 @@
 import filecmp
 import re
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -61,8 +62,10 @@ class Report:
     notices: list[str] = field(default_factory=list)
 
 
-def convert(name: str, raw: Path, options: Options) -> Report:
+def convert(name: str, raw: Path, options: Options, check: Callable[[Report], None] = lambda report: None) -> Report:
     """Write `out/FOLDER/FOLDER.inter` and `.item`; both appear only when both are whole, and replace nothing else.
+
+    check: called when all is known and nothing is changed yet; what it raises leaves everything as it was.
 
     Raises:
         InputError: naming the file and line, or the option, at fault.
@@ -99,6 +102,7 @@ def convert(name: str, raw: Path, options: Options) -> Report:
         changed = [path for path in written if not _same(path, new.place / path.name)]
         if not options.overwrite:
             _refuse_other_content(changed)
+        check(report)
         if changed or stale:
             new.commit()
     if stale:

@@ -19,6 +19,7 @@ LARGEST_TIMES = (1e11, 1e14, 1e17)
 TIME_UNITS = ((1.0, "seconds"), (1e3, "milliseconds"), (1e6, "microseconds"), (1e9, "nanoseconds"))
 NOT_IN_IDS = set("\t\n\r\0")  # some readers end a text at a NUL byte
 NAN = float("nan")
+FILL_IN = {"user": "give each guest an id of their own", "item": "give each item its id"}
 PADDING = "[PAD]"  # RecBole's own name for "no item"
 DAY = 86_400  # seconds
 LOOKED_AT = 1 << 22  # events looked at at a time, or at all where some suffice
@@ -226,8 +227,10 @@ def _renumbered(values: np.ndarray, codes: dict[str, int]) -> tuple[np.ndarray, 
 
 
 def _check_id(kind: str, token: object) -> None:
-    if not isinstance(token, str) or not token.strip():
-        raise BadLine(f"no {kind} id" if token is None or token == "" else f"{kind} id {shortened(token)} is no text")
+    if token is None or (isinstance(token, str) and not token.strip()):
+        raise BadLine(f"no {kind} id", fill_in=FILL_IN[kind])
+    if not isinstance(token, str):
+        raise BadLine(f"{kind} id {shortened(token)} is no text")
     if token == PADDING or not NOT_IN_IDS.isdisjoint(token) or token != token.encode("utf-8", "replace").decode():
         raise BadLine(f"{kind} id {shortened(token)} cannot be written to an atomic file")
 

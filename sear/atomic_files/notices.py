@@ -9,7 +9,7 @@ import numpy as np
 
 from sear.atomic_files.bad_lines import BadLines, counted
 from sear.atomic_files.event_columns import EventColumns, EventTable
-from sear.atomic_files.odd_times import YEAR, clocks_of
+from sear.atomic_files.odd_times import SPREADSHEET_DAYS, YEAR, clocks_of
 from sear.atomic_files.source import Source
 from sear.atomic_files.values import SCIENTIFIC
 from sear.data.events import day
@@ -190,7 +190,10 @@ def _clock_notices(columns: EventColumns) -> list[str]:
         when = f"IN THE FUTURE (half of them from {day(seconds)} on)"
     told = f"MOST EVENTS ARE {when}"
     if guess:
-        return [f"{told}: do the times count {guess}? - write them as Unix seconds; their order is right"]
+        write = "write them as Unix seconds"
+        if any(name == SPREADSHEET_DAYS for name, _ in fitting):
+            write = "format the column as 2024-05-01 12:30 in the spreadsheet"
+        return [f"{told}: do the times count {guess}? - {write}; their order is right"]
     if dates:
         return [f"{told}: are the dates right?"]
     remedy = "say what they are with --date_format, or that they are none with --time=line_order"

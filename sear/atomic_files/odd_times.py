@@ -12,6 +12,7 @@ SEVERAL = 5  # users; a few of the earliest ones may share their day by chance
 SLICE = 1 << 22  # events looked at at a time
 LOOKED_AT = 8  # of the groups of years, the largest
 MOST_TOLD = 4
+SPREADSHEET_DAYS = "days since 1900, as spreadsheets do"
 CLOCKS = (  # what they count, how many of it make a second, and where they begin in Unix seconds
     ("microseconds since 1601, as Chrome does", 1e6, -11_644_473_600),
     ("100 ns since 1601, as Windows does", 1e7, -11_644_473_600),
@@ -23,7 +24,7 @@ CLOCKS = (  # what they count, how many of it make a second, and where they begi
     ("minutes", 1 / 60, 0),
     ("hours", 1 / 3_600, 0),
     ("days", 1 / 86_400, 0),
-    ("days since 1900, as spreadsheets do", 1 / 86_400, -25_569 * 86_400),
+    (SPREADSHEET_DAYS, 1 / 86_400, -25_569 * 86_400),
     ("Julian days", 1 / 86_400, -2_440_587.5 * 86_400),
     ("days since the year 0, as MATLAB does", 1 / 86_400, -719_529 * 86_400),
 )

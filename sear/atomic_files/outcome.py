@@ -5,7 +5,7 @@ import shlex
 from tabulate import tabulate
 
 from sear.atomic_files.compressed import SUFFIXES
-from sear.atomic_files.config_file import config_lines
+from sear.atomic_files.config_file import config_lines, is_there, known_by_name
 from sear.atomic_files.convert import Options, Report
 from sear.data.events import day
 from sear.files import COMMAND, shown
@@ -72,6 +72,9 @@ def _next_step(data_set: DataSet, report: Report) -> list[str]:
 
 
 def _own_config(name: str, report: Report) -> list[str]:
+    """How to train on a data set of one's own; nothing where its config is there already."""
+    if is_there(known_by_name(name), name, report):
+        return []
     return [
         f"To train on it, add --write_config, or write this into config/data/{name}.yaml:",
         config_lines(report),

@@ -45,11 +45,13 @@ DAY = re.compile(
     r"(?:(?:T|\s+)(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?)?\s*(Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?",
     re.IGNORECASE | re.ASCII,
 )
+FILL_IN = "give each event its time"
 DIGITS = {"Y": 4, "j": 3}  # of a directive; two of all others
 ZONE = re.compile(r"(?:[a-z]|:\d\d.*[+-][\d:]+)\Z", re.IGNORECASE | re.ASCII)  # of a text that DAY is
 TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:[.,]\d+)?))?(?:\s*([AP])M)?", re.ASCII | re.IGNORECASE)
 # without a + only with decimals, for ids such as 12e4 may be hexadecimal
 SCIENTIFIC = re.compile(r"[-+]?\d(?:(?:[.,]\d+)?[eE]\+|[.,]\d+[eE])\d+", re.ASCII)
+DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+", re.ASCII)
 DATE_FORMATS = (
     *(f"{day}{clock}" for day in ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y.%m.%d", "%d.%m.%y")
       for clock in ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", ", %H:%M:%S")),
@@ -116,18 +118,20 @@ class Ratings:
             raise BadLine(f"rating {shown(value)} is too large for 32 bits", "give the ratings on another scale")
         scale = f"{self.low:g}..{self.high:g} (--rating_range=LOW,HIGH states another scale)"
         reason = f"rating {shown(value)} is outside {scale}"
+        # One rating does not tell the ends of its scale, so that an example is all that can be given.
+        scale = "--rating_range=LOWEST,HIGHEST of your scale, for example --rating_range"
         if number < self.low:
-            lower, none = f"--rating_range={number:g},{self.high:g}", f"--missing={shlex.quote(shown(value))}"
-            option = f"{lower} if it is a rating" + (f", {none} if it means none" if kind == "number" else "")
-            raise BadLine(f"{reason}, below it", option)
-        raise BadLine(reason, f"if they are ratings: --rating_range={self.low:g},{number:g}, with the highest there is")
+            none = f", --missing={shlex.quote(shown(value))} if it means none" if kind == "number" else ""
+            raise BadLine(f"{reason}, below it", f"if it is a rating: {scale}={number:g},{self.high:g}{none}")
+        highest = 10.0 ** math.ceil(math.log10(max(number, 10)))
+        raise BadLine(reason, f"if they are ratings: {scale}={min(self.low, 0):g},{highest:g}")
 
 
 def _rating(value: Any, text: str, decimal: str) -> float:
     if isinstance(value, str):
         number = _number(text, decimal)
         if number is None:
-            if re.fullmatch(r"[-+]?\d+,\d+", text):
+            if DECIMAL_COMMA.fullmatch(text):
                 raise BadLine(f"rating {shortened(value)} is no number", "--decimal=, reads decimal commas")
             for pattern, what, remedy in OTHER_RATINGS:
                 if pattern.fullmatch(text[:LONGEST_RATING]):
@@ -183,7 +187,7 @@ class Times:
         if isinstance(value, date):  # parquet has columns of days
             return datetime(value.year, value.month, value.day, tzinfo=timezone.utc).timestamp()
         if value is None:
-            raise BadLine("no time")
+            raise BadLine("no time", fill_in=FILL_IN)
         if isinstance(value, (bool, time, timedelta)):
             raise BadLine(f"time {shortened(value)} is no point in time")
         if isinstance(value, (int, float, Decimal)):
@@ -200,7 +204,8 @@ class Times:
         try:
             return self(first), float(second) if _is_plain(second) else self(second), False
         except BadLine as error:
-            if self.reads(first):
+            comma = isinstance(second, str) and DECIMAL_COMMA.fullmatch(second.strip())  # its own remedy is right
+            if not comma and self.reads(first):
                 raise BadLine(
                     f"{error}, and no time of day like 14:30:00", "write both into one column, as 2024-05-01 14:30:00"
                 ) from None
@@ -223,17 +228,14 @@ class Times:
                 self.found["scientific"] += 1
             return _finite(number, value)
         if text.lower() in MISSING:
-            raise BadLine("no time" if not text else f"no time ({shortened(text)})")
+            raise BadLine("no time" if not text else f"no time ({shortened(text)})", fill_in=FILL_IN)
         seconds = iso_seconds(text)
         if seconds is None:
-            fitting = date_formats(text)
-            option = f"--date_format={' or '.join(map(repr, fitting))} reads it" if fitting else ""
-            if re.fullmatch(r"[-+]?\d+,\d+", text, re.ASCII):
+            option = "say how dates are written with --date_format, for example --date_format='%d.%m.%Y %H:%M'"
+            if DECIMAL_COMMA.fullmatch(text):
                 option = "--decimal=, reads decimal commas"
-            option = (
-                option or "say how dates are written with --date_format, for example --date_format='%d.%m.%Y %H:%M'"
-            )
-            raise BadLine(f"time {shortened(value)} is no number and no date like 2024-05-01", option)
+            reason = f"time {shortened(value)} is no number and no date like 2024-05-01"
+            raise BadLine(reason, option, formats=date_formats(text))
         self.found["date"] += 1
         if ":" not in text:
             self.found["day"] += 1
@@ -247,10 +249,9 @@ class Times:
             return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()
         except (ValueError, re.error, OverflowError, IndexError):
             if text.lower() in MISSING:
-                raise BadLine("no time") from None
-            fitting = date_formats(text)
-            option = f"it would be --date_format={' or '.join(map(repr, fitting))}" if fitting else ""
-            raise BadLine(f"time {shortened(text)} is not written as {self.format!r} says", option) from None
+                raise BadLine("no time", fill_in=FILL_IN) from None
+            reason = f"time {shortened(text)} is not written as {self.format!r} says"
+            raise BadLine(reason, formats=date_formats(text)) from None
 
 
 def _finite(number: float | Decimal, value: Any) -> float:
@@ -322,7 +323,7 @@ def iso_seconds(text: str) -> float | None:
 
 @functools.lru_cache(1_000)
 def date_formats(text: str) -> tuple[str, ...]:
-    """The usual ways of writing dates that this text may be."""
+    """All usual ways of writing dates that this text may be."""
     found = []
     for form in DATE_FORMATS:
         try:
@@ -330,4 +331,4 @@ def date_formats(text: str) -> tuple[str, ...]:
         except ValueError:
             continue
         found.append(form)
-    return tuple(found[:2])
+    return tuple(found)

@@ -224,12 +224,27 @@ def test_a_config_that_is_there_is_replaced_only_when_asked_for(tmp_path, capsys
     assert "python custom_trainer.py --dataset=mydata\n" in capsys.readouterr().out
     assert convert(tmp_path, "mydata", tmp_path / "raw", *names) == 0
     config.write_text("epochs: 3\n")
+    (tmp_path / "dataset" / "mydata" / "mydata.inter").unlink()
     assert convert(tmp_path, "mydata", tmp_path / "raw", *names) == 2
-    assert "mydata.yaml is there already and differs" in capsys.readouterr().err
-    assert config.read_text() == "epochs: 3\n"
+    told = capsys.readouterr().err
+    assert "mydata.yaml is there already and differs" in told and "nothing was changed" in told
+    assert config.read_text() == "epochs: 3\n" and snapshot(tmp_path) == {}
     assert convert(tmp_path, "mydata", tmp_path / "raw", *names, "--overwrite") == 0
     assert convert(tmp_path, "beauty", tmp_path / "raw", *names) == 2
     assert "beauty has its config/data/beauty.yaml already" in capsys.readouterr().err
+
+
+def test_how_to_train_is_not_told_again_where_the_config_is_there(tmp_path, capsys, monkeypatch):
+    config = copy_config(tmp_path, monkeypatch) / "data" / "mydata.yaml"
+    write_lines(tmp_path / "raw" / "e.csv", ["user,item,time", "u,i,1300000000"])
+    names = ("--format=csv", "--user=user", "--item=item", "--time=time")
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *names, "--write_config") == 0
+    capsys.readouterr()
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *names, "--overwrite") == 0
+    assert "To train on it" not in capsys.readouterr().out
+    config.write_text("epochs: 3\n")
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *names) == 0
+    assert "To train on it, add --write_config" in capsys.readouterr().out
 
 
 def test_a_config_of_another_encoding_is_one_that_differs(tmp_path, capsys):

@@ -72,8 +72,8 @@ def test_true_and_false_are_one_and_zero(tmp_path, capsys, words):
             "rating '1.234,5' is no number but one written in another way",
             "write it with a point",
         ),
-        (None, ["80", "9", "80"], "rating 80 is outside 0.5..5", "--rating_range=0.5,80"),
-        (None, ["0", "0", "-7"], "rating 0 is outside 0.5..5", "--rating_range=0,5 if it is a rating, --missing=0 if"),
+        (None, ["80", "9", "80"], "rating 80 is outside 0.5..5", "--rating_range=0,100"),
+        (None, ["0", "0", "-7"], "rating 0 is outside 0.5..5", "--rating_range=0,5, --missing=0 if it means"),
     ],
 )
 def test_where_most_lines_fail_alike_the_option_is_named_that_reads_them(
@@ -96,6 +96,44 @@ def test_leaving_lines_out_is_advised_only_where_they_are_few_and_shouted_where_
     write_events(tmp_path, ratings=["4"] * 5 + ["good", "5", "good"])
     assert convert(tmp_path, "mydata", tmp_path / "raw", *RATED, "--bad_lines=skip") == 0
     assert "2 bad lines left out" in (told := capsys.readouterr().out) and "THAT IS 22% OF ITS LINES" in told
+
+
+def test_many_lines_without_an_id_may_be_left_out(tmp_path, capsys):
+    write_events(tmp_path, users=["", "u", " ", "u"])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
+    told = "no user id - leave such lines out with --bad_lines=skip, or give each guest an id of their own"
+    assert f"line 2 and 1 of the 3 lines after it: {told}" in capsys.readouterr().err
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--bad_lines=skip") == 0
+    assert "OF ITS LINES: to keep such lines, give each guest an id" in capsys.readouterr().out
+
+
+def test_of_a_scale_that_is_not_known_no_end_is_named_but_as_an_example(tmp_path, capsys):
+    write_events(tmp_path, ratings=["9", "0", "10"])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *RATED) == 2
+    told = "--rating_range=LOWEST,HIGHEST of your scale, for example --rating_range=0,10\n"
+    assert capsys.readouterr().err.endswith(told)
+
+
+@pytest.mark.parametrize("others, odd", [(3, 2), (200, 1)])
+def test_a_date_format_is_named_only_where_most_lines_have_it(tmp_path, capsys, others, odd):
+    write_events(tmp_path, times=["2023-12-31"] * others + ["31.12.2023"] * odd)
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
+    told = capsys.readouterr().err
+    assert "other lines have their dates written otherwise: write all in one way" in told
+    assert "--date_format" not in told and ("--bad_lines=skip" in told) == (odd == 1)
+
+
+def test_a_date_format_that_another_line_rules_out_is_not_named(tmp_path, capsys):
+    write_events(tmp_path, times=["05/01/2023 10:00 PM", "12/31/2023 10:00 PM", "05/01/2023 10:00 PM"])
+    assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES) == 2
+    assert capsys.readouterr().err.endswith(" - --date_format='%m/%d/%Y %I:%M %p' reads it\n")
+
+
+def test_a_decimal_comma_in_the_second_column_of_times_has_its_option_named():
+    with pytest.raises(BadLine) as found:
+        Times().ordered("45028", "0,900694")
+    assert found.value.option == "--decimal=, reads decimal commas"
+    assert Times(Reading(decimal=",")).ordered("45028", "0,900694") == (45028, 0.900694, False)
 
 
 def test_a_rating_that_no_model_can_hold_is_a_bad_one(tmp_path, capsys):
@@ -176,7 +214,7 @@ def test_digits_that_lost_their_first_zero_are_the_same_date(text, form, seconds
 def test_a_date_format_that_does_not_fit_says_which_would(tmp_path, capsys):
     write_events(tmp_path, times=["31.12.2023"] * 3)
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--date_format=%Y-%m") == 2
-    assert "it would be --date_format='%d.%m.%Y'" in capsys.readouterr().err
+    assert "--date_format='%d.%m.%Y' reads it" in capsys.readouterr().err
     assert convert(tmp_path, "mydata", tmp_path / "raw", *NAMES, "--date_format=dmy") == 2
     assert "has no %" in capsys.readouterr().err
 
@@ -217,6 +255,7 @@ def test_a_date_format_that_does_not_fit_says_which_would(tmp_path, capsys):
             {"times": ["13350000000000000"]},
             "do the times count microseconds since 1601, as Chrome does (20",
         ),
+        ({"times": ["45413.5"]}, "? - format the column as 2024-05-01 12:30 in the spreadsheet; their order is right"),
         ({"times": ["2150-01-01"]}, "MOST EVENTS ARE IN THE FUTURE (half of them from 2150-01-01 on): are the"),
         ({"times": ["1300000000"] * 2}, "2 of 2 events share user and time with another: the"),
         ({"times": ["1300000009", "1300000008", "1300000008"]}, "the file runs backwards, newest events first"),
