@@ -51,6 +51,8 @@ def _wrong_kind(settings: Settings, key: str, value: object) -> InputError:
     rule = settings.rules[key]
     choices = rule.allowed.partition(": ")[2].split(" | ")
     wrong = [str(entry) for entry in (value if isinstance(value, list) else [value]) if entry not in choices]
+    known = {choice.lower() for choice in choices}
+    wrong.sort(key=lambda entry: entry.lower() in known)  # another case is the least of the faults
     hint = nearest(wrong[0], choices) if wrong else ""
     return settings.fault(key, f"not {rule.allowed}{hint}", f"for example {key}: {dump_value(rule.default)}")
 

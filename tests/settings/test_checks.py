@@ -27,6 +27,7 @@ def test_unknown_names_bring_the_nearest_one():
     assert "unknown model GRU4rec (did you mean GRU4Rec?)" in message(model="GRU4rec")
     assert "describe your own in config/data/zzz.yaml" in message("zzz")
     assert message(epoch=3) == "command line: unknown key epoch (did you mean epochs?) - --help lists the keys"
+    assert "(did you mean NDCG?)" in message(metrics=["hit", "ndgc"])
     assert message(qqqqq=3) == "command line: unknown key qqqqq - --help lists the keys"
     assert message(checkpoint_dir="x").endswith("set results_path")
 
