@@ -42,7 +42,7 @@ def _obey(request: Request) -> int:
         return 0
     folder = request.resume or request.evaluate
     if folder:
-        say(f"SEAR: {shown(folder)}")
+        say(f"{'going on with' if request.resume else 'evaluating'}: {shown(folder)}")
         from sear.quick_start import evaluate, resume
 
         with stopped_in_order():

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,7 @@ def sentence_vectors(
     Sentences that are new are encoded, they alone; the file that then holds all takes the place of those it came from.
 
     Args:
+        sentences: [0] = padding's.
         model_path: a sentence-transformers folder (relative: counted from the project's root) or a hub name.
         cache_directory: where `<dataset_name>-<hash>.safetensors` is looked for and written.
         batch_tokens: tokens encoded at a time, padding included; None: what suits the device.
@@ -64,7 +65,7 @@ def sentence_vectors(
         if text_of.keys() <= known.keys():
             return np.stack([known[key] for key in keys])
     if not (encoder.filled or encoder.hub_name):
-        raise InputError(_missing(encoder, folder, len(text_of.keys() - known.keys())))
+        raise InputError(_missing(encoder, folder, text_of.keys() - known.keys(), keys[0]))
     encoder = download(encoder)
     caches = _read_caches(set(keys), encoder.identities[0], places, dataset_name)
     known = _known(caches)
@@ -111,9 +112,11 @@ def _sentences_hash(keys: Sequence[bytes]) -> str:
     return hashlib.sha256(b"".join(sorted(set(keys)))).hexdigest()
 
 
-def _missing(encoder: Encoder, cache_directory: Path, count: int) -> str:
+def _missing(encoder: Encoder, cache_directory: Path, keys: Set[bytes], padding: bytes) -> str:
+    too = ", padding's among them" if padding in keys else ""  # else the count would be one above that of the items
     return (
-        f"{encoder.folder} has no encoder, and {cache_directory} no embeddings by it of these {count} texts - fill it:"
+        f"{encoder.folder} has no encoder, and {cache_directory} no embeddings by it of these {len(keys)} texts{too}"
+        " - fill it:"
         f" {FETCH} --local-dir {shlex.quote(str(encoder.folder))} (all-mpnet-base-v2/README.md says more),"
         " or name another: --item_sem_embedding_model_path=FOLDER"
     )

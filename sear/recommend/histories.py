@@ -34,7 +34,8 @@ def from_table(
     for role in ("user", "item"):
         if role not in names:
             have = ", ".join(map(str, table.columns))
-            raise InputError(f"{place} has no column {STANDARD[role]} (it has: {have}) - add it")
+            remedy = f"rename yours, or name it on the command line: --{role}=COLUMN (--rating and --time likewise)"
+            raise InputError(f"{place} has no column {STANDARD[role]} (it has: {have}) - {remedy}")
         if table[names[role]].isna().any():
             row = int(np.argmax(table[names[role]].isna().to_numpy())) + 1
             raise InputError(f"{place}, row {row}: {names[role]} is empty - give it a value, or remove the row")
@@ -138,6 +139,6 @@ def _times(table: pd.DataFrame, name: str, place: str) -> np.ndarray:
     bad = found.isna() & column.notna()
     if bad.any():
         row = int(np.argmax(bad))
-        told = f"{name} is {column.iloc[row]!r}, no number and no date such as 2026-01-31 12:00"
-        raise InputError(f"{place}, row {row + 1}: {told} - mend it")
+        told = f"{name} is {column.iloc[row]!r}, no number and no date as it is read here"
+        raise InputError(f"{place}, row {row + 1}: {told} - write dates as 2026-01-31 12:00")
     return ((found - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(np.float64)

@@ -20,6 +20,7 @@ from sear.files import write_aside
 
 WRITTEN = (".csv", ".parquet", ".jsonl")
 READ = (".csv", ".parquet", ".inter", ".item")
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 Write = Callable[[pd.DataFrame], None]
 
 
@@ -38,11 +39,23 @@ def read_table(path: Path) -> pd.DataFrame:
             _require_pyarrow(path)
             return pd.read_parquet(path)
         if path.suffix == ".csv":
+            _refuse_other_separators(path)
             table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
             return table.astype(object).where(table != "", None)
-    except (ValueError, OSError) as error:  # not UTF-8, not a table, an empty file
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 (byte {error.start + 1:,}) - save it as UTF-8") from None
+    except (ValueError, OSError) as error:  # not a table, an empty file
         raise InputError(f"{path} cannot be read ({' '.join(str(error).split())}) - mend the file") from None
     raise InputError(f"{path} is no .csv, .parquet, .inter or .item - write the table as one of them")
+
+
+def _refuse_other_separators(path: Path) -> None:
+    """Raises InputError where the first line is parted by something else than commas, as by some spreadsheets."""
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        first = file.readline()
+    for separator, name in SEPARATORS.items():
+        if separator in first and "," not in first:
+            raise InputError(f"{path} is separated by {name} - write it with commas, or as .parquet")
 
 
 def read_ids(words: str, column: str) -> list[str]:

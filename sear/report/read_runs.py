@@ -23,6 +23,7 @@ from sear.report.run_checks import (
     refuse_other_metrics,
     refuse_other_sources,
     unknown_data,
+    written_at,
 )
 from sear.report.variants import name_variants
 from sear.runs.folder import read_examples, read_run_folder
@@ -59,7 +60,7 @@ def read_runs(paths: Iterable[Path | str], tell: Callable[[str], object] = say) 
     for run in runs:
         refuse_other_metrics(run)
     name_variants(runs)
-    runs.sort(key=lambda run: (run.folder / "metrics.json").stat().st_mtime_ns)
+    runs.sort(key=written_at)
     runs = list({(run.dataset, run.label, run.seed): run for run in runs}.values())
     runs.sort(key=lambda run: (run.dataset, run.model, run.ablate, run.variant, run.seed))
     refuse_different_cases(runs)

@@ -1,8 +1,9 @@
 """What must hold of runs before they are compared: metrics that their ranks bear out, the same test cases."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from sear.report.run import Run
 
 FREEZE_AGAIN = "freeze that run again"
+MOST_NAMED = 5  # folders in one message
 
 
 def refuse_other_metrics(run: "Run") -> None:
@@ -37,33 +39,41 @@ def refuse_other_metrics(run: "Run") -> None:
 
 
 def refuse_different_cases(runs: Iterable["Run"]) -> None:
-    """Raises InputError where two runs on one data set were tested on different cases."""
-    first: dict[str, Run] = {}
-    for run in runs:
-        other = first.setdefault(run.dataset, run)
-        same = run.cases_hash == other.cases_hash and len(run.ranks) == len(other.ranks)
-        if not same or not run.cases_hash:
-            raise _not_together(other, run, f"were not tested on the same cases{_first_difference(other, run)}")
+    """Raises InputError where runs on one data set were tested on other cases than the newest of them."""
+
+    def same(newest: "Run", run: "Run") -> bool:
+        return bool(run.cases_hash) and run.cases_hash == newest.cases_hash and len(run.ranks) == len(newest.ranks)
+
+    for own in _groups(runs, lambda run: run.dataset):
+        _refuse_unlike(own, same, "were not tested on the same cases", _first_difference)
 
 
-def refuse_other_sources(runs: Iterable["Run"]) -> None:
-    """Raises InputError where two runs on one data set were trained on other data, or by other encoders of one name.
+def refuse_other_sources(runs: Sequence["Run"]) -> None:
+    """Raises InputError where runs on one data set had other data than the newest, or other encoders of one name.
 
     Texts count only between runs that read some, see `other_items` for the rest. What an earlier SEAR did not record
     cannot be compared, see `unknown_data`.
     """
-    first: dict[tuple[str, ...], Run] = {}
-    for run in runs:
-        data, encoder = run.record.data, run.record.text_encoder
-        for suffix in () if data is None else ("inter",) if encoder is None else ("inter", "item"):
-            other = first.setdefault((suffix, run.dataset), run)
-            if suffix in other_data(other.record.data or {}, data or {}):
-                told = f"were trained on other data than each other (their .{suffix} files)"
-                raise _not_together(other, run, told)
-        if encoder is not None:
-            other = first.setdefault(("encoder", run.dataset, Path(str(encoder.get("path"))).name), run)
-            if other_encoder(other.record.text_encoder or {}, encoder):
-                raise _not_together(other, run, "were trained by text encoders of one name that are not the same")
+    known = [run for run in runs if run.record.data is not None]
+    encoded = [run for run in runs if run.record.text_encoder is not None]
+    reading = [run for run in known if run.record.text_encoder is not None]
+    for suffix, some in (("inter", known), ("item", reading)):
+
+        def same(newest: "Run", run: "Run", suffix: str = suffix) -> bool:
+            return suffix not in other_data(newest.record.data or {}, run.record.data or {})
+
+        for own in _groups(some, lambda run: run.dataset):
+            _refuse_unlike(own, same, f"were trained on other data than each other (their .{suffix} files)")
+
+    def encoder(run: "Run") -> dict:
+        return run.record.text_encoder or {}
+
+    for own in _groups(encoded, lambda run: (run.dataset, Path(str(encoder(run).get("path"))).name)):
+        _refuse_unlike(
+            own,
+            lambda newest, run: not other_encoder(encoder(newest), encoder(run)),
+            "were trained by text encoders of one name that are not the same",
+        )
 
 
 def other_items(runs: Sequence["Run"]) -> list[str]:
@@ -96,8 +106,41 @@ def unknown_data(runs: Sequence["Run"]) -> list[str]:
     return told
 
 
-def _not_together(one: "Run", other: "Run", why: str) -> InputError:
-    return InputError(f"{one.folder} and {other.folder} {why} - report them apart, or run one of them again")
+def written_at(run: "Run") -> int:
+    """When a run's metrics.json was written, in ns: what makes one run newer than another."""
+    return (run.folder / "metrics.json").stat().st_mtime_ns
+
+
+def _groups(runs: Iterable["Run"], key: Callable[["Run"], Hashable]) -> Iterable[list["Run"]]:
+    groups: dict[Hashable, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(key(run), []).append(run)
+    return groups.values()
+
+
+def _refuse_unlike(
+    runs: Sequence["Run"],
+    same: Callable[["Run", "Run"], bool],
+    why: str,
+    example: Callable[["Run", "Run"], str] = lambda older, newest: "",
+) -> None:
+    """Raises InputError naming the runs that are not the `same` as the newest, the oldest first.
+
+    The newest counts as right: the usual cause is that the data changed, and that older runs were left beside it.
+    """
+    newest = max(runs, key=written_at)
+    older = sorted((run for run in runs if not same(newest, run)), key=written_at)
+    if older:
+        named = ", ".join(f"{run.folder} ({_date(run)})" for run in older[:MOST_NAMED])
+        more = f" and {len(older) - MOST_NAMED} more" if len(older) > MOST_NAMED else ""
+        raise InputError(
+            f"{named}{more} and the newest run, {newest.folder} ({_date(newest)}), {why}{example(older[0], newest)}"
+            " - move the older folders elsewhere, or run them again"
+        )
+
+
+def _date(run: "Run") -> str:
+    return f"{datetime.fromtimestamp(written_at(run) / 1e9):%Y-%m-%d %H:%M}"
 
 
 def _first_difference(one: "Run", other: "Run") -> str:

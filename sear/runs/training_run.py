@@ -224,11 +224,13 @@ class TrainingRun:
 
     def _places(self) -> list[str]:
         """Where the run computes, reads and writes, in full: these follow from the settings and the working folder."""
-        results = self.folder if self.begun else PROJECT_ROOT / self.config["results_path"]
+        what, results = "results", PROJECT_ROOT / self.config["results_path"]
+        if self.begun:
+            what, results = "run", self.folder
         return [
             f"device: {self.environment['device']}",
             f"data folder: {os.path.abspath(self.config['data_path'])}",
-            f"results folder: {os.path.abspath(results)}",
+            f"{what} folder: {os.path.abspath(results)}",
         ]
 
     def _fit(self, prepared: Prepared, validated: tuple[Path, RunRecord] | None) -> None:

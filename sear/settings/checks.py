@@ -51,8 +51,12 @@ def _wrong_kind(settings: Settings, key: str, value: object) -> InputError:
     rule = settings.rules[key]
     choices = rule.allowed.partition(": ")[2].split(" | ")
     wrong = [str(entry) for entry in (value if isinstance(value, list) else [value]) if entry not in choices]
+    known = {choice.lower() for choice in choices}
+    wrong.sort(key=lambda entry: entry.lower() in known)  # another case is the least of the faults
     hint = nearest(wrong[0], choices) if wrong else ""
-    return settings.fault(key, f"not {rule.allowed}{hint}", f"for example {key}: {dump_value(rule.default)}")
+    comma = type(value) is int or "," in str(value)  # 0,001 on the command line is the values 0 and 1
+    point = " (with a point, for a comma separates values)" if comma and isinstance(rule.default, float) else ""
+    return settings.fault(key, f"not {rule.allowed}{hint}", f"for example {key}: {dump_value(rule.default)}{point}")
 
 
 def _check_lists(settings: Settings) -> None:

@@ -156,6 +156,11 @@ def find_data(name: str) -> tuple[Path, str]:
     for stem, folder in folders.items():
         if name == folder:
             return files[stem], folder
+    if any(path.parent.name == name for path in (PROJECT_ROOT / "dataset").glob("*/*.inter") if path.stem == name):
+        raise InputError(
+            f"data set {name} has data in dataset/{name}, but config/data/{name}.yaml is missing"
+            " - convert again with --write_config, or write that file by hand"
+        )
     choices = sorted({*folders, *folders.values()})
     raise InputError(
         f"unknown data set {name}{nearest(name, choices)} - choose from {', '.join(choices)}, "

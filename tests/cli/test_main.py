@@ -173,12 +173,14 @@ def test_ctrl_c_ends_with_130(monkeypatch, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_resume_and_evaluate_reach_quick_start(monkeypatch, tmp_path):
+def test_resume_and_evaluate_reach_quick_start(monkeypatch, tmp_path, capsys):
     seen = []
     monkeypatch.setattr("sear.quick_start.resume", lambda folder, _: seen.append(("resume", folder)) or DONE)
     monkeypatch.setattr("sear.quick_start.evaluate", lambda folder, _: seen.append(("evaluate", folder)))
     assert main([f"--resume={tmp_path}"]) == main([f"--evaluate={tmp_path}"]) == 0
     assert seen == [("resume", tmp_path), ("evaluate", tmp_path)]
+    lines = capsys.readouterr().out.splitlines()  # the model may be any: none is named
+    assert f"going on with: {tmp_path}" in lines and f"evaluating: {tmp_path}" in lines
 
 
 def test_words_come_from_sys_argv_by_default(monkeypatch, capsys):

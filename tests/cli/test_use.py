@@ -107,7 +107,7 @@ def test_an_export_says_how_large_it_is(toy_model, tmp_path, capsys):
         (["recommend", "RUN", "--users=gone.csv"], "gone.csv is missing - name a file that is there, or ids between"),
         (["recommend", "RUN", "--items=lists/gone"], "lists/gone is missing"),
         (["recommend", "RUN", "--history=gone.csv"], "gone.csv is missing"),
-        (["recommend", "RUN", "--history=bad.csv"], "bad.csv cannot be read"),
+        (["recommend", "RUN", "--history=bad.csv"], "bad.csv is not UTF-8 (byte 17) - save it as UTF-8"),
         (["recommend", "RUN", "--history=other.csv"], "history has no column user_id"),
         (["recommend", "RUN", "--device=cuda:7"], "torch finds no CUDA device"),
         (["similar", "RUN", "--items=other.csv"], "other.csv has no column item_id"),

@@ -258,5 +258,7 @@ def test_a_file_that_another_process_has_just_replaced_is_passed_over(counting_e
 def test_new_texts_that_nobody_can_encode_are_counted_alone(cached, tmp_path, monkeypatch):
     encoder, cache, _ = cached
     monkeypatch.setitem(PUBLISHED, "all-mpnet-base-v2", folder_identity(encoder))
-    with pytest.raises(InputError, match="no embeddings by it of these 1 texts"):
+    with pytest.raises(InputError, match="no embeddings by it of these 1 texts - "):
         text_cache.sentence_vectors([*SENTENCES, "new"], str(tmp_path / "all-mpnet-base-v2"), cache, "spices")
+    with pytest.raises(InputError, match="of these 2 texts, padding's among them - "):
+        text_cache.sentence_vectors(["no text", "new"], str(tmp_path / "all-mpnet-base-v2"), cache, "spices")

@@ -14,7 +14,7 @@ def copy_config(tmp_path, monkeypatch):
 
 
 def data_folder(tmp_path, name, suffixes=("inter", "item")):
-    (tmp_path / name).mkdir(exist_ok=True)
+    (tmp_path / name).mkdir(parents=True, exist_ok=True)
     for suffix in suffixes:
         (tmp_path / name / f"{name}.{suffix}").touch()
     return str(tmp_path)

@@ -149,7 +149,7 @@ def test_allowed_and_excluded_items(plain):
         ),
         (
             {"history": pd.DataFrame({"user_id": ["a"], "item_id": ["i3"], "timestamp": ["soon"]})},
-            "row 1: timestamp is 'soon', no number and no date",
+            "row 1: timestamp is 'soon', no number and no date .* - write dates as 2026-01-31 12:00$",
         ),
         ({"users": 5}, "users is 5 - write a list of ids"),
         ({"history": 5}, "history is 5 - write a table, or a list of item ids"),
@@ -165,7 +165,7 @@ def test_allowed_and_excluded_items(plain):
         ({"history": [("i3", 1, 2)]}, "is no pair of an item id and a rating"),
         ({"history": [("i3", "good")]}, "is no pair of an item id and a rating"),
         ({"history": ["i3"], "users": ["u0"]}, "leave out users"),
-        ({"history": pd.DataFrame({"user": ["a"], "item_id": ["i3"]})}, "history has no column user_id"),
+        ({"history": pd.DataFrame({"user": ["a"], "item_id": ["i3"]})}, "has no column user_id .*--user=COLUMN"),
         ({"history": pd.DataFrame({"user_id": ["a"], "item_id": [None]})}, "row 1: item_id is empty"),
         (
             {"history": pd.DataFrame({"user_id": ["a"], "item_id": ["i3"], "rating": ["5 stars"]})},

@@ -1,4 +1,6 @@
 import json
+import os
+from datetime import datetime
 
 import pytest
 
@@ -23,6 +25,21 @@ def test_frozen_runs_of_other_cases_are_refused(tmp_path):
     freeze(read_runs([write_run(tmp_path / "b", [1, 2], model="Pop", targets=["i5", "i6"])]), tmp_path / "frozen")
     with pytest.raises(InputError, match="not tested on the same cases"):
         read_runs([tmp_path / "frozen"])
+
+
+def test_the_runs_that_do_not_fit_the_newest_are_named_with_their_dates_the_oldest_first(tmp_path):
+    newest = write_run(tmp_path, [1, 2, 3], model="Z")
+    older = [write_run(tmp_path, [1, 2], seed=seed) for seed in range(7)]
+    for day, folder in enumerate([*older, newest]):
+        noon = datetime(2026, 1, 1 + day, 12).timestamp()
+        os.utime(folder / "metrics.json", (noon, noon))
+    with pytest.raises(InputError) as error:
+        read_runs([tmp_path])
+    named = ", ".join(f"{folder} (2026-01-0{day} 12:00)" for day, folder in enumerate(older[:5], start=1))
+    assert str(error.value) == (
+        f"{named} and 2 more and the newest run, {newest} (2026-01-08 12:00), were not tested on the same cases"
+        " (2 and 3) - move the older folders elsewhere, or run them again"
+    )
 
 
 BY_ONE = {"path": "/a/mpnet", "weights": "12", "files": "34"}

@@ -27,8 +27,23 @@ def test_unknown_names_bring_the_nearest_one():
     assert "unknown model GRU4rec (did you mean GRU4Rec?)" in message(model="GRU4rec")
     assert "describe your own in config/data/zzz.yaml" in message("zzz")
     assert message(epoch=3) == "command line: unknown key epoch (did you mean epochs?) - --help lists the keys"
+    assert "(did you mean NDCG?)" in message(metrics=["hit", "ndgc"])
     assert message(qqqqq=3) == "command line: unknown key qqqqq - --help lists the keys"
     assert message(checkpoint_dir="x").endswith("set results_path")
+
+
+def test_data_without_a_yaml_file_are_told_apart_from_an_unknown_name(tmp_path, monkeypatch):
+    monkeypatch.setattr("sear.settings.gather.PROJECT_ROOT", tmp_path)
+    data_folder(tmp_path / "dataset", "shopx")
+    told = message("shopx")
+    assert told.startswith("data set shopx has data in dataset/shopx, but config/data/shopx.yaml is missing - ")
+    assert "--write_config" in told and message("shop1").startswith("unknown data set shop1")
+
+
+@pytest.mark.parametrize("value", ["0,001", 0])
+def test_a_decimal_comma_is_met_by_the_way_to_write_it(value):
+    assert message(learning_rate=value).endswith("learning_rate: 0.001 (with a point, for a comma separates values)")
+    assert "with a point" not in message(learning_rate=-0.5) and "with a point" not in message(epochs=0)
 
 
 def test_general_models_are_refused():

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -179,3 +180,10 @@ def test_a_run_that_was_resumed_at_another_commit_names_both(here, monkeypatch):
     at("second")
     made = resume(config.parent)["environment"]
     assert (made["commit"], made["earlier_commits"]) == ("second", ["first"])
+
+
+@pytest.mark.parametrize(("begun", "told"), [(True, "run folder: /here/run"), (False, "results folder: /here")])
+def test_a_run_that_goes_on_names_its_own_folder_and_a_new_one_that_of_all_results(begun, told):
+    config = {"results_path": "/here", "data_path": "/data"}
+    run = SimpleNamespace(begun=begun, folder=Path("/here/run"), config=config, environment={"device": "cpu"})
+    assert TrainingRun._places(run)[-1] == told
