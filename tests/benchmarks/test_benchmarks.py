@@ -194,7 +194,7 @@ def test_a_profile_shows_where_an_epochs_time_goes_and_went_before_its_fused_par
     assert "plain torch but for the scan" in found["plain"] and "plain" not in found["fused"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_bfloat16_and_dataset_build_run(capsys):
     found = printed(capsys, "--only=bfloat16,dataset")
     assert [row["baseline"] for row in found["rows"]] == ["float32", "float32", "RecBole's SequentialDataset"]

@@ -95,7 +95,7 @@ print([value.item().hex() for tensor in (*outputs, *gradients) for value in tens
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_kernels_round_alike_whether_compiled_just_now_or_read_from_the_cache(tmp_path):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-c", PRINT_RESULTS]

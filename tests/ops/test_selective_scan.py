@@ -174,7 +174,7 @@ def test_loops_over_states_become_simd_code(real):
         assert len(re.findall(rf"vf\w+{suffix}\s.*[yz]mm", assembly)) >= 4
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif("+avx2" not in get_host_cpu_features(), reason="needs a processor with AVX2")
 def test_kernels_with_vectors_of_32_bytes_equal_their_references():
     """Compiled as for a processor that has AVX2 and no more: where there is AVX-512, no other test runs such code."""

@@ -438,8 +438,9 @@ def share_a_study(storage, folder):
     assert len([trial for trial in study.trials if RETRY in trial.user_attrs]) == 1
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("journal", marks=pytest.mark.slow), pytest.param("sqlite", marks=pytest.mark.long)]
+)
 def test_four_processes_share_a_study_and_a_killed_ones_trial_is_not_lost(tmp_path, kind):
     share_a_study(str(tmp_path / "study.log") if kind == "journal" else f"sqlite:///{tmp_path / 'study.db'}", tmp_path)
 

@@ -79,7 +79,8 @@ def relative(found, wanted):
     [
         *((kind, 2) for kind in ("SEAR", "BERT4Rec")),
         *(pytest.param(kind, 2, marks=pytest.mark.slow) for kind in KINDS if kind not in ("SEAR", "BERT4Rec")),
-        *(pytest.param(kind, 4, marks=pytest.mark.slow) for kind in KINDS),
+        pytest.param("SEAR, with what can be added", 4, marks=pytest.mark.slow),
+        *(pytest.param(kind, 4, marks=pytest.mark.long) for kind in KINDS if kind != "SEAR, with what can be added"),
     ],
 )
 def test_several_processes_train_what_one_trains(train, kind, count):
