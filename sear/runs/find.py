@@ -32,10 +32,10 @@ def _hash(settings: Mapping) -> str:
 def recorded_hash(settings: Mapping) -> str:
     """`settings_hash` as metrics.json keeps it, to show a config.yaml that was changed since.
 
-    The places of data and encoder are left out, for a folder may be moved: what lies there is compared. All other keys
-    count whatever their role, which another version may see otherwise: its runs are the same all the same.
+    The places of data and encoder are left out too, for a folder may be moved: what lies there is compared. A key that
+    runs were trained with must never turn from one that decides results into one that does not: they would be refused.
     """
-    return _hash({key: value for key, value in settings.items() if key not in MOVABLE})
+    return _hash({key: value for key, value in deciding_settings(settings).items() if key not in MOVABLE})
 
 
 def deciding_settings(settings: Mapping) -> dict[str, Any]:

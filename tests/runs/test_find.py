@@ -6,7 +6,6 @@ import pytest
 
 from sear.runs.find import find_runs, recorded_hash, settings_hash
 from sear.runs.folder import new_run_folder, write_config, write_metrics
-from sear.settings.keys import KEYS, Key, Role
 from sear.settings.recbole_config import build_config, effective_settings
 from tests.runs.test_folder import RECORD
 
@@ -73,12 +72,11 @@ def test_a_finished_run_is_taken_as_done_where_its_encoder_is_not_whole_any_more
     assert find_runs(asked, {"inter": "1"}) == (folder, None)
 
 
-def test_the_recorded_hash_leaves_out_moved_folders_and_asks_for_no_roles(monkeypatch):
+def test_the_recorded_hash_leaves_out_what_changes_no_result():
     settings = {"k": 4, "threads": 2, "data_path": "a", "item_sem_embedding_model_path": "b"}
     known = recorded_hash(settings)
-    assert recorded_hash(settings | {"data_path": "c", "item_sem_embedding_model_path": "d"}) == known
-    monkeypatch.setitem(KEYS, "k", Key(Role.PLACE))  # as another version may see it
-    assert recorded_hash(settings) == known != recorded_hash(settings | {"k": 5})
+    elsewhere = {"data_path": "c", "item_sem_embedding_model_path": "d", "results_path": "e", "threads": 1}
+    assert recorded_hash(settings | elsewhere) == known != recorded_hash(settings | {"k": 5})
 
 
 @pytest.mark.parametrize(("now", "found"), [("as then", True), ("another", False), (None, True)])
