@@ -56,7 +56,7 @@ def test_a_limit_is_held_or_not():
     assert dataset_build.held(31, 30, None, 2e9) == "30 s NOT held (31 s), 2 GB unknown here"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_row_of_building_tells_loading_and_building_apart():
     (row,) = dataset_build.rows(Request(quick=True))
     assert re.search(

@@ -4,7 +4,7 @@ pytest.importorskip("uvicorn", reason="no uvicorn here: pip install -r requireme
 pytest.importorskip("fastapi", reason="no FastAPI here: pip install -r requirements-dev.txt")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.benchmark
 def test_the_load_test_runs_at_toy_size_without_an_error(capsys):
     from benchmarks.serve_load import main

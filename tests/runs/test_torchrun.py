@@ -43,8 +43,7 @@ def processes_in(folder):
     return found
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.long), pytest.param(2, marks=pytest.mark.slow)])
 def test_torchrun_starts_all_anew_and_they_end_as_if_nobody_had_died(tmp_path, tmp_path_factory, count):
     unstopped = toy_command.make(tmp_path_factory.mktemp("unstopped"))
     Ranks(count, Command(unstopped)).made()
