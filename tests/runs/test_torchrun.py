@@ -113,7 +113,7 @@ with processes.joined() as leads:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_machine_that_vanishes_is_missed_by_one_that_waits_for_it():
     if fault := machines.fault():
         pytest.skip(fault)
