@@ -43,7 +43,8 @@ def processes_in(folder):
     return found
 
 
-@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.long), pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.long  # tests/runs/test_led.py starts processes anew without torchrun
+@pytest.mark.parametrize("count", [1, 2])
 def test_torchrun_starts_all_anew_and_they_end_as_if_nobody_had_died(tmp_path, tmp_path_factory, count):
     unstopped = toy_command.make(tmp_path_factory.mktemp("unstopped"))
     Ranks(count, Command(unstopped)).made()
