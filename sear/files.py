@@ -215,15 +215,15 @@ def require_file(path: Path) -> Path:
     return path
 
 
-def find_below(folder: Path, name: str, tell: Callable[[str], object]) -> list[Path]:
-    """Every file of that name in a folder or below it, through symbolic links too, in order; each folder once.
+def find_below(folder: Path, names: Iterable[str], tell: Callable[[str], object]) -> list[Path]:
+    """Every file of these names in a folder or below it, through symbolic links too, in order; each folder once.
 
     Args:
         tell: is told of the folders that are left out, because they cannot be read or a link to them leads nowhere.
             Links inside a run's folder are that run's own, such as those that W&B leaves.
     """
     found: list[Path] = []
-    seen: set[str] = set()
+    wanted, seen = set(names), set[str]()
     runs: set[str] = set()  # folders of runs, finished or not, and those below them
 
     def not_read(error: OSError) -> None:
@@ -235,10 +235,10 @@ def find_below(folder: Path, name: str, tell: Callable[[str], object]) -> list[P
             continue
         seen.add(here)
         folders.sort()
-        if os.path.dirname(place) in runs or {name, "config.yaml"} & set(files):
+        if os.path.dirname(place) in runs or {*wanted, "config.yaml"} & set(files):
             runs.add(place)
         for path in (Path(place, file) for file in files):
-            if path.name == name:
+            if path.name in wanted:
                 found.append(path)
             elif place not in runs and path.is_symlink() and not path.exists():
                 tell(f"left out: {path} is a link to {os.readlink(path)}, which is not there - mend or remove it")

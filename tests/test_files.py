@@ -156,7 +156,7 @@ def test_links_inside_a_run_folder_that_lead_nowhere_are_not_told(tmp_path):
         (tmp_path / run / has).touch()
         (tmp_path / run / "wandb" / "latest-run").symlink_to("nowhere")
     lines = []
-    assert files.find_below(tmp_path, "metrics.json", lines.append) == [tmp_path / "done" / "metrics.json"]
+    assert files.find_below(tmp_path, ["metrics.json"], lines.append) == [tmp_path / "done" / "metrics.json"]
     assert not lines
 
 
@@ -176,7 +176,7 @@ def test_files_are_found_below_links_each_folder_once_and_what_is_left_out_is_to
 
     monkeypatch.setattr(os, "scandir", refusing)
     lines = []
-    found = files.find_below(tmp_path / "results", "metrics.json", lines.append)
+    found = files.find_below(tmp_path / "results", ["metrics.json"], lines.append)
     assert found == [tmp_path / "results" / folder / "metrics.json" for folder in ("a", "b")]
     told = "\n".join(sorted(lines))
     assert "gone is a link to nowhere, which is not there - mend" in told and len(lines) == 2

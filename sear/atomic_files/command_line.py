@@ -198,8 +198,8 @@ def _machine_fault(error: OSError, out: Path) -> str:
     if any(part.startswith(".") and part.endswith((".tmp", ".commit")) for part in place.parts):
         place = out  # the folder aside is nothing that the user knows
     remedy = {
-        errno.ENOSPC: "make room, or write elsewhere with --out; nothing was changed",
-        errno.EDQUOT: "make room, or write elsewhere with --out; nothing was changed",
+        errno.ENOSPC: "free some space, or write elsewhere with --out; nothing was changed",
+        errno.EDQUOT: "free some space, or write elsewhere with --out; nothing was changed",
         errno.EACCES: "give yourself the rights, or choose another place",
         errno.EPERM: "give yourself the rights, or choose another place",
         errno.EROFS: "write elsewhere with --out",

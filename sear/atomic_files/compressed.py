@@ -87,7 +87,7 @@ def told_where_damaged(path: Path, where: Callable[[], str] = str) -> Iterator[N
         yield
     except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, UnicodeError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None and not isinstance(error, gzip.BadGzipFile):
-            raise  # no room, no rights
+            raise  # no space, no rights
         kind = "UTF-16 or UTF-32 text" if isinstance(error, UnicodeError) else "compressed stream"
         raise InputError(f"{path}{where()}: {kind} cut short or damaged ({error}) - fetch it again") from None
 

@@ -103,7 +103,7 @@ def _run_grid(request: Request, runs: Sequence[PlannedRun]) -> int:
     say(f"{len(runs)} runs; the first: {runs[0]}")
     for key, models in request.models_without_key().items():
         say(f"without --{key}, which is no key of theirs: {', '.join(models)}")
-    from sear.data.dataset import data_hashes
+    from sear.data.data_files import data_hashes
     from sear.quick_start import resume, train
     from sear.settings.recbole_config import build_config, effective_settings
 

@@ -200,7 +200,7 @@ def _write_what_there_is(write: Callable[[], object]) -> None:
 def _study(
     asked: argparse.Namespace, request: Request, settings: Settings, space: list["Parameter"], name: str, folder: Path
 ) -> "Study":
-    from sear.data.dataset import data_hashes
+    from sear.data.data_files import data_hashes
     from sear.data.text_encoder import encoder_checksums
     from sear.runs.study import open_study, what_scores_depend_on, without_password
 

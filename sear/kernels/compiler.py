@@ -85,7 +85,7 @@ def _polynomial(base: float, degree: int) -> list[float]:
     return [1.0, *Chebyshev.interpolate(slope, degree - 1, domain=(-half, half)).convert(kind=Polynomial).coef]
 
 
-# type -> mantissa bits, least and greatest exponent kept, polynomial degree, bits of log(2) that n leaves room for
+# type -> mantissa bits, least and greatest exponent kept, polynomial degree, bits of log(2) beside those of n
 EXP = {types.float32: (23, -126, 127, 6, 12), types.float64: (52, -1022, 1023, 12, 40)}
 LOG_2 = Decimal(2).ln()
 

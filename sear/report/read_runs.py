@@ -31,6 +31,7 @@ from sear.runs.record import read_metrics
 
 MASKED = "rank_history_masked"
 FROZEN_RANKS = "ranks.csv.gz"
+DONE = "metrics.json"  # is written last
 
 
 def read_runs(paths: Iterable[Path | str], tell: Callable[[str], object] = say) -> list[Run]:
@@ -45,13 +46,12 @@ def read_runs(paths: Iterable[Path | str], tell: Callable[[str], object] = say) 
     """
     folders: dict[Path, None] = {}
     for path in map(Path, paths):
-        found = find_below(path, "metrics.json", tell) if path.is_dir() else []
-        if not found:
+        found = [file.parent for file in find_below(path, (DONE, "last.pth"), tell)] if path.is_dir() else []
+        finished = [folder for folder in found if (folder / DONE).exists()]
+        if not finished:
             raise InputError(f"{path}: no finished run there (no metrics.json) - name a run folder or a results folder")
-        folders.update(dict.fromkeys(file.parent for file in found))
-        unfinished = [file.parent for file in find_below(path, "last.pth", lambda _: None)]
-        unfinished = [folder for folder in unfinished if not (folder / "metrics.json").exists()]
-        if unfinished:
+        folders.update(dict.fromkeys(finished))
+        if unfinished := [folder for folder in found if not (folder / DONE).exists()]:
             others = f" and {len(unfinished) - 1} more" if len(unfinished) > 1 else ""
             tell(f"left out: {unfinished[0]}{others} did not finish - go on with --resume={unfinished[0]}")
     runs = [read_run(folder) for folder in folders if _was_tested(folder)]

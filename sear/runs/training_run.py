@@ -15,7 +15,8 @@ from recbole.data import data_preparation
 from recbole.utils import init_seed
 
 from sear import processes
-from sear.data.dataset import SEARDataset, data_hashes, require_data_unchanged
+from sear.data.data_files import data_hashes, require_data_unchanged
+from sear.data.dataset import SEARDataset
 from sear.errors import HeldError, InputError, LostProcessError, OutOfMemoryError, WriteError
 from sear.evaluation.examples import run_examples
 from sear.evaluation.metrics import GROUPS, case_rows, metric_tables, metrics_of_cases

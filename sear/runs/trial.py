@@ -8,7 +8,7 @@ from typing import Any
 
 from optuna import TrialPruned
 
-from sear.data.dataset import data_hashes
+from sear.data.data_files import data_hashes
 from sear.errors import InputError
 from sear.runs.find import find_runs
 from sear.runs.folder import read_run_folder

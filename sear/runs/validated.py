@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from sear.data.dataset import data_hashes
+from sear.data.data_files import data_hashes
 from sear.errors import InputError, OtherDataError
 from sear.runs.find import find_runs
 from sear.runs.log import RunLog

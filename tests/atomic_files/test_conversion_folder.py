@@ -161,7 +161,9 @@ def test_a_stop_ends_in_one_line_and_leaves_nothing(tmp_path, number, code):
     assert not list(tmp_path.glob("dataset/**/*"))
 
 
-@pytest.mark.parametrize("number, told", [(errno.ENOSPC, "make room"), (errno.EACCES, "give yourself the rights")])
+@pytest.mark.parametrize(
+    "number, told", [(errno.ENOSPC, "free some space"), (errno.EACCES, "give yourself the rights")]
+)
 def test_a_machine_that_refuses_is_told_in_one_line_and_nothing_changes(tmp_path, capsys, monkeypatch, number, told):
     write_toys(tmp_path, json_lines([GOOD]))
 
