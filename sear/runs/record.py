@@ -32,7 +32,7 @@ class RunRecord:
         ablate: the part of SEAR taken out.
         peak_memory_since: "run" or, where the system cannot forget an earlier peak, "process".
         overrides: the settings that are not those of the YAML files (sear.settings.recbole_config.overrides_of).
-        data: SHA-256 of the atomic files by suffix (sear.data.dataset.data_hashes).
+        data: SHA-256 of the atomic files by suffix (sear.data.data_files.data_hashes).
         command: makes the run again; for readers only.
         transition_prior: {weight, floor, score, tried} that validation chose, see SEARTrainer.choose_prior.
         text_encoder: {path, weights, files} of the encoder of the items' texts, see encoder_checksums in sear.data.
