@@ -54,7 +54,7 @@ def find_runs(
     same data and by the same text encoder: `tell` says which folders are left out, and why.
 
     Args:
-        data: hashes of the atomic files as they are now (sear.data.data_files.data_hashes); None takes a run on any data
+        data: hashes of the atomic files as they are now (sear.data.data_files.data_hashes); None takes any run's data
             and by any encoder.
     """
     wanted, finished, unfinished = settings_hash(settings), None, None
