@@ -125,14 +125,14 @@ def plain_script():
     return script
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_plain_recbole_script_runs(tmp_path):
     script = plain_script()
     printed = [python(toy(script, tmp_path), tmp_path) for _ in range(2)]
     assert "hit@10" in printed[0] and printed[0] == printed[1]  # the seed rules it
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_snippets_with_run_sear_run(tmp_path):
     shown = {block.text for block in blocks("python") if "run_sear" in block.text}
     shown = {text for text in shown if "my_model" not in text}
@@ -154,7 +154,7 @@ print("model", own["class"], own["test"] == evaluate(own["run_folder"])["test"])
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_recipes_run(tmp_path):
     """Own model with its YAML, own loss, own vectors: the files of docs/recipes.md, and its command and script."""
     files = {}
@@ -177,7 +177,7 @@ def test_the_recipes_run(tmp_path):
     assert (settings["user_norm"], settings["streams"]) == (10.0, ["semantic", "collaborative"])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_recipe_of_ready_vectors_runs(tmp_path):
     (vectors,) = (block.text for block in blocks("python") if block.text.startswith("# my_vectors.py"))
     file = str(tmp_path / "my_vectors.npz")
@@ -189,7 +189,7 @@ def test_the_recipe_of_ready_vectors_runs(tmp_path):
     assert printed.splitlines()[-1] == "width 32"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_sample_of_the_output_is_what_the_command_prints(tmp_path):
     (sample,) = (block for block in blocks("") if block.comment.startswith("sample of: "))
     first, *lines = sample.text.splitlines()

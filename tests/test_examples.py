@@ -8,7 +8,7 @@ import pytest
 NOTEBOOK = Path(__file__).parent.parent / "examples" / "ml-100k.ipynb"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_notebook_runs(tmp_path):
     names: dict = {}
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]

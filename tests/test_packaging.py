@@ -70,7 +70,7 @@ def wheel(tmp_path_factory):
     return path
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_wheel_holds_the_yaml_files_and_the_ready_embeddings_and_no_data(wheel):
     assert wheel.name == f"sear-{sear.__version__}-py3-none-any.whl"
     names = set(zipfile.ZipFile(wheel).namelist())
@@ -83,7 +83,7 @@ def test_the_wheel_holds_the_yaml_files_and_the_ready_embeddings_and_no_data(whe
     assert not [name for name in names if name.startswith(("tests", "benchmarks")) or "__pycache__" in name]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_of_the_wheel_in_an_empty_folder_leaves_its_results_there(wheel, tmp_path):
     place, here = tmp_path / "site-packages", tmp_path / "here"
     zipfile.ZipFile(wheel).extractall(place)

@@ -60,7 +60,7 @@ def files_of(folder):
     return {path: path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_finished_run_is_tested_again_without_training(here, capsys):
     done = run(here, mask_history=True)
     before = files_of(done["run_folder"])
@@ -77,7 +77,7 @@ def test_a_finished_run_is_tested_again_without_training(here, capsys):
         evaluate(done["run_folder"], {"topk": [0]})
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_bad_run_folders_and_checkpoints_are_named_with_the_remedy(here, monkeypatch):
     folder = Path(run(here, epochs=1)["run_folder"])
     with pytest.raises(InputError, match="config.yaml is missing - name a run folder"):

@@ -36,7 +36,7 @@ def test_names_that_numpy_still_has_stay_as_they_are():
     assert python(code + "print(before == (np.float32, np.int_, np.str_, np.bool_, np.object_))", SEAR) == "True\n"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_recbole_script_of_ones_own_works_beside_sear(tmp_path):
     """RecBole's Config, Dataset, loaders, model and metrics, with SEAR imported first."""
     code = """
@@ -63,7 +63,7 @@ print(sorted(trainer.evaluate(test, load_best_model=False)))
     assert python(code, tmp_path) == "['hit@10', 'mrr@10', 'ndcg@10', 'precision@10', 'recall@10']\n"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_metrics_need_no_config(tmp_path):
     code = "from sear.evaluation.metrics import metrics_by_row\nprint(metrics_by_row([1, 2, 11], ['MAP', 'MRR']))"
     assert "mrr@10" in python(code, tmp_path)

@@ -2,21 +2,25 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from sear.serve.limits import Limits
 
 LIMITS = Limits()
 Id = Annotated[str, Field(min_length=1, max_length=LIMITS.id_length)]
 Text = Annotated[str, Field(max_length=LIMITS.text)]
-Count = Annotated[int, Field(ge=1, le=LIMITS.k, description="how many; at most the number of items")]
+Count = Annotated[
+    int,
+    Field(ge=1, le=LIMITS.k, description="how many; at most the number of items"),
+    BeforeValidator(lambda k: int(k) if isinstance(k, float) and k.is_integer() else k),  # 3.0 is an integer of JSON
+]
 Rating = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
 
 
 class Body(BaseModel):
-    """A misspelt key is refused, not ignored."""
+    """A misspelt key or a value of another type (true or "5" for a number) is refused, not ignored or guessed at."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Event(Body):

@@ -81,7 +81,7 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the next converter finishes the pair")
 def test_a_kill_at_any_moment_of_replacing_leaves_the_old_pair_or_the_new_one(tmp_path):
     toys = tmp_path / "dataset" / "Toys"
@@ -139,7 +139,7 @@ def test_what_killed_converters_left_is_removed_and_what_running_ones_write_is_n
     assert sorted(path.name for path in (folder / "Toys").iterdir()) == ["Toys.inter", "Toys.item"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stop_ends_in_one_line_and_leaves_nothing(tmp_path, number, code):
     write_toys(tmp_path, json_lines([review(f"A{row}", "B1", row) for row in range(200_000)]))

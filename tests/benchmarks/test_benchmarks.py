@@ -122,7 +122,7 @@ def test_an_operation_belongs_to_the_part_it_runs_in():
     assert re.search(re.escape(OUTSIDE) + r" \| +30\.00 \| +75\.0%", shown)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_cheap_rows_run(capsys):
     pytest.importorskip("mambapy")
     found = printed(capsys, "--only=scan,loss,full")
@@ -133,7 +133,7 @@ def test_the_cheap_rows_run(capsys):
     assert all(row["seconds"] > 0 and row["ratio"] > 0 and row["goal"] is None for row in found["rows"])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_model_in_use_recommends_what_recbole_finds(capsys):
     found = printed(capsys, "--only=recommend")["rows"]
     baselines = [row["baseline"] for row in found]
@@ -141,14 +141,14 @@ def test_a_model_in_use_recommends_what_recbole_finds(capsys):
     assert "users/s" in found[0]["note"] and "p50" in found[1]["note"] and "KB as bytes" in found[-1]["note"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_epochs_rows_run_on_synthetic_histories(capsys):
     found = printed(capsys, "--only=epoch-beauty")
     baselines = [row["baseline"] for row in found["rows"]]
     assert baselines == ["padded prefixes", "trimmed prefixes", "matrix products", "SASRec"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_encoding_is_measured_with_a_real_encoder_and_skipped_without(capsys, tmp_path):
     missing = printed(capsys, "--only=encoding", f"--encoder={tmp_path}")
     assert not missing["rows"]
@@ -157,14 +157,14 @@ def test_encoding_is_measured_with_a_real_encoder_and_skipped_without(capsys, tm
     assert [row["baseline"] for row in found["rows"]] == ["SentenceTransformer.encode"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_table_names_its_baselines_and_notes(capsys):
     assert run.main(["--quick", "--only=loss"]) == 0
     shown = capsys.readouterr().out
     assert "| loss, 300 items [1]" in shown and "dense label matrix" in shown and "\n[1] 64 positions" in shown
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_threads_asked_for_reach_processes_of_their_own_too(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     asked = []
@@ -184,7 +184,7 @@ def test_the_readme_names_every_row():
     assert all(f"`--only {name}`" in readme for name in run.BENCHMARKS)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_profile_shows_where_an_epochs_time_goes_and_went_before_its_fused_parts(capsys):
     found = {}
     for name, options in (("fused", []), ("plain", ["--plain"])):

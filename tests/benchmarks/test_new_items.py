@@ -17,7 +17,7 @@ def no_encoder(monkeypatch):
     monkeypatch.setattr("benchmarks.new_items.sentence_vectors", fake_sentence_vectors)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_runs_at_toy_size_and_says_what_it_measured(here, no_encoder, tmp_path):
     out = tmp_path / "found.json"
     assert (

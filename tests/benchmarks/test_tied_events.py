@@ -28,7 +28,7 @@ def test_cases_are_split_by_the_time_before_their_target():
     assert found["another day"]["kept"]["mrr@10"] == 0.5
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_finished_runs_cases_meet_their_events(tmp_path, monkeypatch):
     write_atomic_files(tmp_path, "tiny", EVENTS)
     root = tiny_config_root(tmp_path)

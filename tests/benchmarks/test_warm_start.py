@@ -14,7 +14,7 @@ def test_the_older_data_end_at_a_date(tmp_path):
     assert path.read_text().splitlines()[1:] == ["u\t1", "u\t2", "u\t3"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_both_trainings_are_told(tmp_path, monkeypatch, tiny_text):
     write_atomic_files(tmp_path, "tiny", random_histories())
     root = tiny_config_root(tmp_path)

@@ -70,7 +70,7 @@ def test_inter_matrix_counts_what_recboles_own_does(made, train_rows):
     assert not counted.any()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("first", ["recbole.quick_start", "sear.dataset"])
 def test_load_data_and_model_names_what_reads_a_checkpoint_of_sear(tmp_path, first):
     pytest.importorskip("ray")  # RecBole's quick_start imports it

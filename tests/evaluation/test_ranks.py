@@ -210,7 +210,7 @@ def test_as_many_targets_as_cases_are_asked_for():
         target_ranks(torch.ones(5, 3), torch.ones(4, 3), torch.ones(3, dtype=torch.int64))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_counter_is_compiled_once_for_all_processes():
     code = """
 import torch

@@ -45,7 +45,7 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_shop_is_what_the_page_says_and_a_day_more_adds_orders_at_the_end(tmp_path):
     for days in (40, 41):
         done = run(f"python {ROOT}/examples/make_shop.py {tmp_path / str(days)} --days={days}", tmp_path)
@@ -66,7 +66,7 @@ def test_the_commands_in_use_are_understood():
         assert parsers[name].parser().parse_args(words)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_page_runs_from_the_orders_to_a_newer_model(tmp_path):
     """In a copy of the project, with a toy encoder and a toy model; the service has tests of its own."""
     make_tiny_encoder(tmp_path / "encoder")

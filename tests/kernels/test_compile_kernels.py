@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_kernels_compile_for_cards_that_are_not_here():
     """For compute capabilities 8.0 and 9.0, small enough that seven programs share a multiprocessor's 228 KiB."""
     pytest.importorskip("triton", reason="triton is not installed: pip install -r requirements-dev.txt")

@@ -54,7 +54,7 @@ def test_an_error_inside_a_thread_reaches_the_caller(threads):
         _launch_failure(threads, 8, np.zeros(8, np.int64))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_unit_of_work_is_done_once_where_torch_brings_no_openmp():
     code = """
 import numpy as np, torch

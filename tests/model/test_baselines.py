@@ -26,7 +26,7 @@ def test_every_peer_has_a_settings_file():
     assert set(OWN_MODELS) <= set(own_files("model"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     "importing",
     [
@@ -100,7 +100,7 @@ def test_the_two_ways_to_score_agree_and_padding_may_be_cut(tiny_model, name):
     assert scores.shape == (len(test), model.n_items)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["BERT4Rec", "FPMC"])  # one draws masks, the other negative items
 def test_a_peer_that_was_stopped_ends_as_if_it_had_not_been(here, monkeypatch, name):
     whole = run(here, model=name)

@@ -159,7 +159,7 @@ def write_repeats(folder, favourites):
     (folder / "tiny" / "tiny.inter").write_text("\n".join(lines) + "\n")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("favourites, sign", [(3, 1), (0, -1)])
 def test_it_learns_whether_people_come_back_to_what_they_know(here, favourites, sign):
     write_repeats(here, favourites)

@@ -126,7 +126,7 @@ def test_without_texts_or_encoder(here, toy_model, monkeypatch):
         sear.load(toy_model).add_items(TABLE)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_texts_are_encoded_as_training_encoded_them(here, monkeypatch, capsys):
     monkeypatch.undo()  # the vectors without an encoder
     folder = make_tiny_encoder(here / "encoders" / "mine")

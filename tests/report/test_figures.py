@@ -45,7 +45,7 @@ def test_learning_curves_mark_the_epoch_that_was_tested(tmp_path, monkeypatch):
     assert mark.get_xdata().item() == best + 1 and mark.get_ydata().item() == curve.get_ydata()[best]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_bars_leave_out_no_reference_and_say_what_they_leave_out(tmp_path):
     for number in range(10):
         write_run(tmp_path, [number + 1, 10], model=f"model{number}")

@@ -44,7 +44,7 @@ def everything(run_folder: Path) -> tuple:
     return kept, (run_folder / "cases.csv.gz").read_bytes(), {key: best[key] for key in ("epoch", "best_valid_result")}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_full_disk_at_any_write_is_one_line_and_costs_nothing(here, monkeypatch):
     asked = TOY | {"results_path": str(here / "results"), "threads": 1}
     with monkeypatch.context() as patch:
@@ -69,7 +69,7 @@ def test_a_full_disk_at_any_write_is_one_line_and_costs_nothing(here, monkeypatc
         assert everything(folder) == whole
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_grid_ends_at_a_full_disk_and_says_how_it_goes_on(here, monkeypatch, capsys):
     (here / "toy.yaml").write_text(dump_yaml(TOY))
     words = ["--dataset=tiny", "--model=Pop,ItemKNN", f"--config={here}/toy.yaml", f"--results_path={here}/results"]

@@ -34,7 +34,7 @@ def metrics_of(results):
     return [json.loads(path.read_text()) for path in sorted(results.rglob("metrics.json"))]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_grid_is_run_once_and_reported(grid, capsys):
     assert grid() == 0
     found = metrics_of(grid.results)
@@ -58,7 +58,7 @@ def test_a_grid_is_run_once_and_reported(grid, capsys):
     assert capsys.readouterr().out.count("is done already in") == RUNS
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_grid_trains_anew_what_was_trained_on_other_data(grid, tmp_path, capsys):
     words = ["--model=Pop,ItemKNN", "--dataset=tiny", f"--config={tmp_path}/toy.yaml", f"--results_path={grid.results}"]
     assert main(words) == 0
@@ -92,7 +92,7 @@ def test_an_interrupted_grid_goes_on_where_it_was(grid, monkeypatch, capsys):
     assert len(metrics_of(grid.results)) == len(list(grid.results.rglob("config.yaml"))) == RUNS
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_failed_run_is_told_at_the_end_and_the_others_are_run(grid, monkeypatch, capsys):
     fit = SEARTrainer.fit
 
@@ -109,7 +109,7 @@ def test_a_failed_run_is_told_at_the_end_and_the_others_are_run(grid, monkeypatc
     assert len(metrics_of(grid.results)) == 5 and (grid.results / "tiny" / "report" / "report.html").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_both_names_of_a_data_set_mean_the_same_runs(grid, tmp_path, capsys):
     root = tmp_path / "config" / "data"
     (root / "short.yaml").write_text((root / "tiny.yaml").read_text() + "dataset: tiny\n")

@@ -57,7 +57,7 @@ def test_sigterm_to_all_is_told_once_with_how_to_go_on(folder):
     assert line == f"stopped; go on with: torchrun --nproc_per_node=2 custom_trainer.py --resume={run_folder(folder)}"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_processes_started_anew_go_on_where_those_before_them_stopped(folder, tmp_path_factory):
     unstopped = toy_command.make(tmp_path_factory.mktemp("unstopped"))
     Ranks(3, Command(unstopped)).made()
@@ -141,7 +141,7 @@ def test_a_process_with_other_data_is_named(folder):
     assert not list(folder.glob("results/**/metrics.json"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_grid_is_led_too_and_the_first_process_alone_counts(folder):
     ranks = Ranks(2, Command(folder, ("--model=Pop,SASRec", "--seed=1,2", "--epochs=1")))
     ranks.made()
@@ -161,7 +161,7 @@ class Search(Command):
             sys.exit(main(["--dataset=tiny", f"--config={self.folder}/toy.yaml", "--epochs=1", *self.words]))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_search_is_led_too(folder):
     pytest.importorskip("optuna")
     (folder / "space.yaml").write_text("learning_rate: [0.001, 0.01]\n")

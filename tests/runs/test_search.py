@@ -474,12 +474,12 @@ def postgresql(tmp_path):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_study_in_postgresql_is_shared(postgresql, tmp_path):
     share_a_study(postgresql, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_is_found_finished_tells_its_validations_too(here):
     settings = {key: TOY[key] for key in ("MAX_ITEM_LIST_LENGTH", "use_gpu", "show_progress", "load_col")}
     settings |= {"results_path": str(here / "results"), "seed": 1}
@@ -506,7 +506,7 @@ def test_what_ends_a_search_is_told_also_where_its_storage_is_gone(tmp_path, mon
         tune._work(asked, request, gather_settings("ml-100k", "SASRec"), SPACE, "s", tmp_path, "sear tune")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_search_trains_reports_and_leaves_a_file_that_trains(tmp_path, monkeypatch, capsys, tiny_text):
     write_atomic_files(tmp_path, "tiny", random_histories())
     root = tiny_config_root(tmp_path)

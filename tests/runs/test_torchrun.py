@@ -60,7 +60,7 @@ def test_torchrun_starts_all_anew_and_they_end_as_if_nobody_had_died(tmp_path, t
     assert not processes_in(folder)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells a process that its parent has died")
 def test_a_torchrun_that_is_killed_leaves_no_process_behind(tmp_path):
     folder = toy_command.make(tmp_path, epochs=200, stopping_step=200)
@@ -78,7 +78,7 @@ def test_a_torchrun_that_is_killed_leaves_no_process_behind(tmp_path):
     assert not processes_in(folder)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_machines_train_what_one_process_trains(tmp_path, tmp_path_factory):
     if fault := machines.fault():
         pytest.skip(fault)

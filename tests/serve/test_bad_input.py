@@ -8,6 +8,13 @@ CASES = {
     "k of 0": ("/recommend", {"k": 0}, 422, "k: input should be greater than or equal to 1"),
     "k above the catalogue": ("/recommend", {"k": 61}, 422, "k: 61 is more than the model's 60 items"),
     "k above the limit": ("/recommend", {"k": 1001}, 422, "k: input should be less than or equal to 1000"),
+    "k as digits in quotes": ("/recommend", {"k": "5"}, 422, "k: input should be a valid integer"),
+    "yes or no as k": ("/recommend", {"k": True}, 422, "k: input should be a valid integer"),
+    "yes or no as a rating": (
+        "/session", {"history": [{"item_id": "i1", "rating": True}]}, 422,
+        "history.0.rating: input should be a valid number",
+    ),
+    "text as yes or no": ("/recommend", {"filter_seen": "off"}, 422, "filter_seen: input should be a valid boolean"),
     "k as text": ("/recommend", {"k": "many"}, 422, "k: input should be a valid integer"),
     "huge history": ("/recommend", {"history": ["i1"] * 10_001}, 422, "history: list should have at most 10000 items"),
     "misspelt key": ("/recommend", {"histroy": ["i1"]}, 422, "histroy: extra inputs are not permitted"),

@@ -26,6 +26,17 @@ def test_a_user_by_id_gets_what_the_recommender_says(client, recommender):
     assert answer["source"] == "model" and answer["unknown_items"] == 0
 
 
+def test_a_whole_number_may_be_written_with_a_point_as_json_lets_it(client):
+    few = client.post("/recommend", json={"user_id": "u3", "k": 3}).json()
+    assert (
+        client.post(
+            "/recommend", content=b'{"user_id": "u3", "k": 3.0}', headers={"content-type": "application/json"}
+        ).json()
+        == few
+    )
+    assert client.post("/recommend", json={"k": 3.5}).status_code == 422
+
+
 def test_a_history_with_and_without_ratings(client, recommender):
     history = ["i5", {"item_id": "i9", "rating": 2.0}, "gone"]
     answer = client.post("/recommend", json={"history": history, "k": 5}).json()

@@ -146,7 +146,7 @@ def test_what_is_no_model_is_told_in_one_line(module):
     assert "neither a name nor a class" in message(3)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_own_model_trains_is_found_again_and_tested_again(module, here):
     model = f"{module[0]}:MyModel"
     plain, raised = (run(here, model=model, epochs=1, penalty=penalty)["run_folder"] for penalty in (0, 100))
@@ -158,7 +158,7 @@ def test_an_own_model_trains_is_found_again_and_tested_again(module, here):
     assert evaluate(plain)["test"]["hit@10"] >= 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_run_sear_takes_a_class_even_of_a_function(here):
     from sear.model import SEAR
 
@@ -177,7 +177,7 @@ def test_a_class_of_a_script_is_asked_for_by_its_module(here):
         config_from_settings(settings)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_module_in_the_working_directory_is_found_from_the_command_line(module):
     words = [sys.executable, PROJECT_ROOT / "custom_trainer.py", f"--model={module[0]}:MyModel", "--help"]
     done = subprocess.run(words, capture_output=True, text=True, cwd=module[1].parent)

@@ -52,7 +52,7 @@ def command(tmp_path, monkeypatch, tiny_text):
     return lambda *words: main(["--dataset=tiny", f"--config={tmp_path}/toy.yaml", "--epochs=1", *words])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_tuned_model_goes_the_whole_way_beside_the_published_one(command, tmp_path, capsys):
     assert command("--model=SEAR,SEAR-tuned", "--ablate=text_init", "--seed=1") == 0
     results = tmp_path / "results"

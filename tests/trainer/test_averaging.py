@@ -60,7 +60,7 @@ def test_the_average_is_what_is_validated_and_tested(here, averaged_run):
     assert [row["valid_mrr@10"] for row in history[0]] != [row["valid_mrr@10"] for row in history[1]]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["SEAR", "BERT4Rec"])
 def test_a_stopped_run_ends_as_if_it_had_not_been(here, monkeypatch, name):
     options = {"model": name, "ema_decay": 0.95, "warmup_steps": 9, "repeat_bias": True}

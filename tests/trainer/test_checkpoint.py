@@ -108,7 +108,7 @@ def test_the_best_epoch_must_be_the_one_that_the_last_knows(stopped, monkeypatch
     refused(stopped, monkeypatch, "best.pth is of epoch 2, and last.pth knows 0 as the best one")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_checkpoint_or_a_config_of_another_run_is_refused(here, stopped, monkeypatch):
     other = Path(run(here, seed=2)["run_folder"])
     finished = Path(run(here)["run_folder"])
@@ -123,7 +123,7 @@ def test_a_checkpoint_or_a_config_of_another_run_is_refused(here, stopped, monke
     assert evaluate(other)["test"]  # what changes no result may change
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_field_that_is_missing_or_of_the_wrong_type_is_named(stopped, monkeypatch):
     last = stopped / "last.pth"
     whole = torch.load(last, weights_only=True)
@@ -164,7 +164,7 @@ def test_nothing_is_checked_of_a_run_that_has_trained_no_epoch(here, monkeypatch
     assert resume(config.parent)["epochs"] == 3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_is_older_than_a_key_goes_on_with_the_yaml_files_value_and_no_other(stopped, monkeypatch, caplog):
     settings = read_settings(stopped / "config.yaml")[0]
     (stopped / "config.yaml").write_text(dump_yaml({k: v for k, v in settings.items() if k != "valid_smoothing"}))

@@ -57,7 +57,7 @@ def assert_same(a, b):
         assert a == b
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_runs_agree_to_the_last_bit(here):
     first, second = run(here), run(here)
     assert without_clock(first) == without_clock(second)

@@ -106,9 +106,9 @@ OPTIONS = {
     "model, options",
     [
         ("SASRec", {"sample_from": ["popularity", "in_batch"]}),
-        pytest.param("SEAR", {"learner": "adam"}, marks=pytest.mark.slow),
-        pytest.param("SEAR", {"item_table": "tied", "streams": ["semantic", "collaborative"]}, marks=pytest.mark.slow),
-        pytest.param("BERT4Rec", {}, marks=pytest.mark.slow),
+        pytest.param("SEAR", {"learner": "adam"}, marks=pytest.mark.long),
+        pytest.param("SEAR", {"item_table": "tied", "streams": ["semantic", "collaborative"]}, marks=pytest.mark.long),
+        pytest.param("BERT4Rec", {}, marks=pytest.mark.long),
     ],
 )
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(here, monkeypatch, model, options):

@@ -78,8 +78,8 @@ def relative(found, wanted):
     "kind, count",
     [
         *((kind, 2) for kind in ("SEAR", "BERT4Rec")),
-        *(pytest.param(kind, 2, marks=pytest.mark.slow) for kind in KINDS if kind not in ("SEAR", "BERT4Rec")),
-        pytest.param("SEAR, with what can be added", 4, marks=pytest.mark.slow),
+        *(pytest.param(kind, 2, marks=pytest.mark.long) for kind in KINDS if kind not in ("SEAR", "BERT4Rec")),
+        pytest.param("SEAR, with what can be added", 4, marks=pytest.mark.long),
         *(pytest.param(kind, 4, marks=pytest.mark.long) for kind in KINDS if kind != "SEAR, with what can be added"),
     ],
 )
