@@ -114,11 +114,13 @@ def listen(host: str, port: int) -> socket.socket:
         raise InputError(f"--port={port}: no port - give 1 to 65535, or 0 for a free one")
     family, address = _addresses(host)[0]
     try:
-        return socket.create_server((address, port), family=socket.AddressFamily(family), backlog=2048)
+        made = socket.create_server((address, port), family=socket.AddressFamily(family), backlog=2048)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise InputError(f"--port={port}: in use on {host} - stop what listens there, or name another") from None
         raise InputError(f"--host={host} --port={port}: {error.strerror or error} - give another address") from None
+    # asyncio sends small answers at once (TCP_NODELAY) only on sockets that name their protocol; others wait 40 ms.
+    return socket.socket(made.family, made.type, socket.IPPROTO_TCP, made.detach())
 
 
 def _require_packages() -> None:

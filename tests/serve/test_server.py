@@ -1,5 +1,6 @@
 """`sear serve` as a process: what it says, how it stops, what it refuses to begin with."""
 
+import asyncio
 import http.client
 import json
 import os
@@ -17,7 +18,7 @@ import pytest
 
 from sear.cli import commands
 from sear.files import PROJECT_ROOT
-from sear.serve.server import is_loopback
+from sear.serve.server import is_loopback, listen
 
 pytest.importorskip("uvicorn", reason="no uvicorn here: pip install -r requirements-dev.txt")
 pytest.importorskip("fastapi", reason="no FastAPI here: pip install -r requirements-dev.txt")
@@ -64,6 +65,21 @@ def wait_until_ready(port):
     while ask(port, "GET", "/ready")[0] != 200:
         assert time.monotonic() < until
         time.sleep(0.05)
+
+
+def test_answers_are_sent_at_once_and_not_when_the_client_has_confirmed_what_came_before():
+    async def accepted():
+        made = asyncio.get_running_loop().create_future()
+        listener = listen("127.0.0.1", 0)
+        server = await asyncio.start_server(lambda _, writer: made.set_result(writer), sock=listener)
+        with socket.create_connection(listener.getsockname()):
+            writer = await made
+            told = writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            writer.close()
+        server.close()
+        return told
+
+    assert asyncio.run(accepted())
 
 
 @pytest.mark.slow
