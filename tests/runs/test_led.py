@@ -88,10 +88,6 @@ def test_a_mistake_is_told_once_and_help_is_printed_once(folder):
     assert ranks.wait() == [2, 2]
     (line,) = ranks.errors()
     assert line.startswith("error: command line: dropout_prob is 2, not float")
-    sampled = Ranks(2, Command(folder, ("--loss_type=sampled",)))
-    assert sampled.wait() == [2, 2]
-    (line,) = sampled.errors()
-    assert line.startswith("error: loss_type: sampled trains in one process")
     asked = Ranks(2, Command(folder, ("--help",)))
     asked.made()
     assert "custom_trainer.py" in asked.said("out")[0] and not asked.said("out")[1]

@@ -12,6 +12,7 @@ from tests.helpers import toy_command
 from tests.helpers.ranks import Command, Ranks
 
 WITHOUT_DROPOUT = ("--hidden_dropout_prob=0", "--attn_dropout_prob=0")
+SAMPLED = "--loss_type=sampled", "--sample_size=5", "--sample_from=[in_batch,popularity]"
 KINDS = {  # what is trained -> the words that ask for it; the kernels' dropout is the same in every number of processes
     "SEAR": ("--model=SEAR",),
     "SEAR, with what can be added": (
@@ -21,6 +22,15 @@ KINDS = {  # what is trained -> the words that ask for it; the kernels' dropout 
     "SEAR, fewer rows in a batch than processes": ("--model=SEAR", "--train_batch_size=5", "--epochs=1"),
     "BERT4Rec": ("--model=BERT4Rec", "--mask_copies=2", *WITHOUT_DROPOUT),  # which events are masked, chance says
     "SASRec": ("--model=SASRec", "--train_rows=prefixes", *WITHOUT_DROPOUT),
+    "SASRec, sampled": (
+        "--model=SASRec", "--loss_type=sampled", "--sample_size=5", "--sample_from=[in_batch,popularity,uniform]",
+        "--ema_decay=0.9", "--clip_grad_norm={max_norm: 0.5}", "--epochs=1", *WITHOUT_DROPOUT,
+    ),
+    "SEAR, sampled": ("--model=SEAR", *SAMPLED, "--repeat_bias=True", "--ema_decay=0.9"),
+    "SEAR, sampled, tied": ("--model=SEAR", *SAMPLED, "--item_table=tied", "--learner=adam"),
+    "SEAR, sampled, whole gradients": ("--model=SEAR", *SAMPLED, "--learner=rmsprop"),
+    "SEAR, sampled, fewer rows in a batch than processes": ("--model=SEAR", *SAMPLED, "--train_batch_size=5", "--epochs=1"),
+    "BERT4Rec, sampled": ("--model=BERT4Rec", *SAMPLED, "--mask_copies=2", *WITHOUT_DROPOUT),
     "RecBole's FPMC": ("--model=FPMC",),  # learns from negative items that chance says
 }  # fmt: skip
 
@@ -34,7 +44,7 @@ class Seen(Command):
 
         def seen_step(trainer, *rows):
             parameters = trainer.model.named_parameters()
-            found = {name: p.grad.clone() for name, p in parameters if p.grad is not None}
+            found = {name: p.grad.to_dense().clone() for name, p in parameters if p.grad is not None}
             seen["gradients"] = seen["gradients"] or found
             return step(trainer, *rows)
 
