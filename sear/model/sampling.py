@@ -49,7 +49,7 @@ class ItemSampler:
         self.chance_V = torch.from_numpy(1 - missed_V)
 
     def draw(self, target_PK: Tensor, events: int | None = None) -> Sample:
-        """A step's sample, on the CPU; drawn there, so alike on every device and in each process that has a share of it.
+        """A step's sample, on the CPU; drawn there, so alike on every device, and alike for each share of a batch.
 
         Args:
             target_PK: int64, the targets of the whole batch, 0 = none; column 0 has the next items.

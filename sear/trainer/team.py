@@ -1,7 +1,8 @@
 """The processes that train one model together: each makes its share of every step, and ranks its share of the cases.
 
 The first one leads: it decides and writes, and the others do what it asks for (sear.processes). All have the same
-parameters at every step, because they begin with the first one's and DDP gives all the same gradient.
+parameters at every step, because they begin with the first one's and all get the same gradient: by DDP, or of tables
+whose gradients are sparse by `Team.add_up_rows`.
 """
 
 from collections.abc import Callable, Iterator
@@ -95,11 +96,11 @@ class Team:
     def _parallel(self, loss_func: Callable) -> nn.Module:
         if self._loss is None:
             self._loss = _Loss(self._model, loss_func)
-            left_out = {id(table) for table in tables_in_use(self._model)}
+            tables = set(tables_in_use(self._model))  # NCCL adds up no sparse gradients
             named = list(self._loss.named_parameters(remove_duplicate=False))
-            names = [name for name, parameter in named if id(parameter) in left_out]
+            names = [name for name, parameter in named if parameter in tables]
             DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self._loss, names)
-            if any(parameter.requires_grad and id(parameter) not in left_out for _, parameter in named):
+            if any(parameter.requires_grad and parameter not in tables for _, parameter in named):  # else DDP refuses
                 # Buckets keep their places only where unused parameters are looked for: sums are then rounded alike in
                 # a training that is gone on with.
                 options: dict[str, Any] = {"find_unused_parameters": True, "gradient_as_bucket_view": True}

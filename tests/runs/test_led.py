@@ -58,13 +58,14 @@ def test_sigterm_to_all_is_told_once_with_how_to_go_on(folder):
 
 
 @pytest.mark.slow
-def test_processes_started_anew_go_on_where_those_before_them_stopped(folder, tmp_path_factory):
+@pytest.mark.parametrize("words", [(), ("--loss_type=sampled", "--sample_size=5", "--ema_decay=0.9")])
+def test_processes_started_anew_go_on_where_those_before_them_stopped(folder, tmp_path_factory, words):
     unstopped = toy_command.make(tmp_path_factory.mktemp("unstopped"))
-    Ranks(3, Command(unstopped)).made()
-    killed = Ranks(3, Command(folder, step=20, act=partial(kill, 1)))
+    Ranks(3, Command(unstopped, words)).made()
+    killed = Ranks(3, Command(folder, words, step=20, act=partial(kill, 1)))
     assert killed.wait()[1] == -signal.SIGKILL
     assert not (run_folder(folder) / "metrics.json").exists()
-    again = Ranks(3, Command(folder), killed.kept)  # the same command, as with torchrun's --max-restarts
+    again = Ranks(3, Command(folder, words), killed.kept)  # the same command, as with torchrun's --max-restarts
     again.made()
     assert "going on after epoch 0" in again.said("out")[0]
     assert ends(folder / "results") == ends(unstopped / "results")
