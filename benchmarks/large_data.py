@@ -1,11 +1,11 @@
 """How time and memory grow with the events: python -m benchmarks.large_data [--events 1e6,1e7,1e8] [--processes 1,2,4].
 
 A table of synthetic events, written in pieces, is converted, read for the first time, read again (from the arrays that
-are kept, where the file is large enough), and trained on for some batches: SEAR without texts, the softmax from a
-sample. Each step has a process of its
-own; told are its seconds by the clock, its seconds of CPU time, and its highest resident memory. With --processes, so
-many processes read the largest data set at once and each cuts its share of an epoch's batches out: told is the sum of
-their proportional set sizes (a page that n processes map counts 1/n for each), above that after their imports.
+are kept, where the file is large enough), given text vectors (random ones, in place of an encoder's) and trained on for
+some batches: SEAR without its PCA start, the softmax from a sample. Each step has a process of its own; told are its
+seconds by the clock, its seconds of CPU time, and its highest resident memory. With --processes, so many processes read
+the largest data set and its vectors at once and each cuts its share of an epoch's batches out: told is the sum of their
+proportional set sizes (a page that n processes map counts 1/n for each), above that after their imports.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import time
 import warnings
 from itertools import chain, count, islice
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -33,10 +34,11 @@ PIECE = 1 << 20
 FIRST_TIME = 900_000_000
 COLUMNS = ["user_id", "item_id", "rating", "timestamp"]
 SETTINGS = {
-    "streams": ["collaborative", "rating"], "text_init": False, "use_gpu": False, "load_col": {"inter": COLUMNS},
-    "loss_type": "sampled",
+    "text_init": False, "use_gpu": False, "load_col": {"inter": COLUMNS, "item": ["item_id", "title"]},
+    "item_sem_embedding_model_path": "benchmark/random-vectors", "loss_type": "sampled",
 }  # fmt: skip
-STEPS = ("convert", "first reading", "reading again", "training")
+TEXT_WIDTH = 768  # of all-mpnet-base-v2's vectors
+STEPS = {"convert": "", "first reading": "load", "reading again": "load", "texts": "texts", "training": "train"}
 
 
 def write_table(path: Path, events: int, seed: int = 2020) -> None:
@@ -54,6 +56,13 @@ def write_table(path: Path, events: int, seed: int = 2020) -> None:
             table = pd.DataFrame({"user": user, "item": item, "stars": stars, "time": times})
             table["user"], table["item"] = "u" + table["user"].astype(str), "i" + table["item"].astype(str)
             table.to_csv(file, header=False, index=False)
+
+
+def write_titles(path: Path, items: int) -> None:
+    """The `.item` file of these items."""
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("item_id:token\ttitle:token_seq\n")
+        file.writelines(f"i{item}\tItem {item} of a catalogue that nobody has written\n" for item in range(items))
 
 
 def measured(command: list[str]) -> tuple[float, float, float]:
@@ -81,6 +90,17 @@ def loaders_of(folder: Path):
 
     config = config_of(folder)
     return data_preparation(config, SEARDataset(config))
+
+
+def put_vectors(folder: Path) -> None:
+    """Keep a random vector for each text, as an encoder's are kept."""
+    random = np.random.default_rng(2020)
+
+    def encode(_, texts: list[str], *__) -> np.ndarray:
+        return random.standard_normal((len(texts), TEXT_WIDTH), dtype=np.float32)
+
+    with patch("sear.data.text_cache.download", lambda encoder: encoder), patch("sear.data.text_cache.encode", encode):
+        loaders_of(folder)[0]._dataset.item_text_embedding()
 
 
 def train(folder: Path, batches: int) -> None:
@@ -113,6 +133,7 @@ def share(folder: Path, number: int, processes: int) -> None:
     config_of(folder)
     _tell()
     loader = loaders_of(folder)[0]
+    loader._dataset.item_text_embedding().sum()  # pages count once they are read
     for batch in loader._dataset.epoch_batches(1, 0)[number::processes]:
         loader.collate_fn(batch)
     _tell()
@@ -154,11 +175,12 @@ def rows(folder: Path, events: int, batches: int) -> list[list[str]]:
         if step == "convert":
             shutil.rmtree(data, ignore_errors=True)  # arrays of an earlier time would be read instead of made
             write_table(raw / "events.csv", events)
-        figures = measured(convert if step == "convert" else [*own, "train" if step == "training" else "load"])
+        figures = measured([*own, STEPS[step]] if STEPS[step] else convert)
         if step == "convert":
             inter.parent.mkdir(parents=True, exist_ok=True)
             (data / "synthetic" / "synthetic.inter").replace(inter)
             (raw / "events.csv").unlink()
+            write_titles(inter.with_suffix(".item"), events // EVENTS_PER_ITEM)
         found.append([f"{events:,}", step, *(f"{value:.4g}" for value in figures[:2]), f"{figures[2] / 1e9:.2f}"])
         say("  " + ", ".join(found[-1][2:]))
     return found
@@ -170,12 +192,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--batches", type=int, default=1000, help="batches to train (default: %(default)s)")
     parser.add_argument("--processes", default="1,2,4", help="processes that share the largest (default: %(default)s)")
     parser.add_argument("--folder", type=Path, help="where data are written; else in a temporary folder")
-    parser.add_argument("--step", choices=["load", "train", "share"], help=argparse.SUPPRESS)
+    parser.add_argument("--step", choices=["load", "texts", "train", "share"], help=argparse.SUPPRESS)
     parser.add_argument("--share", default="0,1", help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
     warnings.filterwarnings("ignore")
     if asked.step == "load":
         loaders_of(asked.folder)
+    elif asked.step == "texts":
+        put_vectors(asked.folder)
     elif asked.step == "train":
         train(asked.folder, asked.batches)
     elif asked.step == "share":

@@ -369,6 +369,22 @@ def spread(tensors: Iterable[Any]) -> None:
         distributed.broadcast(tensor, src=0)
 
 
+def gather(vector: Any) -> Any:
+    """The vectors of all processes, which may be of different lengths, in the order of the processes."""
+    if _group is None:
+        return vector
+    from torch import cat, distributed
+
+    lengths = vector.new_zeros(_group.size)
+    lengths[_group.rank] = len(vector)
+    lengths = add_up(lengths).tolist()
+    own = vector.new_zeros(max(lengths))  # gloo gathers tensors of one length only
+    own[: len(vector)] = vector
+    found = [own.new_empty(len(own)) for _ in lengths]
+    distributed.all_gather(found, own)
+    return cat([part[:length] for part, length in zip(found, lengths, strict=True)])
+
+
 def add_up(tensor: Any) -> Any:
     """The tensor, which now is the sum of all processes' tensors."""
     if _group:

@@ -2,7 +2,7 @@
 
 RecBole's masking stops one event short of each user's training history and, in testing, drops the first event of
 every history; neither is so here. B batch, L events of a row and the one after it, D width of a user vector, V items
-incl. padding id 0, P masked positions.
+incl. padding id 0, P masked positions, W rows of a whole batch, of which a process may have a share.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from sear.model.next_item import NextItemModel
 from sear.model.repeat_bias import items_before
 from sear.model.scoring import rows_of
 from sear.ops.earlier_items import EarlierItems
-from sear.ops.shares import current
+from sear.ops.shares import Share, current
 from sear.recbole_compat import anomaly_detection_kept
 
 with anomaly_detection_kept():
@@ -50,15 +50,16 @@ class BERT4Rec(NextItemModel, bert4rec.BERT4Rec):
 
     def calculate_loss(self, interaction) -> Tensor:
         """Mean cross-entropy over the masked events; each row is masked `mask_copies` times, each time anew."""
-        length_B = interaction[self.ITEM_SEQ_LEN]
-        item_BL = self._append(interaction[self.ITEM_SEQ], length_B, interaction[self.ITEM_ID])
-        item_BL, length_B = item_BL.repeat(self.mask_copies, 1), length_B.repeat(self.mask_copies)
-        masked_BL = self._masked_of_share(item_BL) if current() else self._masked(item_BL, length_B)
+        item_BL, last_B = self._copies(interaction)
+        share = current()
+        masked_WL = self._masked_in_batch(share) if share else self._masked(item_BL, last_B)
+        masked_BL = self._masked_in_share(share, masked_WL, item_BL) if share else masked_WL
         target_P1 = item_BL[masked_BL][:, None]
         sample = None
         if self.sampler is not None:
-            events = masked_BL.unflatten(0, (self.mask_copies, -1)).any(0).sum()
-            sample = self.sampler.draw(target_P1, int(events))
+            item_WL = self._copies(share.whole())[0] if share else item_BL
+            events = masked_WL.unflatten(0, (self.mask_copies, -1)).any(0).sum()
+            sample = self.sampler.draw(item_WL[masked_WL][:, None], int(events))
         hidden_BLD = self.forward(item_BL.masked_fill(masked_BL, self.mask_token))
         user_PD, earlier = self._with_one(hidden_BLD[masked_BL]), self._items_before_masked(interaction, masked_BL)
         if sample is not None:
@@ -71,18 +72,25 @@ class BERT4Rec(NextItemModel, bert4rec.BERT4Rec):
         row_P, step_P = masked_BL.nonzero(as_tuple=True)
         return items_before(interaction, row_P % len(interaction[self.ITEM_SEQ]), step_P)  # the copies lie row by row
 
+    def _copies(self, interaction) -> tuple[Tensor, Tensor]:
+        """(B, L) and (B,): each row with the item after it, `mask_copies` times, and the place of its last item."""
+        length_B = interaction[self.ITEM_SEQ_LEN]
+        item_BL = self._append(interaction[self.ITEM_SEQ], length_B, interaction[self.ITEM_ID])
+        return item_BL.repeat(self.mask_copies, 1), length_B.repeat(self.mask_copies)
+
     def _append(self, item_BL: Tensor, length_B: Tensor, next_B: Tensor | int) -> Tensor:
         """The rows with an item after their last one, so one longer."""
         longer_BL = nn.functional.pad(item_BL, (0, 1))
         longer_BL[torch.arange(len(length_B), device=length_B.device), length_B] = next_B
         return longer_BL
 
-    def _masked_of_share(self, item_BL: Tensor) -> Tensor:
-        """bool (B, L): for a share of a batch, the events that are masked in the whole batch."""
-        share = current()
-        assert share is not None
-        last_W = torch.from_numpy(share.length_B).repeat(self.mask_copies)  # of all the batch's rows
-        masked_WL = self._masked(torch.arange(share.width + 1) <= last_W[:, None], last_W, share.random)
+    def _masked_in_batch(self, share: Share) -> Tensor:
+        """bool (W, L): the events that are masked in all rows of a batch, of which this process has a share."""
+        last_W = torch.from_numpy(share.length_B).repeat(self.mask_copies)
+        return self._masked(torch.arange(share.width + 1) <= last_W[:, None], last_W, share.random)
+
+    def _masked_in_share(self, share: Share, masked_WL: Tensor, item_BL: Tensor) -> Tensor:
+        """bool (B, L): those of them that the share has; the others count for its weight."""
         masked_BL = masked_WL[torch.from_numpy(share.rows(self.mask_copies)), : item_BL.shape[1]]
         share.weigh(int(masked_BL.sum()), int(masked_WL.sum()))
         return masked_BL.to(item_BL.device)

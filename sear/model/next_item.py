@@ -19,6 +19,7 @@ from sear.model.sampling import ItemSampler, Sample
 from sear.model.scoring import ScoringModule
 from sear.model.transition_prior import TransitionPrior
 from sear.ops.earlier_items import EarlierItems
+from sear.ops.shares import current
 
 
 class NextItemModel(SequentialRecommender, ScoringModule):
@@ -84,6 +85,7 @@ class NextItemModel(SequentialRecommender, ScoringModule):
         self, user_PD: Tensor, sample: Sample, target_PK: Tensor, decay: float, earlier: EarlierItems | None
     ) -> Tensor:
         """(): `soft_label_loss` with a step's sample of the items in place of all; user_PD as scored, items by id."""
+        sample = Sample(*(part.to(user_PD.device) for part in sample))
         if earlier is not None:
             earlier = earlier._replace(item_RH=sample.numbers(earlier.item_RH))
         item_UD, target_PK = self.scored_items(self.item_rows(sample.item_U)), sample.numbers(target_PK)
@@ -130,7 +132,9 @@ class CausalLoss(NextItemModel):
         at = interaction.interaction.get("loss_position")
         position_P, target_PK = loss_targets(interaction["target_id_list"], at)
         if self.sampler is not None:
-            sample = self.sampler.draw(target_PK)  # before the dropout, whose share of random numbers varies
+            share = current()
+            whole_PK = loss_targets(share.whole()["target_id_list"])[1] if share else target_PK
+            sample = self.sampler.draw(whole_PK)  # before the dropout, whose share of random numbers varies
             user_PD = self.scored_users(self.users_at(interaction, position_P))
             earlier = self._items_up_to(interaction, position_P)
             return self.sampled_loss(user_PD, sample, target_PK, self.soft_label_decay, earlier)

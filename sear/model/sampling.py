@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sear.ops.shares import current
+
 
 class Sample(NamedTuple):
     """The items that a step uses: the sample, the padding, and the targets, which need not be in the sample."""
@@ -47,14 +49,15 @@ class ItemSampler:
         self.chance_V = torch.from_numpy(1 - missed_V)
 
     def draw(self, target_PK: Tensor, events: int | None = None) -> Sample:
-        """A step's sample, on the device of the targets; drawn on the CPU by torch's generator, so alike everywhere.
+        """A step's sample, on the CPU; drawn there, so alike on every device, and alike for each share of a batch.
 
         Args:
-            target_PK: int64, the targets of the batch, 0 = none; column 0 has the next items.
+            target_PK: int64, the targets of the whole batch, 0 = none; column 0 has the next items.
             events: how many different events the next items are; None: one for each position.
         """
-        device, target_PK = target_PK.device, target_PK.cpu()
-        drawn_V = torch.rand(len(self.chance_V), dtype=torch.float64) < self.chance_V
+        share, target_PK = current(), target_PK.cpu()
+        random = share.random if share else None
+        drawn_V = torch.rand(len(self.chance_V), dtype=torch.float64, generator=random) < self.chance_V
         drawn_S = drawn_V.nonzero().squeeze(1)
         item_U = torch.unique(torch.cat([drawn_S, target_PK.flatten()]))
         chance_U = self.chance_V[item_U]
@@ -63,7 +66,7 @@ class ItemSampler:
             chance_U = 1 - (1 - chance_U) * (1 - part) ** self.target_V[item_U]
             drawn_V[target_PK[:, 0]] = True  # the later targets of a position are in the sample by chance only
         chance_U = chance_U * drawn_V[item_U]
-        return Sample(item_U.to(device), chance_U.to(device))
+        return Sample(item_U, chance_U)
 
 
 def chances(weight_N: np.ndarray, size: int) -> np.ndarray:

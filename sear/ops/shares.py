@@ -5,10 +5,11 @@ drawn at random for a row must follow from its place in the whole batch. B rows 
 the events of the share's longest row, W those of the batch's, M hidden size, T tokens, P positions that carry loss.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ class Share:
         loss_count_B: int64, how many positions of every row carry loss.
         width: W, to which one process would pad the batch.
         random: gives every process the same numbers, those that one process would draw.
+        whole: cuts the whole batch out, for what depends on every row of it.
         idle: the batch has too few rows; to take part, the process computes one of another's, without weight.
         weight: the share's part in the mean over the batch's positions that carry loss.
     """
@@ -33,6 +35,7 @@ class Share:
     loss_count_B: np.ndarray
     width: int
     random: torch.Generator
+    whole: Callable[[], Any]
     idle: bool = False
     weight: float = field(init=False)
 

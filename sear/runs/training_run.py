@@ -85,13 +85,11 @@ def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
     Of several processes the first one does so alone and then asks the others to: they find the texts embedded.
 
     Raises:
-        InputError: several processes, and a loss that one process alone computes; or too few GPUs for them.
+        InputError: there are fewer GPUs than processes.
     """
     build = model_class(config["model"])
     if config["device"].type == "cuda" and not issubclass(build, CountingModel):
         processes.require_own_gpu()
-    if processes.size() > 1 and config["loss_type"] == "sampled":
-        raise InputError("loss_type: sampled trains in one process - start it without torchrun, or take loss_type: CE")
     init_seed(config["seed"], config["reproducibility"])
     started = perf_counter()
     hashes = {} if processes.rank() else data_hashes(config)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
+from sear import processes
+
 Rows = Mapping[nn.Parameter, Tensor]  # table -> int64 (U,), the rows that a step uses, rising; only sparse gradients
 
 
@@ -21,6 +23,26 @@ def use_sparse_gradients(model: nn.Module, items: int) -> None:
     for table in model.modules():
         if isinstance(table, nn.Embedding) and table.num_embeddings >= items:
             table.sparse = True
+
+
+def tables_in_use(model: nn.Module) -> list[Tensor]:
+    """The tables of `use_sparse_gradients`."""
+    return [table.weight for table in model.modules() if isinstance(table, nn.Embedding) and table.sparse]
+
+
+@torch.no_grad()
+def add_up_rows(tables: Iterable[Tensor]) -> None:
+    """The gradients of tables become the sums of all processes': of the rows that one of them used, and no others."""
+    for table in tables:
+        if table.grad is not None and table.grad.is_sparse:
+            own = table.grad.coalesce()
+            row_U = torch.unique(processes.gather(own.indices()[0]))
+            sum_UD = own.values().new_zeros(len(row_U), *own.values().shape[1:])
+            sum_UD[torch.searchsorted(row_U, own.indices()[0])] = own.values()
+            summed = row_U[None], processes.add_up(sum_UD), own.shape
+            table.grad = torch.sparse_coo_tensor(*summed, is_coalesced=True, check_invariants=False)
+        elif table.grad is not None:  # some use of it took the whole table
+            processes.add_up(table.grad)
 
 
 def touched_rows(model: nn.Module) -> Rows:

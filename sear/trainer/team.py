@@ -1,7 +1,8 @@
 """The processes that train one model together: each makes its share of every step, and ranks its share of the cases.
 
 The first one leads: it decides and writes, and the others do what it asks for (sear.processes). All have the same
-parameters at every step, because they begin with the first one's and DDP gives all the same gradient.
+parameters at every step, because they begin with the first one's and all get the same gradient: by DDP, or of tables
+whose gradients are sparse by `Team.add_up_rows`.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from sear import processes
 from sear.evaluation.ranks import Ranks, case_ranks
 from sear.ops.shares import Share, computing
+from sear.trainer.sparse_rows import add_up_rows, tables_in_use
 
 
 class _Loss(nn.Module):
@@ -50,7 +52,7 @@ class Team:
     def __init__(self, model: nn.Module):
         self.rank, self.size = processes.rank(), processes.size()
         self._model = model
-        self._ddp: DistributedDataParallel | None = None
+        self._loss: nn.Module | None = None
 
     def asks(self, what: str, *arguments: Any) -> AbstractContextManager[None]:
         """The first process's block, in which the others do the same, by a method of sear.runs.follower.Follower."""
@@ -67,7 +69,7 @@ class Team:
 
         Returns:
             The rows, and their loss: together those of all processes are the loss of the batch, and the gradient of
-            each, once it has gone backward, is the batch's.
+            each, once it has gone backward and after `add_up_rows`, is the batch's.
         """
         dataset = train_data._dataset
         mine = np.arange(self.rank, len(index), self.size)
@@ -77,6 +79,7 @@ class Team:
             dataset.rows.loss_count[index],
             dataset.padded_length(index),
             torch.Generator().manual_seed(seed),
+            lambda: dataset[index],
             idle=not len(mine),
         )
         if train_data.neg_sample_args["distribution"] == "none":
@@ -86,14 +89,24 @@ class Team:
             batch = whole[torch.from_numpy(share.rows(len(whole) // len(index)))]
         return batch, partial(self._parallel(loss_func), share=share)
 
-    def _parallel(self, loss_func: Callable) -> DistributedDataParallel:
-        if self._ddp is None:
-            # Buckets keep their places only where unused parameters are looked for: sums are then rounded alike in a
-            # training that is gone on with.
-            options: dict[str, Any] = {"find_unused_parameters": True, "gradient_as_bucket_view": True}
-            self._ddp = DistributedDataParallel(_Loss(self._model, loss_func), broadcast_buffers=False, **options)
-            self._ddp.register_comm_hook(None, _summed)
-        return self._ddp
+    def add_up_rows(self) -> None:
+        """After a step's backward: the gradients that DDP leaves out, because they are sparse, become the batch's."""
+        add_up_rows(tables_in_use(self._model))
+
+    def _parallel(self, loss_func: Callable) -> nn.Module:
+        if self._loss is None:
+            self._loss = _Loss(self._model, loss_func)
+            tables = set(tables_in_use(self._model))  # NCCL adds up no sparse gradients
+            named = list(self._loss.named_parameters(remove_duplicate=False))
+            names = [name for name, parameter in named if parameter in tables]
+            DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self._loss, names)
+            if any(parameter.requires_grad and parameter not in tables for _, parameter in named):  # else DDP refuses
+                # Buckets keep their places only where unused parameters are looked for: sums are then rounded alike in
+                # a training that is gone on with.
+                options: dict[str, Any] = {"find_unused_parameters": True, "gradient_as_bucket_view": True}
+                self._loss = DistributedDataParallel(self._loss, broadcast_buffers=False, **options)
+                self._loss.register_comm_hook(None, _summed)
+        return self._loss
 
     def ranks(self, eval_data, to_device: Callable, batch: int, mask_history: bool, show_progress: bool) -> Ranks:
         """The ranks of all cases as one process finds them, with the first process's weights; see `case_ranks`."""

@@ -289,6 +289,8 @@ class SEARTrainer(Trainer):
             losses = loss_func(interaction)
         loss = cast(torch.Tensor, sum(losses) if isinstance(losses, tuple) else losses)
         loss.backward()
+        if self.team:
+            self.team.add_up_rows()
         rows = touched_rows(self.model)
         if self.clip_grad_norm:
             clip_gradients(self.model.parameters(), **self.clip_grad_norm)

@@ -121,7 +121,7 @@ def test_a_share_of_a_batch_is_dropped_as_in_the_whole_batch(shape):
 
     torch.manual_seed(5)
     whole = both(output)
-    share = Share(mine, length, loss_count, 5, torch.Generator().manual_seed(5))
+    share = Share(mine, length, loss_count, 5, torch.Generator().manual_seed(5), list)
     with computing(share):
         parts = both(output[mine] if len(shape) == 3 else output[in_rows])
     for part, expected in zip(parts, whole, strict=True):

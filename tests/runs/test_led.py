@@ -58,13 +58,14 @@ def test_sigterm_to_all_is_told_once_with_how_to_go_on(folder):
 
 
 @pytest.mark.long
-def test_processes_started_anew_go_on_where_those_before_them_stopped(folder, tmp_path_factory):
+@pytest.mark.parametrize("words", [(), ("--loss_type=sampled", "--sample_size=5", "--ema_decay=0.9")])
+def test_processes_started_anew_go_on_where_those_before_them_stopped(folder, tmp_path_factory, words):
     unstopped = toy_command.make(tmp_path_factory.mktemp("unstopped"))
-    Ranks(3, Command(unstopped)).made()
-    killed = Ranks(3, Command(folder, step=20, act=partial(kill, 1)))
+    Ranks(3, Command(unstopped, words)).made()
+    killed = Ranks(3, Command(folder, words, step=20, act=partial(kill, 1)))
     assert killed.wait()[1] == -signal.SIGKILL
     assert not (run_folder(folder) / "metrics.json").exists()
-    again = Ranks(3, Command(folder), killed.kept)  # the same command, as with torchrun's --max-restarts
+    again = Ranks(3, Command(folder, words), killed.kept)  # the same command, as with torchrun's --max-restarts
     again.made()
     assert "going on after epoch 0" in again.said("out")[0]
     assert ends(folder / "results") == ends(unstopped / "results")
@@ -88,10 +89,6 @@ def test_a_mistake_is_told_once_and_help_is_printed_once(folder):
     assert ranks.wait() == [2, 2]
     (line,) = ranks.errors()
     assert line.startswith("error: command line: dropout_prob is 2, not float")
-    sampled = Ranks(2, Command(folder, ("--loss_type=sampled",)))
-    assert sampled.wait() == [2, 2]
-    (line,) = sampled.errors()
-    assert line.startswith("error: loss_type: sampled trains in one process")
     asked = Ranks(2, Command(folder, ("--help",)))
     asked.made()
     assert "custom_trainer.py" in asked.said("out")[0] and not asked.said("out")[1]

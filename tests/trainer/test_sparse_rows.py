@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from sear import processes
 from sear.quick_start import resume
 from sear.trainer.averaging import AveragedWeights
-from sear.trainer.sparse_rows import clip_gradients, step_rows, touched_rows, use_sparse_gradients
+from sear.trainer.sparse_rows import add_up_rows, clip_gradients, step_rows, touched_rows, use_sparse_gradients
 from sear.trainer.trainer import SEARTrainer
 from tests.helpers.killed_run import interrupt_at_step, run
+from tests.helpers.ranks import Ranks
 from tests.trainer.test_resume import assert_same, everything_but_the_clock, without_clock
 
 ROWS, STEPS = 6, 8
@@ -94,6 +96,34 @@ def test_averages_of_rows_are_those_of_averaging_all_rows_in_each_step(decay):
         theirs.update()
         if number in (6, 15):  # asked for once on the way
             torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), rtol=1e-10, atol=1e-12)
+
+
+def own_gradient(rank):
+    """The table's gradient of one of several processes, which use different rows, some of them twice."""
+    toy = Toy(sparse=True)
+    toy.gradient(torch.tensor([[3, 1, 1], [0], [5, 3, 5, 0, 3]][rank]))
+    return toy.table.weight
+
+
+def gradient_of_all(rank):
+    """What one of them makes of the sparse gradient, and of a whole one."""
+    with processes.joined() as leads:
+        table, whole = own_gradient(rank), own_gradient(rank)
+        whole.grad = whole.grad.to_dense()
+        add_up_rows([table, whole])
+        if not leads:
+            assert not list(processes.asked())  # until all part
+    return touched_rows(torch.nn.ParameterList([table]))[table], table.grad.to_dense(), whole.grad
+
+
+def test_gradients_of_rows_add_up_over_processes_and_stay_sparse():
+    wanted = sum(own_gradient(rank).grad.to_dense() for rank in range(3))
+    ranks = Ranks(3, gradient_of_all)
+    for row_U, summed, whole in ranks.made():
+        assert row_U.tolist() == [0, 1, 3, 5]
+        torch.testing.assert_close(summed, wanted, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(whole, wanted, rtol=1e-12, atol=1e-12)
+    assert not ranks.errors()  # nor a warning
 
 
 OPTIONS = {

@@ -3,15 +3,20 @@
 import hashlib
 import json
 from functools import cache
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
+from sear.trainer.team import Team, _Loss
 from sear.trainer.trainer import SEARTrainer
 from tests.helpers import toy_command
 from tests.helpers.ranks import Command, Ranks
+from tests.model.test_sampling import SAMPLED as SAMPLED_MODELS
 
 WITHOUT_DROPOUT = ("--hidden_dropout_prob=0", "--attn_dropout_prob=0")
+SAMPLED = "--loss_type=sampled", "--sample_size=5", "--sample_from=[in_batch,popularity,uniform]"
 KINDS = {  # what is trained -> the words that ask for it; the kernels' dropout is the same in every number of processes
     "SEAR": ("--model=SEAR",),
     "SEAR, with what can be added": (
@@ -21,8 +26,18 @@ KINDS = {  # what is trained -> the words that ask for it; the kernels' dropout 
     "SEAR, fewer rows in a batch than processes": ("--model=SEAR", "--train_batch_size=5", "--epochs=1"),
     "BERT4Rec": ("--model=BERT4Rec", "--mask_copies=2", *WITHOUT_DROPOUT),  # which events are masked, chance says
     "SASRec": ("--model=SASRec", "--train_rows=prefixes", *WITHOUT_DROPOUT),
+    "SASRec, sampled": (
+        "--model=SASRec", *SAMPLED, "--ema_decay=0.9", "--clip_grad_norm={max_norm: 0.5}", "--epochs=1",
+        *WITHOUT_DROPOUT,
+    ),
+    "SEAR, sampled": ("--model=SEAR", *SAMPLED, "--repeat_bias=True", "--ema_decay=0.9", "--weight_decay=0.01"),
+    "SEAR, sampled, tied": ("--model=SEAR", *SAMPLED, "--item_table=tied", "--learner=adam", "--train_batch_size=5"),
+    "SEAR, sampled, whole gradients": ("--model=SEAR", *SAMPLED, "--learner=rmsprop"),
+    "GRU4Rec, sampled": ("--model=GRU4Rec", *SAMPLED, "--dropout_prob=0"),
+    "BERT4Rec, sampled": ("--model=BERT4Rec", *SAMPLED, "--mask_copies=2", *WITHOUT_DROPOUT),
     "RecBole's FPMC": ("--model=FPMC",),  # learns from negative items that chance says
 }  # fmt: skip
+QUICK = "SEAR", "BERT4Rec", "SASRec, sampled"
 
 
 class Seen(Command):
@@ -34,7 +49,7 @@ class Seen(Command):
 
         def seen_step(trainer, *rows):
             parameters = trainer.model.named_parameters()
-            found = {name: p.grad.clone() for name, p in parameters if p.grad is not None}
+            found = {name: p.grad.to_dense().clone() for name, p in parameters if p.grad is not None}
             seen["gradients"] = seen["gradients"] or found
             return step(trainer, *rows)
 
@@ -77,8 +92,8 @@ def relative(found, wanted):
 @pytest.mark.parametrize(
     "kind, count",
     [
-        *((kind, 2) for kind in ("SEAR", "BERT4Rec")),
-        *(pytest.param(kind, 2, marks=pytest.mark.long) for kind in KINDS if kind not in ("SEAR", "BERT4Rec")),
+        *((kind, 2) for kind in QUICK),
+        *(pytest.param(kind, 2, marks=pytest.mark.long) for kind in KINDS if kind not in QUICK),
         pytest.param("SEAR, with what can be added", 4, marks=pytest.mark.long),
         *(pytest.param(kind, 4, marks=pytest.mark.long) for kind in KINDS if kind != "SEAR, with what can be added"),
     ],
@@ -98,3 +113,33 @@ def test_several_processes_train_what_one_trains(train, kind, count):
     for key in ("valid", "test", "test_history_masked", "best_epoch", "epochs"):
         assert records[0][key] == records[1][key]
     assert records[0].get("transition_prior") == records[1].get("transition_prior")
+
+
+@pytest.mark.parametrize("name", SAMPLED_MODELS)
+def test_shares_of_a_batch_learn_from_the_sample_of_the_whole_batch(tiny_model, tiny_text, name):
+    options = {} if name == "BERT4Rec" else {"soft_label_length": 4, "cosine_scale": 5.0}
+    sources = ["in_batch", "popularity", "uniform"]
+    model, train, _ = tiny_model(
+        name, loss_type="sampled", sample_from=sources, sample_size=4, repeat_bias=True, **options
+    )
+    loader = SimpleNamespace(_dataset=train, collate_fn=train.__getitem__, neg_sample_args={"distribution": "none"})
+    team = Team(model)
+    team.size, team._loss = 3, _Loss(model, model.calculate_loss)
+    for index in (np.arange(7), np.arange(2)):  # of two rows, one process has none
+        torch.manual_seed(9)
+        whole = model.calculate_loss(train[index])
+        wanted = torch.autograd.grad(whole, list(model.parameters()), allow_unused=True)
+        summed = 0
+        for rank in range(team.size):
+            team.rank = rank
+            batch, loss_of = team.share(loader, index, 9, model.calculate_loss)
+            summed = summed + loss_of(batch)
+        found = torch.autograd.grad(summed, list(model.parameters()), allow_unused=True)
+        torch.testing.assert_close(summed, whole, rtol=1e-10, atol=1e-12)
+        for ours, theirs in zip(found, wanted, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+def test_a_model_of_nothing_but_sparse_tables_needs_no_ddp():
+    model = torch.nn.Embedding(3, 2, sparse=True)
+    assert isinstance(Team(model)._parallel(model), _Loss)  # DDP raises where it has nothing to add up
