@@ -15,7 +15,7 @@ from sear.files import BUNDLED, COMMAND, PROJECT_ROOT, from_here, shown, write_t
 from sear.program import Parser, obey
 from sear.runs.command import without_going_on
 from sear.runs.led import led
-from sear.settings.checks import check_settings, require_data_files
+from sear.settings.checks import check_settings
 from sear.settings.gather import Settings, gather_settings
 from sear.settings.rules import dump_yaml, read_settings
 
@@ -203,13 +203,12 @@ def _study(
     from sear.data.data_files import data_hashes
     from sear.data.text_encoder import encoder_checksums
     from sear.runs.study import open_study, what_scores_depend_on, without_password
+    from sear.settings.recbole_config import build_config
 
     storage = asked.storage or str(folder / "study.log")
     if "://" not in storage:
         storage = str(from_here(storage))
-    data_path = PROJECT_ROOT / settings.get("data_path") / settings.dataset
-    require_data_files(settings, data_path)
-    data = data_hashes({"data_path": data_path, "dataset": settings.dataset})
+    data = data_hashes(build_config(request.datasets[0], request.models[0], request.overrides, request.config_files))
     encoder = (
         encoder_checksums(settings.get("item_sem_embedding_model_path"))["files"] if _reads_texts(settings) else None
     )

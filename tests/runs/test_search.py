@@ -506,6 +506,12 @@ def test_what_ends_a_search_is_told_also_where_its_storage_is_gone(tmp_path, mon
         tune._work(asked, request, gather_settings("ml-100k", "SASRec"), SPACE, "s", tmp_path, "sear tune")
 
 
+def test_a_search_finds_the_data_set_that_recbole_brings(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tune, "_work", lambda *search: len(tune._study(*search[:-1]).trials))
+    assert main(["--dataset=ml-100k", "--model=SASRec", f"--results_path={tmp_path}"]) == 0
+    assert "0 trials so far" in capsys.readouterr().out
+
+
 @pytest.mark.long
 def test_a_search_trains_reports_and_leaves_a_file_that_trains(tmp_path, monkeypatch, capsys, tiny_text):
     write_atomic_files(tmp_path, "tiny", random_histories())
