@@ -208,7 +208,8 @@ def _study(
     storage = asked.storage or str(folder / "study.log")
     if "://" not in storage:
         storage = str(from_here(storage))
-    data = data_hashes(build_config(request.datasets[0], request.models[0], request.overrides, request.config_files))
+    config = build_config(request.datasets[0], request.models[0], request.overrides, request.config_files, PLACE)
+    data = data_hashes(config)
     encoder = (
         encoder_checksums(settings.get("item_sem_embedding_model_path"))["files"] if _reads_texts(settings) else None
     )

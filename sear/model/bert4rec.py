@@ -2,7 +2,8 @@
 
 RecBole's masking stops one event short of each user's training history and, in testing, drops the first event of
 every history; neither is so here. B batch, L events of a row and the one after it, D width of a user vector, V items
-incl. padding id 0, P masked positions, W rows of a whole batch, of which a process may have a share.
+incl. padding id 0, P masked positions, W rows of a whole batch, of which a process may have a share. B and W count the
+copies of a row, too.
 """
 
 import numpy as np
@@ -90,7 +91,7 @@ class BERT4Rec(NextItemModel, bert4rec.BERT4Rec):
         return self._masked(torch.arange(share.width + 1) <= last_W[:, None], last_W, share.random)
 
     def _masked_in_share(self, share: Share, masked_WL: Tensor, item_BL: Tensor) -> Tensor:
-        """bool (B, L): those of them that the share has; the others count for its weight."""
+        """bool (B, L): those of them that the share has. Sets its weight, by its part in all masked events."""
         masked_BL = masked_WL[torch.from_numpy(share.rows(self.mask_copies)), : item_BL.shape[1]]
         share.weigh(int(masked_BL.sum()), int(masked_WL.sum()))
         return masked_BL.to(item_BL.device)

@@ -25,7 +25,7 @@ class Share:
         loss_count_B: int64, how many positions of every row carry loss.
         width: W, to which one process would pad the batch.
         random: gives every process the same numbers, those that one process would draw.
-        whole: cuts the whole batch out, for what depends on every row of it.
+        whole: gives the Interaction of the whole batch, on the CPU, for what depends on every row of it.
         idle: the batch has too few rows; to take part, the process computes one of another's, without weight.
         weight: the share's part in the mean over the batch's positions that carry loss.
     """

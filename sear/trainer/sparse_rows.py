@@ -6,7 +6,7 @@ no weight decay, and would be a second optimiser beside the one of all other par
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
 
 import torch
@@ -25,15 +25,20 @@ def use_sparse_gradients(model: nn.Module, items: int) -> None:
             table.sparse = True
 
 
-def tables_in_use(model: nn.Module) -> list[Tensor]:
-    """The tables of `use_sparse_gradients`."""
-    return [table.weight for table in model.modules() if isinstance(table, nn.Embedding) and table.sparse]
+def sparse_tables(model: nn.Module) -> list[Tensor]:
+    """The tables of `use_sparse_gradients`, each once."""
+    tables = [table.weight for table in model.modules() if isinstance(table, nn.Embedding) and table.sparse]
+    return list(dict.fromkeys(tables))
 
 
 @torch.no_grad()
-def add_up_rows(tables: Iterable[Tensor]) -> None:
+def add_up_rows(tables: Sequence[Tensor]) -> None:
     """The gradients of tables become the sums of all processes': of the rows that one of them used, and no others."""
-    for table in tables:
+    used_T = torch.tensor([table.grad is not None for table in tables], dtype=torch.int64, device=tables[0].device)
+    for table, used in zip(tables, processes.add_up(used_T).tolist(), strict=True):
+        if used and table.grad is None:  # another process used it, and all must add up the same gradients
+            none = used_T.new_empty(1, 0), table.new_empty(0, *table.shape[1:])
+            table.grad = torch.sparse_coo_tensor(*none, table.shape, check_invariants=False)
         if table.grad is not None and table.grad.is_sparse:
             own = table.grad.coalesce()
             row_U = torch.unique(processes.gather(own.indices()[0]))

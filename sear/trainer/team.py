@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from sear import processes
 from sear.evaluation.ranks import Ranks, case_ranks
 from sear.ops.shares import Share, computing
-from sear.trainer.sparse_rows import add_up_rows, tables_in_use
+from sear.trainer.sparse_rows import add_up_rows, sparse_tables
 
 
 class _Loss(nn.Module):
@@ -79,7 +79,7 @@ class Team:
             dataset.rows.loss_count[index],
             dataset.padded_length(index),
             torch.Generator().manual_seed(seed),
-            lambda: dataset[index],
+            lambda: train_data.collate_fn(index),
             idle=not len(mine),
         )
         if train_data.neg_sample_args["distribution"] == "none":
@@ -91,12 +91,13 @@ class Team:
 
     def add_up_rows(self) -> None:
         """After a step's backward: the gradients that DDP leaves out, because they are sparse, become the batch's."""
-        add_up_rows(tables_in_use(self._model))
+        if tables := sparse_tables(self._model):
+            add_up_rows(tables)
 
     def _parallel(self, loss_func: Callable) -> nn.Module:
         if self._loss is None:
             self._loss = _Loss(self._model, loss_func)
-            tables = set(tables_in_use(self._model))  # NCCL adds up no sparse gradients
+            tables = set(sparse_tables(self._model))  # NCCL adds up no sparse gradients
             named = list(self._loss.named_parameters(remove_duplicate=False))
             names = [name for name, parameter in named if parameter in tables]
             DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self._loss, names)

@@ -507,8 +507,9 @@ def test_what_ends_a_search_is_told_also_where_its_storage_is_gone(tmp_path, mon
 
 
 def test_a_search_finds_the_data_set_that_recbole_brings(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(tune, "_work", lambda *search: len(tune._study(*search[:-1]).trials))
-    assert main(["--dataset=ml-100k", "--model=SASRec", f"--results_path={tmp_path}"]) == 0
+    monkeypatch.setattr(tune, "_work", lambda *search: bool(tune._study(*search[:-1]).trials))
+    places = [f"--results_path={tmp_path}", f"--data_path={tmp_path}"]
+    assert main(["--dataset=ml-100k", "--model=SASRec", *places]) == 0
     assert "0 trials so far" in capsys.readouterr().out
 
 

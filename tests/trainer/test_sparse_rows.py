@@ -8,7 +8,14 @@ import torch
 from sear import processes
 from sear.quick_start import resume
 from sear.trainer.averaging import AveragedWeights
-from sear.trainer.sparse_rows import add_up_rows, clip_gradients, step_rows, touched_rows, use_sparse_gradients
+from sear.trainer.sparse_rows import (
+    add_up_rows,
+    clip_gradients,
+    sparse_tables,
+    step_rows,
+    touched_rows,
+    use_sparse_gradients,
+)
 from sear.trainer.trainer import SEARTrainer
 from tests.helpers.killed_run import interrupt_at_step, run
 from tests.helpers.ranks import Ranks
@@ -106,24 +113,35 @@ def own_gradient(rank):
 
 
 def gradient_of_all(rank):
-    """What one of them makes of the sparse gradient, and of a whole one."""
+    """What one of them makes of the sparse gradient, of a whole one, and of one that it alone has."""
     with processes.joined() as leads:
-        table, whole = own_gradient(rank), own_gradient(rank)
+        table, whole, alone = own_gradient(rank), own_gradient(rank), own_gradient(rank)
         whole.grad = whole.grad.to_dense()
-        add_up_rows([table, whole])
+        if rank != 1:
+            alone.grad = None
+        add_up_rows([table, whole, alone])
         if not leads:
             assert not list(processes.asked())  # until all part
-    return touched_rows(torch.nn.ParameterList([table]))[table], table.grad.to_dense(), whole.grad
+    row_U = touched_rows(torch.nn.ParameterList([table]))[table]
+    return row_U, table.grad.to_dense(), whole.grad, alone.grad.to_dense()
 
 
 def test_gradients_of_rows_add_up_over_processes_and_stay_sparse():
     wanted = sum(own_gradient(rank).grad.to_dense() for rank in range(3))
     ranks = Ranks(3, gradient_of_all)
-    for row_U, summed, whole in ranks.made():
+    for row_U, summed, whole, alone in ranks.made():
         assert row_U.tolist() == [0, 1, 3, 5]
         torch.testing.assert_close(summed, wanted, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(whole, wanted, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(alone, own_gradient(1).grad.to_dense(), rtol=0, atol=0)
     assert not ranks.errors()  # nor a warning
+
+
+def test_a_table_of_two_modules_is_added_up_once():
+    table = torch.nn.Embedding(5, 2, sparse=True)
+    twin = torch.nn.Embedding(5, 2, sparse=True)
+    twin.weight = table.weight
+    assert len(sparse_tables(torch.nn.ModuleList([table, twin]))) == 1
 
 
 OPTIONS = {

@@ -27,10 +27,12 @@ KINDS = {  # what is trained -> the words that ask for it; the kernels' dropout 
     "BERT4Rec": ("--model=BERT4Rec", "--mask_copies=2", *WITHOUT_DROPOUT),  # which events are masked, chance says
     "SASRec": ("--model=SASRec", "--train_rows=prefixes", *WITHOUT_DROPOUT),
     "SASRec, sampled": (
-        "--model=SASRec", *SAMPLED, "--ema_decay=0.9", "--clip_grad_norm={max_norm: 0.5}", "--epochs=1",
-        *WITHOUT_DROPOUT,
+        "--model=SASRec", *SAMPLED, "--ema_decay=0.9", "--epochs=1", *WITHOUT_DROPOUT,
     ),
-    "SEAR, sampled": ("--model=SEAR", *SAMPLED, "--repeat_bias=True", "--ema_decay=0.9", "--weight_decay=0.01"),
+    "SEAR, sampled": (
+        "--model=SEAR", *SAMPLED, "--repeat_bias=True", "--ema_decay=0.9", "--weight_decay=0.01",
+        "--clip_grad_norm={max_norm: 0.5}",
+    ),
     "SEAR, sampled, tied": ("--model=SEAR", *SAMPLED, "--item_table=tied", "--learner=adam", "--train_batch_size=5"),
     "SEAR, sampled, whole gradients": ("--model=SEAR", *SAMPLED, "--learner=rmsprop"),
     "GRU4Rec, sampled": ("--model=GRU4Rec", *SAMPLED, "--dropout_prob=0"),
