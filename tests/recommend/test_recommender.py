@@ -63,7 +63,7 @@ def test_no_recbole_is_imported(plain):
     code = (
         "import sys, sear; recommender = sear.load(sys.argv[1]); recommender.recommend(k=3);"
         "recommender.similar_items(recommender.item_ids[:1], k=2);"
-        "sys.exit(bool({'recbole', 'sentence_transformers', 'scipy.sparse', 'sklearn'} & set(sys.modules)))"
+        "sys.exit(bool({'recbole', 'sentence_transformers', 'scipy.stats', 'sklearn'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code, str(plain[1])], cwd=PROJECT_ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
