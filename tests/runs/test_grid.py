@@ -71,7 +71,7 @@ def test_a_grid_trains_anew_what_was_trained_on_other_data(grid, tmp_path, capsy
     assert capsys.readouterr().out.count("is done already in") == 2 and len(metrics_of(grid.results)) == 4
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_interrupted_grid_goes_on_where_it_was(grid, monkeypatch, capsys):
     step, steps = SEARTrainer._train_step, []
 
@@ -120,6 +120,7 @@ def test_both_names_of_a_data_set_mean_the_same_runs(grid, tmp_path, capsys):
     assert capsys.readouterr().out.count("is done already in") == 2
 
 
+@pytest.mark.long
 def test_runs_of_a_grid_over_values_are_told_apart_by_folder_and_row(grid, tmp_path, capsys):
     words = ["--dataset=tiny", "--model=SASRec", f"--config={tmp_path}/toy.yaml", f"--results_path={grid.results}"]
     words += ["--learning_rate=0.001,0.003", "--epochs=1"]

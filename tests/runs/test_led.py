@@ -71,7 +71,7 @@ def test_processes_started_anew_go_on_where_those_before_them_stopped(folder, tm
     assert ends(folder / "results") == ends(unstopped / "results")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("before, after", [(2, 1), (1, 2)])
 def test_another_number_of_processes_goes_on_to_the_same_end_but_for_rounding(folder, alone, before, after):
     killed = Ranks(before, Command(folder, step=20, act=partial(kill, 0)))
