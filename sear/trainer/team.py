@@ -53,6 +53,7 @@ class Team:
         self.rank, self.size = processes.rank(), processes.size()
         self._model = model
         self._loss: nn.Module | None = None
+        self._tables: list[torch.Tensor] = []  # with sparse gradients, which DDP leaves out
 
     def asks(self, what: str, *arguments: Any) -> AbstractContextManager[None]:
         """The first process's block, in which the others do the same, by a method of sear.runs.follower.Follower."""
@@ -91,13 +92,14 @@ class Team:
 
     def add_up_rows(self) -> None:
         """After a step's backward: the gradients that DDP leaves out, because they are sparse, become the batch's."""
-        if tables := sparse_tables(self._model):
-            add_up_rows(tables)
+        if self._tables:
+            add_up_rows(self._tables)
 
     def _parallel(self, loss_func: Callable) -> nn.Module:
         if self._loss is None:
             self._loss = _Loss(self._model, loss_func)
-            tables = set(sparse_tables(self._model))  # NCCL adds up no sparse gradients
+            self._tables = sparse_tables(self._model)  # NCCL adds up no sparse gradients
+            tables = set(self._tables)
             named = list(self._loss.named_parameters(remove_duplicate=False))
             names = [name for name, parameter in named if parameter in tables]
             DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self._loss, names)
