@@ -2,8 +2,8 @@
 
 RecBole's masking stops one event short of each user's training history and, in testing, drops the first event of
 every history; neither is so here. B batch, L events of a row and the one after it, D width of a user vector, V items
-incl. padding id 0, P masked positions, W rows of a whole batch, of which a process may have a share. B and W count the
-copies of a row, too.
+incl. padding id 0, P masked positions, numbered over B·L, W rows of a whole batch, of which a process may have a share.
+B and W count the copies of a row, too.
 """
 
 import numpy as np
@@ -49,29 +49,38 @@ class BERT4Rec(NextItemModel, bert4rec.BERT4Rec):
         """As of every model, but for the cosine: the items' own biases are part of the product."""
         super().start_scoring({"repeat_bias": config["repeat_bias"], "cosine_scale": 0.0})
 
+    def loss_positions(self, interaction, whole: bool = True) -> Tensor | None:
+        """int64 (P,): the masked events of all copies, drawn here; of a share they are drawn with its loss."""
+        return _numbers(self._masked(*self._copies(interaction))) if whole else None
+
     def calculate_loss(self, interaction) -> Tensor:
         """Mean cross-entropy over the masked events; each row is masked `mask_copies` times, each time anew."""
         item_BL, last_B = self._copies(interaction)
-        share = current()
-        masked_WL = self._masked_in_batch(share) if share else self._masked(item_BL, last_B)
-        masked_BL = self._masked_in_share(share, masked_WL, item_BL) if share else masked_WL
-        target_P1 = item_BL[masked_BL][:, None]
+        share, position_P = current(), interaction.interaction.get("loss_position")
+        masked_WL = self._masked_in_batch(share) if share else None
+        if share and masked_WL is not None:
+            position_P = _numbers(self._masked_in_share(share, masked_WL, item_BL.shape[1])).to(item_BL.device)
+        elif position_P is None:
+            position_P = _numbers(self._masked(item_BL, last_B))
+        target_P1 = item_BL.flatten()[position_P, None]
         sample = None
         if self.sampler is not None:
             item_WL = self._copies(share.whole())[0] if share else item_BL
-            events = masked_WL.unflatten(0, (self.mask_copies, -1)).any(0).sum()
-            sample = self.sampler.draw(item_WL[masked_WL][:, None], int(events))
-        hidden_BLD = self.forward(item_BL.masked_fill(masked_BL, self.mask_token))
-        user_PD, earlier = self._with_one(hidden_BLD[masked_BL]), self._items_before_masked(interaction, masked_BL)
+            whole_P = position_P if masked_WL is None else _numbers(masked_WL)
+            events = whole_P.remainder(item_WL.numel() // self.mask_copies).unique()  # the copies lie row by row
+            sample = self.sampler.draw(item_WL.flatten()[whole_P, None], len(events))
+        hidden_BLD = self.forward(item_BL.flatten().index_fill(0, position_P, self.mask_token).view_as(item_BL))
+        user_PD = self._with_one(hidden_BLD.flatten(0, 1).index_select(0, position_P))
+        earlier = self._items_before(interaction, position_P, item_BL.shape[1])
         if sample is not None:
             return self.sampled_loss(user_PD, sample, target_P1, 0.0, earlier)
         return soft_label_loss(user_PD, self.item_table(), target_P1, 0.0, self.repeat_bias, earlier)
 
-    def _items_before_masked(self, interaction, masked_BL: Tensor) -> EarlierItems | None:
+    def _items_before(self, interaction, position_P: Tensor, length: int) -> EarlierItems | None:
         if self.repeat_bias is None:
             return None
-        row_P, step_P = masked_BL.nonzero(as_tuple=True)
-        return items_before(interaction, row_P % len(interaction[self.ITEM_SEQ]), step_P)  # the copies lie row by row
+        row_P = position_P // length % len(interaction[self.ITEM_SEQ])  # the copies lie row by row
+        return items_before(interaction, row_P, position_P % length)
 
     def _copies(self, interaction) -> tuple[Tensor, Tensor]:
         """(B, L) and (B,): each row with the item after it, `mask_copies` times, and the place of its last item."""
@@ -90,11 +99,11 @@ class BERT4Rec(NextItemModel, bert4rec.BERT4Rec):
         last_W = torch.from_numpy(share.length_B).repeat(self.mask_copies)
         return self._masked(torch.arange(share.width + 1) <= last_W[:, None], last_W, share.random)
 
-    def _masked_in_share(self, share: Share, masked_WL: Tensor, item_BL: Tensor) -> Tensor:
+    def _masked_in_share(self, share: Share, masked_WL: Tensor, length: int) -> Tensor:
         """bool (B, L): those of them that the share has. Sets its weight, by its part in all masked events."""
-        masked_BL = masked_WL[torch.from_numpy(share.rows(self.mask_copies)), : item_BL.shape[1]]
+        masked_BL = masked_WL[torch.from_numpy(share.rows(self.mask_copies)), :length]
         share.weigh(int(masked_BL.sum()), int(masked_WL.sum()))
-        return masked_BL.to(item_BL.device)
+        return masked_BL
 
     def _masked(self, item_BL: Tensor, last_B: Tensor, random: torch.Generator | None = None) -> Tensor:
         """bool (B, L): each event with chance `mask_ratio`; in a share of the rows, as in testing, the last one alone.
@@ -123,3 +132,8 @@ class BERT4Rec(NextItemModel, bert4rec.BERT4Rec):
     def item_rows(self, item_U: Tensor) -> Tensor:
         """(U, D): the same of some items."""
         return torch.cat([rows_of(self.item_embedding, item_U), self.output_bias[item_U, None]], dim=1)
+
+
+def _numbers(mask_BL: Tensor) -> Tensor:
+    """int64 (P,): the positions that a mask has, counted over B·L."""
+    return mask_BL.flatten().nonzero().squeeze(1)

@@ -51,6 +51,15 @@ class NextItemModel(SequentialRecommender, ScoringModule):
         """int64 (V,): how many training events of each item a batch may hold as targets."""
         return dataset.next_item_counts
 
+    def loss_positions(self, interaction, whole: bool = True) -> Tensor | None:
+        """int64 (P,): which positions of a training batch carry loss, numbered over B·L; None where only the loss can
+        say. Asked while the batch is on the CPU: counted on a GPU, they would make the host wait.
+
+        Args:
+            whole: the batch is not a share of a larger one.
+        """
+        return None
+
     def user_vectors(self, interaction) -> Tensor:
         """(B, D): the user after the last event of each history, which has one at least."""
         raise NotImplementedError
@@ -112,6 +121,10 @@ class CausalLoss(NextItemModel):
         if self.sampler is not None and type(self).loss is not CausalLoss.loss:
             name = type(self).__name__
             raise InputError(f"loss_type is sampled, but {name} has a loss of its own - write loss_type: CE")
+
+    def loss_positions(self, interaction, whole: bool = True) -> Tensor:
+        """int64 (P,): those whose `target_id_list` begins with an item."""
+        return loss_targets(interaction["target_id_list"])[0]
 
     def users_at(self, interaction, position_P: Tensor) -> Tensor:
         """(P, D): the users after the events with the numbers position_P, counted over B·L, of any length."""

@@ -24,7 +24,7 @@ from sear.evaluation.metrics import metrics_by_row, summarise
 from sear.evaluation.prior_choice import choose_mix
 from sear.evaluation.ranks import Ranks, case_ranks
 from sear.memory import enough_memory_to
-from sear.model.loss import loss_targets
+from sear.model.next_item import NextItemModel
 from sear.processes import add_up
 from sear.trainer.averaging import AveragedWeights
 from sear.trainer.checkpoint import LAST, Checkpoints
@@ -273,7 +273,7 @@ class SEARTrainer(Trainer):
                 seed_all(step_seed(self.seed, epoch_idx, step, self.team.rank))  # for what is not drawn for all alike
             else:
                 batch, loss_of = train_data.collate_fn(index), loss_func
-            loss = self._train_step(self._to_device(batch), loss_of)
+            loss = self._train_step(self._to_device(batch, training=True), loss_of)
             count = int(loss_count[index].sum())
             total += loss.detach().squeeze() * count  # a few of RecBole's models give a loss of shape (1,)
             targets += count
@@ -314,12 +314,13 @@ class SEARTrainer(Trainer):
         if self.averaged:
             self.averaged.update(rows)
 
-    def _to_device(self, interaction: Interaction) -> Interaction:
+    def _to_device(self, interaction: Interaction, training: bool = False) -> Interaction:
         if self.device.type == "cpu":
             return interaction
         fields = dict(interaction.interaction)
-        if "target_id_list" in fields:
-            fields["loss_position"], _ = loss_targets(fields["target_id_list"])
+        if training and isinstance(self.model, NextItemModel):
+            positions = self.model.loss_positions(interaction, whole=self.team is None)
+            fields |= {} if positions is None else {"loss_position": positions}
         pinned = {name: value.pin_memory() for name, value in fields.items()}
         return Interaction({name: value.to(self.device, non_blocking=True) for name, value in pinned.items()})
 

@@ -14,14 +14,7 @@ from sear.trainer.trainer import SEARTrainer
 from tests.conftest import random_histories, write_atomic_files
 
 on_gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
-MODELS = [
-    "SEAR",
-    "GRU4Rec",
-    "SASRec",
-    "Mamba4Rec",
-    "eSASRec",
-    "BSARec",
-]  # BERT4Rec masks as many events as chance says, and waits for that
+MODELS = ["SEAR", "GRU4Rec", "SASRec", "BERT4Rec", "Mamba4Rec", "eSASRec", "BSARec"]
 
 
 @pytest.fixture
@@ -43,7 +36,7 @@ def make(tmp_path, tiny_config, tiny_text):
 
 
 def step(trainer, loaders, rows=8):
-    batch = trainer._to_device(loaders[0].collate_fn(np.arange(rows)))
+    batch = trainer._to_device(loaders[0].collate_fn(np.arange(rows)), training=True)
     return trainer._train_step(batch, trainer.model.calculate_loss)
 
 
@@ -54,7 +47,7 @@ def test_no_size_in_a_step_depends_on_what_the_device_holds(make, name, repeat_b
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda _: False)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     trainer, loaders = make(name, "meta", repeat_bias=repeat_bias)  # tensors with a shape and no numbers
-    batch = trainer._to_device(loaders[0].collate_fn(np.arange(8)))
+    batch = trainer._to_device(loaders[0].collate_fn(np.arange(8)), training=True)
     loss = trainer.model.calculate_loss(batch)
     loss.backward()
     assert loss.device.type == "meta"
