@@ -212,6 +212,7 @@ def test_every_option_in_prose_exists(readers_files):
         "sear/cli/similar.py",
         "sear/cli/serve.py",
         "benchmarks/run.py",
+        "benchmarks/large_data.py",
     ):
         known |= options_of(page_text(ROOT / path))
     for page, code in inline_code():

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sear.model.loss import soft_label_loss
 from sear.model.next_item import NextItemModel
 from sear.model.repeat_bias import items_before
+from sear.model.sampling import ItemSampler, Sample
 from sear.model.scoring import rows_of
 from sear.ops.earlier_items import EarlierItems
 from sear.ops.shares import Share, current
@@ -50,31 +51,34 @@ class BERT4Rec(NextItemModel, bert4rec.BERT4Rec):
         super().start_scoring({"repeat_bias": config["repeat_bias"], "cosine_scale": 0.0})
 
     def loss_positions(self, interaction, whole: bool = True) -> Tensor | None:
-        """int64 (P,): the masked events of all copies, drawn here; of a share they are drawn with its loss."""
+        """int64 (P,): the masked events of all copies, drawn now; those of a share are drawn with its loss."""
         return _numbers(self._masked(*self._copies(interaction))) if whole else None
 
     def calculate_loss(self, interaction) -> Tensor:
         """Mean cross-entropy over the masked events; each row is masked `mask_copies` times, each time anew."""
         item_BL, last_B = self._copies(interaction)
         share, position_P = current(), interaction.interaction.get("loss_position")
-        masked_WL = self._masked_in_batch(share) if share else None
-        if share and masked_WL is not None:
+        if share:
+            masked_WL = self._masked_in_batch(share)
+            whole_P = _numbers(masked_WL)
             position_P = _numbers(self._masked_in_share(share, masked_WL, item_BL.shape[1])).to(item_BL.device)
-        elif position_P is None:
-            position_P = _numbers(self._masked(item_BL, last_B))
+        else:
+            whole_P = position_P = _numbers(self._masked(item_BL, last_B)) if position_P is None else position_P
+        sample = None if self.sampler is None else self._sample(self.sampler, item_BL, share, whole_P)
         target_P1 = item_BL.flatten()[position_P, None]
-        sample = None
-        if self.sampler is not None:
-            item_WL = self._copies(share.whole())[0] if share else item_BL
-            whole_P = position_P if masked_WL is None else _numbers(masked_WL)
-            events = whole_P.remainder(item_WL.numel() // self.mask_copies).unique()  # the copies lie row by row
-            sample = self.sampler.draw(item_WL.flatten()[whole_P, None], len(events))
         hidden_BLD = self.forward(item_BL.flatten().index_fill(0, position_P, self.mask_token).view_as(item_BL))
         user_PD = self._with_one(hidden_BLD.flatten(0, 1).index_select(0, position_P))
         earlier = self._items_before(interaction, position_P, item_BL.shape[1])
         if sample is not None:
             return self.sampled_loss(user_PD, sample, target_P1, 0.0, earlier)
         return soft_label_loss(user_PD, self.item_table(), target_P1, 0.0, self.repeat_bias, earlier)
+
+    def _sample(self, sampler: ItemSampler, item_BL: Tensor, share: Share | None, whole_P: Tensor) -> Sample:
+        """The items of a step; whole_P are the masked events of the whole batch."""
+        item_WL = self._copies(share.whole())[0] if share else item_BL
+        assert not share or item_WL.shape[1] == share.width + 1
+        events = whole_P.remainder(item_WL.numel() // self.mask_copies).unique()  # the copies lie row by row
+        return sampler.draw(item_WL.flatten()[whole_P, None], len(events))
 
     def _items_before(self, interaction, position_P: Tensor, length: int) -> EarlierItems | None:
         if self.repeat_bias is None:

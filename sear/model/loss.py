@@ -21,8 +21,9 @@ def loss_targets(target_BLK: Tensor, position_P: Tensor | None = None) -> tuple[
     """Which positions of a batch carry loss, and for what: those whose targets begin with an item.
 
     Returns:
-        int64 (P,), their numbers counted over B·L, and int64 (P, K), their targets. SEARTrainer counts the numbers
-        before it moves a batch to a GPU, and they come back as they are: counted there, they would make the host wait.
+        int64 (P,), their numbers counted over B·L, and int64 (P, K), their targets. A trainer
+        asks for the numbers before it moves a batch to a GPU, and they come back as they are: counted there, they would
+        make the host wait.
     """
     target_TK = target_BLK.flatten(0, 1)
     position_P = target_TK[:, 0].nonzero().squeeze(1) if position_P is None else position_P

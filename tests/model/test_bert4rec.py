@@ -52,3 +52,18 @@ def test_bert4rec_sees_as_many_events_of_a_test_case_as_every_other_model(tiny_m
             batch["item_id_list"] = changed
             assert ((model.user_vectors(batch) - before).abs().amax(dim=1)[full] > 1e-6).all()
     assert full.any()
+
+
+def test_masks_drawn_before_the_loss_make_the_same_loss(tiny_model):
+    model, train, _ = tiny_model(
+        "BERT4Rec", mask_copies=2, repeat_bias=True, hidden_dropout_prob=0.0, attn_dropout_prob=0.0
+    )
+    batch, losses = train[np.arange(len(train))], []
+    for early in (False, True):
+        torch.manual_seed(1)
+        if early:
+            batch.interaction["loss_position"] = model.loss_positions(batch)
+            torch.manual_seed(2)  # nothing more is drawn
+        losses.append(model.calculate_loss(batch).item())
+    assert losses[0] == losses[1]
+    assert model.loss_positions(batch, whole=False) is None
