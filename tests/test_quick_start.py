@@ -137,6 +137,7 @@ def test_a_tie_is_no_improvement_and_best_is_always_a_validated_epoch(here, monk
     assert torch.load(Path(done["run_folder"]) / "best.pth", weights_only=True)["epoch"] == 1
 
 
+@pytest.mark.long
 def test_mixed_precision_learns_nearly_the_same(here):
     exact, low = (run(here, epochs=1, dropout_prob=0.0, enable_amp=amp)["run_folder"] for amp in (False, True))
     losses = [pd.read_csv(Path(folder) / "history.csv")["loss"].item() for folder in (exact, low)]

@@ -66,6 +66,7 @@ def test_places_of_items_that_are_not_there_are_0():
     assert sample.numbers(torch.tensor([[7, 0], [4, 9]])).tolist() == [[2, 0], [0, 0]]
 
 
+@pytest.mark.long
 def test_the_sum_of_the_softmax_is_on_average_that_over_all_items():
     random = torch.Generator().manual_seed(0)
     user_PD, item_VD = torch.randn(3, 4, generator=random).double(), torch.randn(9, 4, generator=random).double()

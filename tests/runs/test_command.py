@@ -88,6 +88,7 @@ def test_a_runs_peak_memory_is_not_that_of_an_earlier_run():
     assert 250 < large["peak_memory_mb"] - small["peak_memory_mb"] < 350
 
 
+@pytest.mark.long
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone keeps what is freed")
 def test_many_small_pieces_of_an_earlier_run_are_no_memory_of_this_one():
     code = """

@@ -126,6 +126,7 @@ def gradient_of_all(rank):
     return row_U, table.grad.to_dense(), whole.grad, alone.grad.to_dense()
 
 
+@pytest.mark.long
 def test_gradients_of_rows_add_up_over_processes_and_stay_sparse():
     wanted = sum(own_gradient(rank).grad.to_dense() for rank in range(3))
     ranks = Ranks(3, gradient_of_all)
