@@ -1,8 +1,9 @@
 """SEARTrainer: RecBole's Trainer with exact resume, one evaluation pass, and all randomness a function of the seed."""
 
 import random
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from logging import getLogger
@@ -265,6 +266,7 @@ class SEARTrainer(Trainer):
             batches, desc=f"epoch {epoch_idx}", unit="batch", disable=None if show_progress else True, leave=False
         )
         started, shown = perf_counter(), 0.0
+        whole = self._batches(train_data, batches)
         for step, index in enumerate(bar):
             seed = step_seed(self.seed, epoch_idx, step)
             seed_all(seed)
@@ -272,7 +274,7 @@ class SEARTrainer(Trainer):
                 batch, loss_of = self.team.share(train_data, index, seed, loss_func)
                 seed_all(step_seed(self.seed, epoch_idx, step, self.team.rank))  # for what is not drawn for all alike
             else:
-                batch, loss_of = train_data.collate_fn(index), loss_func
+                batch, loss_of = next(whole), loss_func
             loss = self._train_step(self._to_device(batch, training=True), loss_of)
             count = int(loss_count[index].sum())
             total += loss.detach().squeeze() * count  # a few of RecBole's models give a loss of shape (1,)
@@ -282,6 +284,22 @@ class SEARTrainer(Trainer):
                 rate = targets / (shown - started)
                 bar.set_postfix_str(f"loss {total.item() / targets:.4f}, {rate:,.0f} targets/s", refresh=False)
         return (add_up(total) if self.team else total).item() / targets
+
+    def _batches(self, train_data, batches: list[np.ndarray]) -> Iterator[Interaction]:
+        """Each batch once it is asked for; on a GPU it is cut a step ahead, while the kernels before it are launched.
+
+        Negative items are drawn with the seed of their step, so such batches wait for it.
+        """
+        if self.device.type != "cuda" or train_data.neg_sample_args["distribution"] != "none":
+            yield from map(train_data.collate_fn, batches)
+            return
+        with ThreadPoolExecutor(1) as cutter:
+            coming = deque(cutter.submit(train_data.collate_fn, index) for index in batches[:1])
+            for index in batches[1:]:
+                coming.append(cutter.submit(train_data.collate_fn, index))
+                yield coming.popleft().result()
+            if coming:
+                yield coming.popleft().result()
 
     def _train_step(self, interaction: Interaction, loss_func) -> torch.Tensor:
         self.optimizer.zero_grad(set_to_none=True)

@@ -1,5 +1,6 @@
 """A training step on another device: what it may wait for, what it computes there, what a checkpoint keeps of it."""
 
+import threading
 from contextlib import nullcontext
 
 import numpy as np
@@ -78,6 +79,23 @@ def test_a_validation_does_not_rank_without_the_history_whoever_asked_for_it_in_
     trainer.evaluate(valid, load_best_model=False)
     assert asked == []
     assert trainer.rank_cases(test)[1] is not None and asked != []
+
+
+def test_on_a_gpu_batches_are_cut_one_step_ahead_in_another_thread(make):
+    trainer, loaders = make("SEAR")
+    train, index, cut_in = loaders[0], [np.arange(5), np.arange(5, 12), np.arange(3)], []
+    expected = [train.collate_fn(batch) for batch in index]
+    cut = train.collate_fn
+    train.collate_fn = lambda batch: cut_in.append(threading.get_ident()) or cut(batch)
+    trainer.device = torch.device("cuda")
+    found = trainer._batches(train, index)
+    first = next(found)
+    assert set(cut_in) and threading.get_ident() not in cut_in
+    for ours, theirs in zip([first, *found], expected, strict=True):
+        assert ours.interaction.keys() == theirs.interaction.keys()
+        for name, values in theirs.interaction.items():
+            torch.testing.assert_close(ours[name], values, rtol=0, atol=0, equal_nan=True)
+    assert len(cut_in) == 3
 
 
 class TestOnCuda:
