@@ -1,7 +1,7 @@
 """SEARTrainer: RecBole's Trainer with exact resume, one evaluation pass, and all randomness a function of the seed."""
 
 import random
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -288,18 +288,21 @@ class SEARTrainer(Trainer):
     def _batches(self, train_data, batches: list[np.ndarray]) -> Iterator[Interaction]:
         """Each batch once it is asked for; on a GPU it is cut a step ahead, while the kernels before it are launched.
 
-        Negative items are drawn with the seed of their step, so such batches wait for it.
+        What is drawn at random (negative items, RecBole's transforms) is drawn with the seed of its step: it waits.
         """
-        if self.device.type != "cuda" or train_data.neg_sample_args["distribution"] != "none":
+        draws = self.config["train_neg_sample_args"]["distribution"] != "none" or self.config["transform"]
+        if self.device.type != "cuda" or draws:
             yield from map(train_data.collate_fn, batches)
             return
         with ThreadPoolExecutor(1) as cutter:
-            coming = deque(cutter.submit(train_data.collate_fn, index) for index in batches[:1])
-            for index in batches[1:]:
-                coming.append(cutter.submit(train_data.collate_fn, index))
-                yield coming.popleft().result()
-            if coming:
-                yield coming.popleft().result()
+            ready = None
+            for index in batches:
+                coming = cutter.submit(train_data.collate_fn, index)
+                if ready:
+                    yield ready.result()
+                ready = coming
+            if ready:
+                yield ready.result()
 
     def _train_step(self, interaction: Interaction, loss_func) -> torch.Tensor:
         self.optimizer.zero_grad(set_to_none=True)

@@ -16,3 +16,11 @@ def device(request):
         pytest.skip("kernels are compiled here; the tests marked gpu run them")
     assert triton.knobs.runtime.interpret, "triton was imported before tests/conftest.py set TRITON_INTERPRET"
     return "cpu"
+
+
+def largest_error(ours, theirs):
+    """Relative to the largest value. `pytest -rP` shows it."""
+    assert ours.shape == theirs.shape
+    error = float((ours.detach().double() - theirs).abs().max() / theirs.abs().max().clamp(min=1e-30))
+    print(f"{str(ours.dtype).removeprefix('torch.')} deviates by {error:.1e}")
+    return error

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from sear.ops.selective_scan import selective_scan_reference
+from tests.kernels.conftest import largest_error
 
 NAMES = ("u", "delta", "A", "B", "C", "D", "z", "bias")
 SHAPES = [  # batch, length, channels, states; the scan keeps states every 4 steps and cuts channels into blocks of 32
@@ -40,12 +41,6 @@ def expected_of(inputs, dtype_of_dy):
     y = selective_scan_reference(*leaves)
     dy = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(y.device, dtype_of_dy).double()
     return [y.detach(), *torch.autograd.grad(y, leaves, dy)]
-
-
-def largest_error(ours, theirs):
-    """Relative to the largest value."""
-    assert ours.shape == theirs.shape
-    return float((ours.double() - theirs).abs().max() / theirs.abs().max().clamp(min=1e-30))
 
 
 def assert_equals_reference(inputs, tolerance):
