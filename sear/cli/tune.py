@@ -149,7 +149,8 @@ def _work(
 
     study = _study(asked, request, settings, space, name, folder)
     budget = Budget(asked.trials, asked.hours)
-    search = Search(study, space, request.seeds, settings.get("epochs"), _run(request), budget)
+    plan = (space, request.seeds, settings.get("epochs"))
+    search = Search(study, *plan, _run(request), budget, sampler_seed=asked.sampler_seed)
     score = f"validation {settings.get('valid_metric')}"
     held = _given(request, settings)
     with Terminal(settings.get("state")):
@@ -214,7 +215,7 @@ def _study(
         encoder_checksums(settings.get("item_sem_embedding_model_path"))["files"] if _reads_texts(settings) else None
     )
     scores = what_scores_depend_on(settings.in_force(), request.seeds, space, data, encoder)
-    study = open_study(name, storage, asked.sampler_seed, scores)
+    study = open_study(name, storage, scores)
     say(f"study {name}: {len(study.trials)} trials so far; storage: {without_password(storage)}")
     return study
 

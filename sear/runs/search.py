@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sear import processes
 from sear.errors import HeldError, InputError, LostProcessError, WriteError
 from sear.runs.search_space import Parameter
+from sear.runs.study import sampler
 from sear.runs.workers import (
     ERROR,
     LOST,
@@ -53,6 +54,7 @@ class Search:
     Attributes:
         run: (values, seed, told) -> the best validation score of one run; it calls `told(epoch, score)` after every
             validation, which raises optuna.TrialPruned where the trial is not worth going on with.
+        sampler_seed: with one, a search by one process proposes the same when it is repeated, stopped or not.
         waiting: whether it waits for a sign of another machine's worker, as has been told.
     """
 
@@ -62,6 +64,7 @@ class Search:
     epochs: int
     run: Callable[[Mapping[str, Any], int, Callable[[int, float], None]], float]
     budget: Budget = field(default_factory=Budget)
+    sampler_seed: int | None = None
     watch: Watch = field(default_factory=Watch)
     waiting: bool = False
 
@@ -81,6 +84,7 @@ class Search:
                 if not self._waited_for_a_sign(trials):
                     return
                 continue
+            self.study.sampler = sampler(self.sampler_seed, self._counted())
             trial = self.study.ask()
             trial.set_user_attr(WORKER, this_worker())
             trial.set_user_attr(SIGN, time.time())

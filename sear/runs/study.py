@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.study import Study
 
@@ -23,13 +24,12 @@ ENCODER = "text encoder"  # among the scores' attributes; not known where an ear
 SCORES = "scores"  # a study's attribute: all that its scores depend on besides what the search varies
 
 
-def open_study(name: str, storage: str, seed: int | None, scores: Mapping[str, str] | None = None) -> Study:
+def open_study(name: str, storage: str, scores: Mapping[str, str] | None = None) -> Study:
     """The study of that name, new or as it stands.
 
     Args:
         storage: a file, which becomes a journal that processes and machines with a common file system share, or the
             URL of a database: sqlite:///FILE, postgresql://…
-        seed: of the sampler; None: each worker its own.
         scores: what all scores of one study have in common, as `what_scores_depend_on` gives it.
 
     Raises:
@@ -37,7 +37,7 @@ def open_study(name: str, storage: str, seed: int | None, scores: Mapping[str, s
     """
     for attempt in range(STARTS):
         try:
-            study = _open(name, storage, seed)
+            study = _open(name, storage)
             break
         except InputError as error:
             if attempt == STARTS - 1 or not STARTED_MEANWHILE.search(str(error.__cause__)):
@@ -53,6 +53,16 @@ def open_study(name: str, storage: str, seed: int | None, scores: Mapping[str, s
             was, is_now = known.get(what, "not set"), asked.get(what, "not set")
             raise InputError(f"study {name} was begun with another {what} ({was}, now {is_now}) - take another --study")
     return study
+
+
+def sampler(seed: int | None, number: int) -> optuna.samplers.TPESampler:
+    """What proposes a study's trial of that number, lost ones not counted.
+
+    With a seed the proposal follows from it, the number and the trials before. One sampler for all trials of a process
+    would begin anew where a search goes on, and propose again what has been tried.
+    """
+    own = None if seed is None else int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+    return optuna.samplers.TPESampler(seed=own, constant_liar=True)
 
 
 def what_scores_depend_on(
@@ -74,13 +84,13 @@ def what_scores_depend_on(
     return found | ({ENCODER: encoder[:16]} if encoder else {})
 
 
-def _open(name: str, storage: str, seed: int | None) -> Study:
+def _open(name: str, storage: str) -> Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         return optuna.create_study(
             study_name=name,
             storage=_storage(storage),
-            sampler=optuna.samplers.TPESampler(seed=seed, constant_liar=True),
+            sampler=sampler(None, 0),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
             direction="maximize",
             load_if_exists=True,

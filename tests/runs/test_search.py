@@ -39,11 +39,11 @@ ELSEWHERE = {"machine": "elsewhere", "pid": 1, "started": 0.0}
 
 
 def study_in(folder, **changes):
-    return open_study("s", str(folder / "study.log"), **{"seed": 1} | changes)
+    return open_study("s", str(folder / "study.log"), **changes)
 
 
 def search(study, run, trials=6, seeds=(1,)):
-    return Search(study, SPACE, seeds, 10, run, Budget(trials))
+    return Search(study, SPACE, seeds, 10, run, Budget(trials), sampler_seed=1)
 
 
 def test_a_space_in_yaml(tmp_path):
@@ -149,7 +149,7 @@ def test_the_best_of_the_mean_over_seeds_wins(tmp_path):
     study = study_in(tmp_path)
     search(study, lambda values, seed, told: values["x"] + seed, seeds=(1, 3)).work()
     assert len(study.trials) == 6 and study.best_value == pytest.approx(study.best_params["x"] + 2)
-    search(study_in(tmp_path, seed=2), lambda *_: 1 / 0).work()  # the budget is the study's
+    search(study_in(tmp_path), lambda *_: 1 / 0).work()  # the budget is the study's
     assert len(study.trials) == 6
 
 
@@ -190,6 +190,29 @@ def test_an_interrupted_trial_is_taken_up_by_the_next_worker(tmp_path):
     search(study_in(tmp_path), run, trials=3).work()
     assert tried[1] == tried[2] and len(tried) == 4
     assert [trial.state.name for trial in study_in(tmp_path).trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+
+
+def test_a_search_that_stops_and_goes_on_proposes_what_it_would_have_without_the_stop(tmp_path):
+    stopped, whole = [], []
+
+    def run(values, seed, told):
+        stopped.append(values)
+        if len(stopped) == 3:
+            raise KeyboardInterrupt
+        return values["x"]
+
+    with pytest.raises(KeyboardInterrupt):
+        search(study_in(tmp_path / "stopped"), run, trials=12).work()
+    search(study_in(tmp_path / "stopped"), run, trials=5).work()  # a budget that is used up, and then a larger one
+    search(study_in(tmp_path / "stopped"), run, trials=12).work()
+
+    def never_stopped(values, seed, told):
+        whole.append(values)
+        return values["x"]
+
+    search(study_in(tmp_path / "whole"), never_stopped, trials=12).work()
+    assert stopped[:2] + stopped[3:] == whole  # the third was tried twice
+    assert len({values["x"] for values in whole}) == 12
 
 
 def test_a_run_that_another_worker_holds_is_waited_for(tmp_path, monkeypatch):
@@ -377,9 +400,9 @@ def test_a_study_takes_no_scores_of_other_settings(tmp_path, change, told):
 def test_a_storage_that_cannot_be_opened_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="--storage=.* cannot be opened"):
-        open_study("s", str(tmp_path / "file" / "study.log"), None)
+        open_study("s", str(tmp_path / "file" / "study.log"))
     with pytest.raises(InputError, match="--storage=nonsense://x cannot be opened"):
-        open_study("s", "nonsense://x", None)
+        open_study("s", "nonsense://x")
 
 
 def test_no_password_is_shown():
@@ -392,7 +415,7 @@ def test_no_password_is_shown():
     )
     assert without_password("sqlite:////a/b@c.db") == "sqlite:////a/b@c.db"
     with pytest.raises(InputError, match=r"--storage=nonsense://me:\*\*\*@x cannot be opened") as told:
-        open_study("s", "nonsense://me:secret@x", None)
+        open_study("s", "nonsense://me:secret@x")
     assert "secret" not in str(told.value)
 
 
@@ -403,7 +426,7 @@ from sear.runs import workers  # noqa: E402
 from sear.runs.search import Budget, Search
 from sear.runs.search_space import Parameter
 from sear.runs.study import open_study
-study = open_study("s", sys.argv[1], None)
+study = open_study("s", sys.argv[1])
 def run(values, seed, told):
     while not Path(sys.argv[2]).exists():
         time.sleep(0.05)
@@ -421,7 +444,7 @@ def start(storage, gate, trials):
 def share_a_study(storage, folder):
     """Five workers start in an empty storage: four finish 40 trials, the fifth is killed in the middle of one."""
     victim, *workers = [start(storage, gate, 40) for gate in (folder / "never", *[folder / "gate"] * 4)]
-    study = open_study("s", storage, None)
+    study = open_study("s", storage)
     while not any(trial.params and trial.user_attrs["worker"]["pid"] == victim.pid for trial in study.trials):
         assert victim.poll() is None
         time.sleep(0.1)
@@ -500,7 +523,7 @@ def test_what_ends_a_search_is_told_also_where_its_storage_is_gone(tmp_path, mon
     monkeypatch.setattr(study, "get_trials", is_gone)
     monkeypatch.setattr(tune, "_study", lambda *_: study)
     monkeypatch.setattr(Search, "work", ends)
-    asked = SimpleNamespace(trials=1, hours=None)
+    asked = SimpleNamespace(trials=1, hours=None, sampler_seed=None)
     request = SimpleNamespace(seeds=[1], config_files=[], overrides={})
     with pytest.raises(WriteError, match="free some space; then the same command goes on$"):
         tune._work(asked, request, gather_settings("ml-100k", "SASRec"), SPACE, "s", tmp_path, "sear tune")
