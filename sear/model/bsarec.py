@@ -16,10 +16,10 @@ HIDDEN = -10_000.0  # added to the attention of what may not be seen; finite, be
 
 
 def low_pass(width: int, frequencies: int) -> Tensor:
-    """float32 (W, W): the matrix that keeps the lowest `frequencies` of a row's real Fourier transform, 0 included."""
+    """(W, W): the matrix that keeps the lowest `frequencies` of a row's real Fourier transform, 0 included."""
     spectrum = torch.fft.rfft(torch.eye(width, dtype=torch.float64), dim=0)
     spectrum[frequencies:] = 0
-    return torch.fft.irfft(spectrum, n=width, dim=0).float()
+    return torch.fft.irfft(spectrum, n=width, dim=0).to(torch.get_default_dtype())
 
 
 class FrequencyLayer(nn.Module):

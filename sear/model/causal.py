@@ -66,6 +66,8 @@ class Mamba4Rec(CausalModel):
         self.mamba_layers = nn.ModuleList(
             MambaLayer(hidden, dropout=self.dropout_prob, **mamba) for _ in range(config["num_layers"])
         )
+        if len(self.mamba_layers) == 1:  # as its authors have it
+            self.mamba_layers[0].residual = False
         self.apply(self._init_weights)
         if config["keep_dt_init"]:
             for layer in self.mamba_layers.modules():

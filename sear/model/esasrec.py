@@ -27,6 +27,13 @@ class LiGRLayer(nn.Module):
         self.swish_and_factor = nn.Linear(hidden_size, 2 * inner_size, bias=False)
         self.inner_output = nn.Linear(inner_size, hidden_size, bias=False)
 
+    def start_as_separate_parts(self) -> None:
+        """RecTools' start: the feed-forward's two factors are maps of their own, and the attention's biases are 0."""
+        for factor in self.swish_and_factor.weight.data.chunk(2):
+            nn.init.xavier_normal_(factor)
+        for linear in (self.query_key_value, self.attention_output):
+            nn.init.zeros_(linear.bias)
+
     def forward(self, hidden_BLM: Tensor) -> Tensor:
         attended_BLM = self._dropped(self.attend(self.attention_norm(hidden_BLM)))
         hidden_BLM = hidden_BLM + torch.sigmoid(self.attention_gate(hidden_BLM)) * attended_BLM
@@ -63,6 +70,8 @@ class eSASRec(CausalModel):  # noqa: N801 (its authors' own spelling)
         )
         for weight in (parameter for parameter in self.parameters() if parameter.dim() > 1):
             nn.init.xavier_normal_(weight)  # as RecTools starts it
+        for layer in self.layers:
+            layer.start_as_separate_parts()
 
     def forward(self, item_BL: Tensor, _) -> Tensor:
         """(B, L, M): the user after each event."""

@@ -108,6 +108,8 @@ def mamba_options(config) -> dict[str, Any]:
 class MambaLayer(nn.Module):
     """Mamba along time and a feed-forward, each with its residual, dropout and LayerNorm: (B, L, M) -> (B, L, M)."""
 
+    residual = True  # False leaves out that around Mamba
+
     def __init__(self, hidden_size: int, d_state: int, d_conv: int, expand: int, dropout: float, kernel: str = "auto"):
         super().__init__()
         self.mamba = Mamba(hidden_size, d_state, d_conv, expand, kernel)
@@ -120,7 +122,9 @@ class MambaLayer(nn.Module):
         """wanted_P: numbers of the tokens that somebody reads, counted over B·L; only they are worked out after the
         scan, as (P, M)."""
         output = self.mamba(hidden_BLM, wanted_P)
-        hidden = hidden_BLM if wanted_P is None else hidden_BLM.flatten(0, 1).index_select(0, wanted_P)
-        hidden = residual_norm(self.LayerNorm1, self.dropout, hidden, output)
+        before = None
+        if self.residual:
+            before = hidden_BLM if wanted_P is None else hidden_BLM.flatten(0, 1).index_select(0, wanted_P)
+        hidden = residual_norm(self.LayerNorm1, self.dropout, before, output)
         output = self.ffn.without_bias(hidden)
         return residual_norm(self.LayerNorm2, self.dropout, hidden, output, self.ffn.w_2.bias)

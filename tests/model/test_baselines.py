@@ -54,6 +54,22 @@ def test_nothing_that_comes_later_changes_what_a_causal_peer_says_of_an_event(ti
     assert (before[:, 5:] - after[:, 5:]).abs().max() > 1e-6
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+def test_mamba4rec_has_a_residual_around_mamba_unless_it_has_one_layer(tiny_model, layers):
+    """As in its authors' code."""
+    model, train, _ = tiny_model("Mamba4Rec", num_layers=layers)
+    model.eval()
+    batch = train[np.arange(20)]
+    with torch.no_grad():
+        found = model.forward(batch["item_id_list"], batch["item_length"])
+        hidden = model.LayerNorm(model.item_embedding(batch["item_id_list"]))
+        for layer in model.mamba_layers:
+            mixed = layer.LayerNorm1(layer.mamba(hidden) + (hidden if layers > 1 else 0))
+            inner = torch.nn.functional.gelu(layer.ffn.w_1(mixed))
+            hidden = layer.LayerNorm2(layer.ffn.w_2(inner) + mixed)
+    torch.testing.assert_close(found, hidden)
+
+
 @pytest.mark.parametrize("name", CAUSAL)
 def test_windows_and_prefixes_teach_a_causal_peer_the_same_on_short_histories(tiny_model, name):
     def loss_and_gradients(train_rows):

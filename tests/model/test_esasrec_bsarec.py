@@ -28,6 +28,16 @@ def test_a_ligr_layer_is_a_gated_attention_and_a_gated_swiglu():
     torch.testing.assert_close(layer(x), x2, rtol=1e-10, atol=1e-12)
 
 
+def test_esasrec_starts_as_rectools_does(tiny_model):
+    """Xavier's normal start of each of the feed-forward's two maps by itself, and no bias in the attention."""
+    torch.manual_seed(0)
+    model, _, _ = tiny_model("eSASRec", hidden_size=64, n_layers=1, n_heads=1)
+    (layer,) = model.layers
+    for factor in layer.swish_and_factor.weight.chunk(2):
+        assert factor.std().item() == pytest.approx((2 / (64 + 4 * 64)) ** 0.5, rel=0.03)
+    assert not layer.query_key_value.bias.any() and not layer.attention_output.bias.any()
+
+
 def test_the_low_frequencies_of_a_row_are_its_mean_and_its_slow_waves():
     width = 8
     step = torch.arange(width, dtype=torch.float64)
