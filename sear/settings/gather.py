@@ -19,6 +19,7 @@ CONFIG_ROOT = BUNDLED / "config"
 DEVICE = re.compile(r"cpu|cuda(?::(\d+))?")
 SEAR_KEYS = with_role(Role.SEAR)
 FOLDERS = with_role(Role.FOLDER)
+BY_MODEL = "by_model"  # key of a data set's file
 
 
 class Settings:
@@ -71,6 +72,25 @@ class Settings:
         values, lines = read_settings(path)
         self.put({key: value for key, value in values.items() if key not in keys_left_out}, shown(path), lines)
 
+    def put_by_model(self, path: Path) -> None:
+        """Lay over those already here what a data set's file says of this model alone.
+
+        Raises:
+            InputError: it is no mapping of models to their settings, or names an unknown model or key.
+        """
+        values, lines = read_settings(path)
+        by_model = values.get(BY_MODEL) or {}
+        place = f"{shown(path)}, line {lines.get(BY_MODEL, 1)}: {BY_MODEL}"
+        if not isinstance(by_model, Mapping):
+            raise InputError(f"{place} is {by_model!r} - write settings below the name of each model")
+        known = {*own_files("model"), *OWN_MODELS, *recbole_models()}
+        for name, own in by_model.items():
+            if name not in known and not is_reference(str(name)):
+                raise InputError(f"{place}: unknown model {name}{nearest(str(name), sorted(known))}")
+            if not isinstance(own, Mapping):
+                raise InputError(f"{place}: {name} is {own!r} - write its settings below it, as KEY: VALUE")
+        self.put(by_model.get(self.model_name, {}), f"{place}, {self.model_name}")
+
     def get(self, key: str) -> Any:
         """The value in force, RecBole's default included."""
         return self.values[key] if key in self.values else self.rules[key].default if key in self.rules else None
@@ -121,7 +141,8 @@ def gather_settings(
     for path in model_files(class_name, model):
         settings.put_file(path)
     none_of_its = without_effect(class_name, settings)
-    settings.put_file(data_file, none_of_its)
+    settings.put_file(data_file, {BY_MODEL, *none_of_its})
+    settings.put_by_model(data_file)
     for file in config_files:
         settings.put_file(file, none_of_its)
     overrides = {key: value for key, value in (overrides or {}).items() if key not in none_of_its}

@@ -11,7 +11,7 @@ from sear.errors import InputError
 from sear.files import PROJECT_ROOT
 from sear.settings import gather as settings
 from sear.settings.gather import SEAR_KEYS, find_data, own_files
-from sear.settings.recbole_config import build_config, config_from_settings, effective_settings
+from sear.settings.recbole_config import build_config, config_from_settings, effective_settings, overrides_of
 from sear.settings.rules import dump_yaml, load_yaml, read_rules
 from tests.helpers.config_folder import copy_config, data_folder
 
@@ -76,6 +76,31 @@ def test_a_model_file_may_be_a_variant_of_a_class(own_config):
     assert (config["model"], config["model_name"], config["hidden_size"], config["num_layers"]) == (
         "SEAR", "SEAR-small", 8, 2
     )  # fmt: skip
+
+
+def test_a_data_file_may_hold_settings_of_single_models(own_config):
+    path = own_config / "data" / "ml-100k.yaml"
+    usual = path.read_text()
+    path.write_text(f"{usual}epochs: 7\nby_model:\n  SEAR-tuned: {{epochs: 9, dropout_prob: 0.4}}\n  SASRec: {{}}\n")
+    assert [build_config("ml-100k", model)["epochs"] for model in ("SEAR", "SASRec", "SEAR-tuned")] == [7, 7, 9]
+    assert build_config("ml-100k", "SEAR-tuned", {"epochs": 3})["epochs"] == 3
+    assert overrides_of(build_config("ml-100k", "SEAR-tuned")) == {}
+
+
+@pytest.mark.parametrize(
+    "by_model, told",
+    [
+        ("[SEAR]", r": by_model is \['SEAR'\] - write settings below the name of each model"),
+        ("{SASrec: {epochs: 3}}", r": by_model: unknown model SASrec \(did you mean SASRec\?\)"),
+        ("{SEAR: 3}", r": by_model: SEAR is 3 - write its settings below it, as KEY: VALUE"),
+        ("{SEAR: {epoch: 3}}", r": by_model, SEAR: unknown key epoch \(did you mean epochs\?\)"),
+        ("{SEAR: {epochs: x}}", r": by_model, SEAR: epochs is 'x', not int >= 1"),
+    ],
+)
+def test_what_a_data_file_may_not_say_of_models_is_named(own_config, by_model, told):
+    (own_config / "data" / "ml-100k.yaml").write_text(f"# a comment\nby_model: {by_model}\n")
+    with pytest.raises(InputError, match=f"ml-100k.yaml, line 2{told}"):
+        build_config("ml-100k", "SEAR")
 
 
 def test_every_data_file_of_the_project_makes_a_config(tmp_path):
