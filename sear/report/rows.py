@@ -71,6 +71,16 @@ def deviation(values: np.ndarray) -> float:
     return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
 
 
+def seeds_above(row: Row, reference: Row, metric: str) -> tuple[int, int]:
+    """In how many of the seeds that both have a test metric of the row is higher, and how many these are."""
+    values, others = (
+        dict(zip([run.seed for run in each.runs], each.values("test", metric), strict=True))
+        for each in (row, reference)
+    )
+    common = values.keys() & others.keys()
+    return sum(bool(values[seed] > others[seed]) for seed in common), len(common)
+
+
 def rows_of(runs: Sequence[Run]) -> list[Row]:
     """A row for each data set and label, best first within a data set (by the main metric)."""
     groups: dict[tuple[str, str], list[Run]] = {}

@@ -115,10 +115,18 @@ def _masked_tables(dataset: str, rows: Sequence[Row], metrics: Sequence[str], re
     note = note.strip() + summary.without_note("such ranks", [row.label for row in rows if row.label not in there])
     name, title = f"{file_name(dataset)}-seen-filtered", f"Seen items filtered on {dataset}"
     tables = {"masked": summary.quality_table(name, title, masked, metrics, tests, note, validated=False)}
+    tables["protocols"] = _protocols_table(dataset, [row for row in rows if row.label in there], metrics, against.label)
     if tests:
         name, title = f"{name}-significance", f"{title}: tests against {against.label}"
         tables["masked significance"] = summary.significance_table(name, title, masked, against, tests)
     return tables
+
+
+def _protocols_table(dataset: str, rows: Sequence[Row], metrics: Sequence[str], reference: str) -> Table:
+    against = find_reference(rows, reference)
+    shown = list(dict.fromkeys([metrics[0], main_metric(metrics)]))
+    name, title = f"{file_name(dataset)}-protocols", f"Seen items kept and filtered on {dataset}"
+    return summary.protocols_table(name, title, rows, against, shown)
 
 
 def _figures(

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sear.errors import InputError
-from sear.report.rows import Row, Tests, deviation, main_metric, mean
+from sear.report.rows import Row, Tests, compare_rows, deviation, main_metric, mean, seeds_above
 from sear.report.tables import Entry, Table, best_in_column, p_value, percent, signed, with_deviation
 
 GROUPS = {"test_by_history_length": "history length", "test_by_item_popularity": "item popularity"}
@@ -42,23 +42,12 @@ def quality_table(
         validated: whether a column tells the validation metric that chose the epochs, where one chose them all.
     """
     main = main_metric(metrics)
-    entries: list[list[Entry]] = [[Entry(row.label), Entry(str(len(row.runs)))] for row in rows]
-    numbers = pd.DataFrame({"model": [row.label for row in rows], "seeds": [len(row.runs) for row in rows]})
-    columns = ["model", "seeds"]
-
-    shown = [(metric_name(metric), metric, "test", metric) for metric in metrics]
-    chosen_by = {run.valid_metric for row in rows for run in row.runs}
-    if validated and len(chosen_by) == 1:
-        (metric,) = chosen_by
-        shown.append((f"validation {metric_name(metric)}", f"valid_{metric}", "valid", metric))
-    for head, column, part, metric in shown:
-        columns.append(head)
-        values = [row.values(part, metric) for row in rows]
-        numbers[column], numbers[f"{column}_sd"] = [*map(mean, values)], [*map(deviation, values)]
-        texts = map(with_deviation, numbers[column], numbers[f"{column}_sd"])
-        for entry, row, text, is_best in zip(entries, rows, texts, best_in_column(numbers[column]), strict=True):
-            mark = tests[row.label, metric].mark if part == "test" and (row.label, metric) in tests else ""
-            entry.append(Entry(text, is_best, mark))
+    columns, entries, numbers = _rows_and_seeds(rows)
+    for metric in metrics:
+        columns.append(metric_name(metric))
+        _add_values(entries, numbers, metric, rows, ("test", metric), tests)
+    if validated:
+        _add_validation(columns, entries, numbers, rows)
     if against:
         base = mean(against.values("test", main))
         columns.append(f"{metric_name(main)} against {against.label}")
@@ -66,6 +55,71 @@ def quality_table(
         for entry, row, value in zip(entries, rows, numbers["change"], strict=True):
             entry.append(Entry("–" if row is against else percent(value)))
     return Table(name, title, columns, entries, numbers, f"{note}{_from_ranks_note(rows)}".strip())
+
+
+def _rows_and_seeds(rows: Sequence[Row]) -> tuple[list[str], list[list[Entry]], pd.DataFrame]:
+    """The first two columns of a table of models: heads, entries, numbers."""
+    labels, seeds = [row.label for row in rows], [len(row.runs) for row in rows]
+    entries = [[Entry(label), Entry(str(count))] for label, count in zip(labels, seeds, strict=True)]
+    return ["model", "seeds"], entries, pd.DataFrame({"model": labels, "seeds": seeds})
+
+
+def _add_values(
+    entries: list[list[Entry]],
+    numbers: pd.DataFrame,
+    column: str,
+    rows: Sequence[Row],
+    path: tuple[str, str],
+    tests: Tests,
+) -> None:
+    """A column of means ± deviations: of the number of metrics.json that `path` names."""
+    values = [row.values(*path) for row in rows]
+    numbers[column], numbers[f"{column}_sd"] = [*map(mean, values)], [*map(deviation, values)]
+    texts = map(with_deviation, numbers[column], numbers[f"{column}_sd"])
+    for entry, row, text, is_best in zip(entries, rows, texts, best_in_column(numbers[column]), strict=True):
+        test = tests.get((row.label, path[1]))
+        entry.append(Entry(text, is_best, test.mark if test else ""))
+
+
+def _add_validation(columns: list[str], entries: list[list[Entry]], numbers: pd.DataFrame, rows: Sequence[Row]) -> None:
+    """The validation metric that chose the epochs, where one chose them all."""
+    chosen_by = {run.valid_metric for row in rows for run in row.runs}
+    if len(chosen_by) == 1:
+        (metric,) = chosen_by
+        columns.append(f"validation {metric_name(metric)}")
+        _add_values(entries, numbers, f"valid_{metric}", rows, ("valid", metric), {})
+
+
+def protocols_table(name: str, title: str, rows: Sequence[Row], reference: Row, metrics: Sequence[str]) -> Table:
+    """Seen items kept beside seen items filtered, for rows that have both; and in how many seeds a row is better.
+
+    Args:
+        metrics: of each, both protocols stand side by side; the last one is compared seed by seed.
+    """
+    columns, entries, numbers = _rows_and_seeds(rows)
+    protocols = {"kept": list(rows), "filtered": [masked for row in rows if (masked := row.masked)]}
+    assert all(len(found) == len(rows) for found in protocols.values())
+    tests = {
+        protocol: compare_rows(found, next(row for row in found if row.label == reference.label), metrics)
+        for protocol, found in protocols.items()
+    }
+    for metric in metrics:
+        for protocol, found in protocols.items():
+            columns.append(f"{metric_name(metric)} {protocol}")
+            _add_values(entries, numbers, f"{metric}_{protocol}", found, ("test", metric), tests[protocol])
+    _add_validation(columns, entries, numbers, rows)
+    columns.append(f"seeds above {reference.label}")
+    at = next(place for place, row in enumerate(rows) if row is reference)
+    for place, entry in enumerate(entries):
+        told = []
+        for protocol, found in protocols.items():
+            above, pairs = seeds_above(found[place], found[at], metrics[-1])
+            numbers.loc[place, [f"seeds_above_{protocol}", f"seeds_paired_{protocol}"]] = above, pairs
+            told.append(f"{above} of {pairs}" if pairs else "–")
+        entry.append(Entry("–" if place == at else " / ".join(dict.fromkeys(told))))
+    note = f"{marks_note(rows, reference, tests['kept'])} Seeds above {reference.label}: in how many of the seeds that "
+    note += f"both have {metric_name(metrics[-1])} is higher; kept / filtered where the two differ."
+    return Table(name, title, columns, entries, numbers, note.strip())
 
 
 def _from_ranks_note(rows: Sequence[Row]) -> str:

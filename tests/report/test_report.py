@@ -135,6 +135,27 @@ def test_ranks_without_the_history_have_a_table_and_tests_of_their_own(tmp_path,
     assert f"{masked['ndcg@10']:.4f}" in tables[0]
 
 
+def test_both_protocols_stand_side_by_side_with_the_seeds_above_the_reference(tmp_path, no_figures):
+    for seed, kept, filtered in ((1, [1, 2, 30], [1, 1, 30]), (2, [5, 5, 30], [1, 1, 3])):
+        write_run(tmp_path / "runs", kept, seed=seed, masked=filtered)
+    write_run(tmp_path / "runs", [3, 3, 30], model="Pop", seed=1, masked=[3, 3, 3])
+    write_run(tmp_path / "runs", [3, 3, 30], model="Pop", seed=2, masked=[3, 3, 3])
+    write_run(tmp_path / "runs", [3, 3, 30], model="SASRec", seed=9, masked=[3, 3, 3])
+    write_run(tmp_path / "runs", [1, 1, 1], model="GRU4Rec", seed=1)
+    make_report([tmp_path / "runs"], tmp_path / "report", reference="Pop")
+    table = pd.read_csv(tmp_path / "report" / "tables" / "tiny-protocols.csv").set_index("model")
+    assert set(table.index) == {"SEAR", "Pop", "SASRec"}  # GRU4Rec has no ranks with seen items filtered
+    counts = ["seeds_above_kept", "seeds_paired_kept", "seeds_above_filtered", "seeds_paired_filtered"]
+    assert table.loc["SEAR", counts].tolist() == [1, 2, 2, 2]
+    assert table.loc["SASRec", counts].tolist() == [0, 0, 0, 0]
+    ndcg = [1 / np.log2(1 + rank) for rank in range(1, 4)]
+    kept, filtered = (ndcg[0] + ndcg[1]) / 3, 2 * ndcg[0] / 3
+    assert table.loc["SEAR", "ndcg@10_kept"] == pytest.approx((kept + 2 / np.log2(6) / 3) / 2)
+    assert table.loc["SEAR", "ndcg@10_filtered"] == pytest.approx((filtered + filtered + ndcg[2] / 3) / 2)
+    told = (tmp_path / "report" / "tables" / "tiny-protocols.md").read_text()
+    assert "seeds above Pop" in told and "1 of 2 / 2 of 2" in told
+
+
 def test_the_best_model_is_a_whole_one(tmp_path, no_figures):
     write_run(tmp_path, [2, 2, 30])
     write_run(tmp_path, [1, 1, 30], ablate="rating")
