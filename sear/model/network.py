@@ -2,8 +2,8 @@
 
 Source: "SEAR: LLM-Powered Sequential Recommendation via Fusion of Collaborative, Semantic, and Rating Information"
 (WWW 2026, doi 10.1145/3774904.3792092). B batch, L history length, d hidden size, S streams in use, D = S·d, or with a
-tied item table d for each stream that has a vector per item, V items incl. padding id 0, E text width, W width of the
-whitened texts, P positions.
+tied item table d for each stream that has a vector per item, and R more where texts are matched, V items incl. padding
+id 0, E text width, W width of the whitened texts, P positions.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +18,7 @@ from sear.errors import InputError
 from sear.model.layers import MambaLayer, StreamFusion, fuse_streams, mamba_options, residual_norm
 from sear.model.rating_encoding import AffineRating, Before, encoder_of_values
 from sear.model.scoring import ScoringModule, rows_of
+from sear.model.text_match import TextMatch
 from sear.settings.known_models import STREAMS, TIED_STREAMS
 
 
@@ -65,7 +66,7 @@ class SEARNetwork(ScoringModule):
         Raises:
             RuntimeError: the weights do not fit the config.
         """
-        read_by = weights.get("text_whitening_WE", weights.get("adapter.weight"))
+        read_by = weights.get("text_match.map_RE", weights.get("text_whitening_WE", weights.get("adapter.weight")))
         text_width = 0 if read_by is None else read_by.shape[1]
         encoding, hidden, values_R = (
             config["rating_encoding"],
@@ -94,6 +95,8 @@ class SEARNetwork(ScoringModule):
         """
         if self._text_Vd is not None:
             self._text_Vd = torch.cat([self._text_Vd, self._adapted(text_NE)])
+        if self.text_match is not None:
+            self.text_match.add_items(text_NE)
         for name, rows in (("collaborative_emb", collaborative_Nd), ("item_decoder", table_ND)):
             if rows is not None:
                 table = getattr(self, name)
@@ -110,6 +113,8 @@ class SEARNetwork(ScoringModule):
         self._build_streams(config, text_width, rating_encoder)
         self._build_layers(config)
         self._build_item_vectors(config)
+        match = config["text_match"]
+        self.text_match = TextMatch(items, match, text_width, config["text_match_half_life"]) if match else None
 
     def _build_streams(self, config, text_width: int, rating_encoder: Callable[[], nn.Module]) -> None:
         hidden = self.hidden_size
@@ -158,6 +163,8 @@ class SEARNetwork(ScoringModule):
     def _initialise(self, config) -> None:
         if hasattr(self, "text_whitening_WE"):
             self._whiten_texts(config["text_whitening"])
+        if self.text_match is not None:
+            self.text_match.fit(self.item_text_VE)
         self.apply(self._init_weights)
         if "rating" in self.stream_names:
             self.no_rating_emb.data.normal_(0, self.initializer_range)
@@ -298,26 +305,40 @@ class SEARNetwork(ScoringModule):
 
     def forward(self, item_BL: Tensor, rating_BL: Tensor, wanted_P: Tensor) -> Tensor:
         """User vectors (P, D) at the positions with the numbers wanted_P, counted over B·L."""
-        return self.users_of(self.encode(self.streams(item_BL, rating_BL), wanted_P))
+        stream_Pd = self.encode(self.streams(item_BL, rating_BL), wanted_P)
+        return self.users_of(stream_Pd, None if self.text_match is None else self.text_match.users(item_BL, wanted_P))
 
-    def users_of(self, stream_Pd: list[Tensor]) -> Tensor:
-        """User vectors (P, D) from the streams after every layer."""
+    def users_of(self, stream_Pd: list[Tensor], match_PR: Tensor | None) -> Tensor:
+        """User vectors (P, D) from the streams after every layer and, where texts are matched, what TextMatch says."""
         user_PD = torch.cat(stream_Pd, dim=-1)
-        return self.user_map(user_PD) if hasattr(self, "user_map") else user_PD
+        user_PD = self.user_map(user_PD) if hasattr(self, "user_map") else user_PD
+        return user_PD if match_PR is None else torch.cat([user_PD, match_PR.to(user_PD.dtype)], dim=-1)
 
     def item_vectors(self) -> Tensor:
-        """(V, D): the free table, or with a tied one what the streams take items for."""
-        if not self.tied:
-            return self.item_decoder.weight
-        parts = {"semantic": self.projected_texts, "collaborative": lambda: self.collaborative_emb.weight}
-        return torch.cat([parts[name]() for name in self.tied_streams], dim=1)
+        """(V, D): the free table, or with a tied one what the streams take items for; then the texts to be matched."""
+        found = {
+            "free": lambda: self.item_decoder.weight,
+            "semantic": self.projected_texts,
+            "collaborative": lambda: self.collaborative_emb.weight,
+            "match": lambda: cast("TextMatch", self.text_match).item_VR,
+        }
+        return self._joined([found[part]() for part in self._parts_of_items])
+
+    @property
+    def _parts_of_items(self) -> list[str]:
+        """What an item's vector is joined of, in this order."""
+        return [*(self.tied_streams if self.tied else ["free"]), *(["match"] if self.text_match is not None else [])]
+
+    @staticmethod
+    def _joined(parts: list[Tensor]) -> Tensor:
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def item_rows(self, item_U: Tensor) -> Tensor:
         """(U, D): the same of some items; only their texts are projected."""
-        if not self.tied:
-            return rows_of(self.item_decoder, item_U)
-        parts = {
+        found = {
+            "free": lambda: rows_of(self.item_decoder, item_U),
             "semantic": lambda: self._adapted(self.item_text_VE[item_U]),
             "collaborative": lambda: rows_of(self.collaborative_emb, item_U),
+            "match": lambda: cast("TextMatch", self.text_match).item_VR[item_U],
         }
-        return torch.cat([parts[name]() for name in self.tied_streams], dim=1)
+        return self._joined([found[part]() for part in self._parts_of_items])

@@ -30,11 +30,13 @@ class Memory:
         inputs: (layers, S, B, K - 1, D), the last inputs of every convolution.
         states: (layers, S, B, D, N).
         rated: (2, B), the sum and the number of the ratings so far.
+        texts: (B, R + 1), the sums of TextMatch; (B, 0) where texts are not matched.
     """
 
     inputs: Tensor
     states: Tensor
     rated: Tensor
+    texts: Tensor
 
 
 class StackedStreams:
@@ -65,7 +67,8 @@ class StackedStreams:
         rated = torch.stack([torch.nan_to_num(rating_BL).sum(1), known_BL.sum(1).to(rating_BL.dtype)])
         memories = [mamba.memory(scan) for mamba, scan in zip(self._mamba, read, strict=True)]
         inputs, states = (torch.stack(parts) for parts in zip(*memories, strict=True))
-        return users, Memory(inputs, states, rated)
+        match = self._network.text_match
+        return users, Memory(inputs, states, rated, rated.new_empty(rows, 0) if match is None else match.sums(item_BL))
 
     def start(self, rows: int = 1) -> Memory:
         """The memory of histories without events."""
@@ -73,7 +76,13 @@ class StackedStreams:
         streams, _, channels, states = first.A_S1DN.shape
         new = first.A_S1DN.new_zeros
         sizes = len(self._mamba), streams, rows
-        return Memory(new(*sizes, first.conv_KS1D.shape[0] - 1, channels), new(*sizes, channels, states), new(2, rows))
+        match = self._network.text_match
+        return Memory(
+            inputs=new(*sizes, first.conv_KS1D.shape[0] - 1, channels),
+            states=new(*sizes, channels, states),
+            rated=new(2, rows),
+            texts=new(rows, 0) if match is None else match.no_sums(rows),
+        )
 
     @torch.no_grad()
     def add(self, memory: Memory, item_B: Tensor, rating_B: Tensor) -> tuple[Tensor, Memory]:
@@ -89,8 +98,12 @@ class StackedStreams:
             states.append(one_state)
         known_B = ~torch.isnan(rating_B)
         rated = memory.rated + torch.stack([torch.nan_to_num(rating_B), known_B.to(rating_B.dtype)])
-        users = self._network.scored_users(self._network.users_of(list(x_SBM)))
-        return users, Memory(torch.stack(inputs), torch.stack(states), rated)
+        match, texts, match_BR = self._network.text_match, memory.texts, None
+        if match is not None:
+            texts = match.after(texts, item_B)
+            match_BR = match.users_of_sums(texts)
+        users = self._network.scored_users(self._network.users_of(list(x_SBM), match_BR))
+        return users, Memory(torch.stack(inputs), torch.stack(states), rated, texts)
 
     def _encode(self, item_BL: Tensor, rating_BL: Tensor, wanted_P: Tensor) -> tuple[Tensor, list["_Scanned"]]:
         rows = len(item_BL)
@@ -105,7 +118,9 @@ class StackedStreams:
                 x_STM, y_STD = x_STM[:, wanted_P], y_STD[:, wanted_P]
             x_STM = mamba.after_scan(x_STM, y_STD)
             read.append(scanned)
-        return self._network.scored_users(self._network.users_of(list(x_STM))), read
+        match = self._network.text_match
+        match_PR = None if match is None else match.users(item_BL, wanted_P)
+        return self._network.scored_users(self._network.users_of(list(x_STM), match_PR)), read
 
 
 class _Norm:

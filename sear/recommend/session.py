@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sear.recommend.recommender import Recommender
 
 FORMAT = "sear-session-1"
-MEMORY = ("inputs", "states", "rated")
+MEMORY = ("inputs", "states", "rated", "texts")
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -140,7 +140,8 @@ def from_bytes(recommender: "Recommender", data: bytes) -> Session:
     if about["format"] != FORMAT:
         raise InputError(f"session: its format is {about['format']}, this SEAR reads {FORMAT} - start a new one")
     session = recommender.session(about["history"], tensors["ratings"].tolist())
-    if about["model"] == recommender.info["digest"] and not session.unknown_items:
+    carried_on = set(MEMORY) <= set(tensors)  # not so in the bytes of an earlier SEAR
+    if about["model"] == recommender.info["digest"] and not session.unknown_items and carried_on:
         device = recommender._scorer.device
         session._memory = Memory(*(tensors[name].to(device) for name in MEMORY))
         session._user_1D = tensors["user"].to(device) if "user" in tensors else None

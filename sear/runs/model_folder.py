@@ -33,6 +33,7 @@ MANIFEST = "model.json"
 IN_RUN = "model"  # the folder's name inside a run folder
 PROJECTED = "projected_text"  # beside the weights: (V, d)
 REMEDY = "restore it, or export the model again"
+LATER_SETTINGS = {"text_match": 0, "text_match_half_life": 3.0}  # a model that is older than these was as if so
 REQUIRED = ("model", "dataset", "settings", "texts", "columns", "files", "digest")
 
 
@@ -199,7 +200,7 @@ def read_model(folder: Path | str) -> TrainedModel:
         users = UserHistories(_json(folder, about, "users.json"), **arrays)
     return TrainedModel(
         about={key: value for key, value in about.items() if key not in ("settings", "files")},
-        settings=about["settings"],
+        settings=LATER_SETTINGS | about["settings"],
         projected_text=weights.pop(PROJECTED, None),
         weights=weights,
         item_ids=items["ids"],

@@ -16,7 +16,7 @@ from sear.runs.record import RunRecord
 SETTINGS = (  # what the network is built by, and what scores depend on
     "streams", "hidden_size", "num_layers", "num_heads", "dropout_prob", "d_state", "d_conv", "expand", "aggregation",
     "initializer_range", "keep_dt_init", "rating_encoding", "text_whitening", "item_table", "cosine_scale",
-    "repeat_bias", "MAX_ITEM_LIST_LENGTH", "transition_half_life",
+    "repeat_bias", "text_match", "text_match_half_life", "MAX_ITEM_LIST_LENGTH", "transition_half_life",
 )  # fmt: skip
 NOT_VERSIONS = ("cpu", "threads", "processes", "device", "commit", "earlier_commits")
 

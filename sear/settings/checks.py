@@ -164,6 +164,8 @@ def _check_sear(settings: Settings) -> None:
     if settings.get("item_table") == "tied" and not set(settings.get("streams")) & set(TIED_STREAMS):
         remedy = f"add {' or '.join(TIED_STREAMS)} to streams"
         raise settings.fault("item_table", "but no stream has a vector per item", remedy)
+    if settings.get("text_match") and "semantic" not in settings.get("streams"):
+        raise settings.fault("text_match", "but streams is without semantic", "write text_match: 0, or add that stream")
     negatives = settings.get("train_neg_sample_args")
     if negatives is not None and negatives.get("distribution", "uniform") not in ("none", "None", None):
         raise settings.fault(

@@ -63,6 +63,8 @@ KEYS = {
     "item_table": Key(Role.SEAR),
     "warm_start": Key(Role.SEAR | Role.FOLDER),
     "text_whitening": Key(Role.SEAR),
+    "text_match": Key(Role.SEAR),
+    "text_match_half_life": Key(Role.SEAR),
     "cosine_scale": Key(Role.SEAR | Role.LOSS),
     "repeat_bias": Key(Role.SEAR | Role.LOSS),
     "repeat_bias_lr": Key(Role.SEAR | Role.LOSS),

@@ -68,5 +68,6 @@ PARTS = (*STREAMS, *SETTINGS)
 def settings_without(part: str, streams: Sequence[str]) -> dict[str, Any]:
     """The settings that take `part` out of a SEAR with these streams; those of an unknown part are empty."""
     if part in STREAMS:
-        return {"streams": [name for name in streams if name != part]}
+        matching = {"text_match": 0} if part == "semantic" else {}
+        return {"streams": [name for name in streams if name != part]} | matching
     return SETTINGS.get(part, {})

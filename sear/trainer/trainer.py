@@ -125,10 +125,10 @@ class SEARTrainer(Trainer):
         self.checkpoints.save(self.model, progress, learning, best)
 
     def _build_optimizer(self, **kwargs) -> torch.optim.Optimizer:
-        bias = getattr(self.model, "repeat_bias", None)
-        if bias is not None:  # one number has its own way to go: without weight decay, and in larger steps
-            others = [parameter for parameter in self.model.parameters() if parameter is not bias]
-            own = {"params": [bias], "lr": self.config["repeat_bias_lr"], "weight_decay": 0.0}
+        numbers = list(self._learned_numbers().values())
+        if numbers:  # a single number has its own way to go: without weight decay, and in larger steps
+            others = [each for each in self.model.parameters() if not any(each is number for number in numbers)]
+            own = {"params": numbers, "lr": self.config["repeat_bias_lr"], "weight_decay": 0.0}
             kwargs["params"] = [{"params": others}, own]
         optimizer = super()._build_optimizer(**kwargs)
         if isinstance(optimizer, (torch.optim.Adam, torch.optim.AdamW)):
@@ -137,6 +137,15 @@ class SEARTrainer(Trainer):
             if getattr(self.model, "sampler", None) is not None:
                 use_sparse_gradients(self.model, self.model.n_items)
         return optimizer
+
+    def _learned_numbers(self) -> dict[str, torch.nn.Parameter]:
+        """What the model adds to scores by one number each, by the name of its setting."""
+        match = getattr(self.model, "text_match", None)
+        numbers = {
+            "repeat_bias": getattr(self.model, "repeat_bias", None),
+            "text_match": getattr(match, "weight", None),
+        }
+        return {name: number for name, number in numbers.items() if number is not None}
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         """Train until `epochs` or early stopping; returns (best validation score, best validation metrics)."""
@@ -160,8 +169,7 @@ class SEARTrainer(Trainer):
                 remedy = "lower learning_rate or set clip_grad_norm"
                 raise InputError(f"epoch {epoch}: the training loss is {loss} - {remedy}")
             row = {"epoch": epoch, "lr": lr, "loss": loss, "seconds": perf_counter() - started}
-            if getattr(self.model, "repeat_bias", None) is not None:
-                row["repeat_bias"] = self.model.repeat_bias.item()
+            row |= {name: number.item() for name, number in self._learned_numbers().items()}
             validates = bool(valid_data) and self.eval_step > 0
             improved = not validates  # without validation the newest epoch is the best known
             if validates and (epoch + 1) % self.eval_step == 0:

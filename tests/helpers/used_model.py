@@ -7,9 +7,15 @@ import pandas as pd
 import sear
 from tests.conftest import TOY
 
-EVERYTHING = {  # each setting that changes scores, in as few runs as may be
+EVERYTHING: dict[str, dict] = {  # each setting that changes scores, in as few runs as may be
     "plain": {},
-    "tied": {"item_table": "tied", "repeat_bias": True, "ema_decay": 0.9, "rating_encoding": "value_centred"},
+    "tied": {
+        "item_table": "tied",
+        "text_match": 4,
+        "repeat_bias": True,
+        "ema_decay": 0.9,
+        "rating_encoding": "value_centred",
+    },
     "cosine": {"cosine_scale": 8.0, "text_whitening": 8, "rating_encoding": "centred", "aggregation": False},
     "prior": {"transition_prior": [0.5], "streams": ["collaborative", "rating"], "text_init": False},
 }

@@ -11,7 +11,7 @@ from tests.model.test_sear import settings
 
 CHANGES = [
     {},
-    {"rating_encoding": "centred", "item_table": "tied"},
+    {"rating_encoding": "centred", "item_table": "tied", "text_match": 5},
     {"rating_encoding": "value_centred", "aggregation": False, "cosine_scale": 8.0},
     {"streams": ["collaborative"], "d_conv": 1, "num_layers": 1},
 ]
