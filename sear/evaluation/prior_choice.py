@@ -1,4 +1,4 @@
-"""Which weight and floor of a model's transition prior rank a part's targets best: every pair of a small grid is tried.
+"""Which weights of what is mixed into a model's scores rank a part's targets best: all of a small grid are tried.
 
 B cases, V items incl. padding id 0.
 """
@@ -53,6 +53,40 @@ def choose_mix(
     prior.mix.copy_(before)
     scores = {pair: score(*_joined(parts)) for pair, parts in ranks.items()}
     return max(pairs, key=scores.__getitem__), scores
+
+
+@torch.no_grad()
+def choose_weight(
+    model,
+    said: Callable[[Interaction], torch.Tensor],
+    eval_data,
+    to_device: Callable[[Interaction], Interaction],
+    batch: int,
+    weights: Iterable[float],
+    score: Score,
+    filters: bool,
+) -> tuple[float, dict[float, float]]:
+    """The best weight of what is added to a model's scores, and the score of every weight; of equal ones the smallest.
+
+    Args:
+        model: its transition prior, if any, is in its scores.
+        said: gives float (B, V), what is to be added with each of the weights.
+        score, filters: as for `choose_mix`.
+    """
+    model.eval()
+    weights = sorted(set(weights))
+    ranks: dict[float, list] = {weight: [] for weight in weights}
+    dataset = eval_data._dataset
+    for start in range(0, len(dataset), batch):
+        index = np.arange(start, min(start + batch, len(dataset)))
+        interaction = to_device(eval_data.collate_fn(index)[0])
+        history = dataset.full_history(index) if filters else None
+        score_BV, said_BV = model.full_sort_predict(interaction), said(interaction)
+        for weight in weights:
+            mixed_BV = score_BV.add(said_BV, alpha=weight)
+            ranks[weight].append(ranks_from_scores(mixed_BV, dataset.targets(index), history))
+    scores = {weight: score(*_joined(parts)) for weight, parts in ranks.items()}
+    return max(weights, key=scores.__getitem__), scores
 
 
 def _joined(parts: list) -> tuple[np.ndarray, np.ndarray | None]:

@@ -26,6 +26,9 @@ class SEARNetwork(ScoringModule):
     """User vectors from item ids, frozen text embeddings and ratings: streams -> encode.
 
     Made by `SEARNetwork().build(...)`. Nothing looks ahead, so one pass gives the user vector after every event.
+
+    Attributes:
+        text_match: what is added for texts like the history's; None in training, and where validation wants none.
     """
 
     item_text_VE: Tensor
@@ -55,18 +58,26 @@ class SEARNetwork(ScoringModule):
         return self
 
     @classmethod
-    def trained(cls, config, items: int, weights: Mapping[str, Tensor], text_Vd: Tensor | None) -> "SEARNetwork":
+    def trained(
+        cls,
+        config,
+        items: int,
+        weights: Mapping[str, Tensor],
+        text_Vd: Tensor | None,
+        text_match: TextMatch | None = None,
+    ) -> "SEARNetwork":
         """The network that has these weights, in evaluation mode; they are not copied.
 
         Args:
             config, items: as for `build`.
             weights: its state dict.
             text_Vd: what `projected_texts` gave, in place of the texts themselves; None without a semantic stream.
+            text_match: that of the trained one, if it has any.
 
         Raises:
             RuntimeError: the weights do not fit the config.
         """
-        read_by = weights.get("text_match.map_RE", weights.get("text_whitening_WE", weights.get("adapter.weight")))
+        read_by = weights.get("text_whitening_WE", weights.get("adapter.weight"))
         text_width = 0 if read_by is None else read_by.shape[1]
         encoding, hidden, values_R = (
             config["rating_encoding"],
@@ -81,7 +92,7 @@ class SEARNetwork(ScoringModule):
                 getattr(network, name).weight = nn.Parameter(table_VD)
         network.items = items
         network.load_state_dict(dict(weights), assign=True)
-        network._text_Vd = text_Vd
+        network._text_Vd, network.text_match = text_Vd, text_match
         return network.requires_grad_(False).eval()
 
     @torch.no_grad()
@@ -106,6 +117,7 @@ class SEARNetwork(ScoringModule):
     def _build_parts(self, config, items: int, text_width: int, rating_encoder: Callable[[], nn.Module]) -> None:
         """All layers, with whatever values they are made with."""
         self.start_scoring(config)
+        self.text_match: TextMatch | None = None
         self.items = items
         self.stream_names = [name for name in STREAMS if name in config["streams"]]
         self.hidden_size, self.dropout_prob = config["hidden_size"], config["dropout_prob"]
@@ -113,8 +125,6 @@ class SEARNetwork(ScoringModule):
         self._build_streams(config, text_width, rating_encoder)
         self._build_layers(config)
         self._build_item_vectors(config)
-        match = config["text_match"]
-        self.text_match = TextMatch(items, match, text_width, config["text_match_half_life"]) if match else None
 
     def _build_streams(self, config, text_width: int, rating_encoder: Callable[[], nn.Module]) -> None:
         hidden = self.hidden_size
@@ -163,8 +173,6 @@ class SEARNetwork(ScoringModule):
     def _initialise(self, config) -> None:
         if hasattr(self, "text_whitening_WE"):
             self._whiten_texts(config["text_whitening"])
-        if self.text_match is not None:
-            self.text_match.fit(self.item_text_VE)
         self.apply(self._init_weights)
         if "rating" in self.stream_names:
             self.no_rating_emb.data.normal_(0, self.initializer_range)

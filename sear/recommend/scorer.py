@@ -15,8 +15,9 @@ from torch import Tensor
 
 from sear.model.network import SEARNetwork
 from sear.model.stacked_streams import StackedStreams
+from sear.model.text_match import TextMatch
 from sear.recommend.top_items import best_items
-from sear.runs.model_folder import TrainedModel, UserHistories
+from sear.runs.model_folder import TEXT_MATCH, TrainedModel, UserHistories
 
 if TYPE_CHECKING:
     from sear.model.transition_prior import TransitionPrior
@@ -50,9 +51,13 @@ class Scorer:
         settings = model.settings | HERE | {"device": device}
         weights = {name: tensor.to(device) for name, tensor in model.weights.items()}
         prior = {name.removeprefix(PRIOR): weights.pop(name) for name in list(weights) if name.startswith(PRIOR)}
+        match = {
+            name.removeprefix(TEXT_MATCH): weights.pop(name) for name in list(weights) if name.startswith(TEXT_MATCH)
+        }
+        text_match = TextMatch(match, settings["text_match_half_life"]) if match else None
         text_Vd = None if model.projected_text is None else model.projected_text.to(device)
         items = len(model.item_ids) + 1
-        self.network = SEARNetwork.trained(settings, items, weights, text_Vd)
+        self.network = SEARNetwork.trained(settings, items, weights, text_Vd, text_match)
         self.device, self.length = device, settings["MAX_ITEM_LIST_LENGTH"]
         self.prior = _prior(prior, items, settings["transition_half_life"]) if prior and prior["mix"][0] else None
         self.renew_table()

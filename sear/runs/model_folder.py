@@ -32,8 +32,8 @@ FORMAT = "sear-model-1"
 MANIFEST = "model.json"
 IN_RUN = "model"  # the folder's name inside a run folder
 PROJECTED = "projected_text"  # beside the weights: (V, d)
+TEXT_MATCH = "text_match."  # beside the weights, before the names of TextMatch's tensors
 REMEDY = "restore it, or export the model again"
-LATER_SETTINGS = {"text_match": 0, "text_match_half_life": 3.0}  # a model that is older than these was as if so
 REQUIRED = ("model", "dataset", "settings", "texts", "columns", "files", "digest")
 
 
@@ -61,7 +61,7 @@ class TrainedModel:
     Attributes:
         about: what model.json tells of the model, besides `settings`.
         settings: the keys of SEAR.yaml that the network is built by.
-        weights: the network's state dict, on the CPU.
+        weights: the network's state dict, on the CPU, and the tensors of its TextMatch where it has one.
         projected_text: (V, d), the texts as the semantic stream takes them; None without that stream.
         item_ids: (V - 1,), the data set's own ids, item number 1 first.
         titles: (V - 1,), None where an item has none.
@@ -200,7 +200,7 @@ def read_model(folder: Path | str) -> TrainedModel:
         users = UserHistories(_json(folder, about, "users.json"), **arrays)
     return TrainedModel(
         about={key: value for key, value in about.items() if key not in ("settings", "files")},
-        settings=LATER_SETTINGS | about["settings"],
+        settings=about["settings"],
         projected_text=weights.pop(PROJECTED, None),
         weights=weights,
         item_ids=items["ids"],

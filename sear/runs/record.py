@@ -35,6 +35,7 @@ class RunRecord:
         data: SHA-256 of the atomic files by suffix (sear.data.data_files.data_hashes).
         command: makes the run again; for readers only.
         transition_prior: {weight, floor, score, tried} that validation chose, see SEARTrainer.choose_prior.
+        text_match: {weight, score, tried} that validation chose, see SEARTrainer.choose_text_match.
         text_encoder: {path, weights, files} of the encoder of the items' texts, see encoder_checksums in sear.data.
         validated_by: RUN_ID of the run that says how good this one is, where every event trained.
         settings: names the settings in config.yaml, see sear.runs.find.recorded_hash.
@@ -67,6 +68,7 @@ class RunRecord:
     command: str | None = None
     peak_gpu_memory_mb: float | None = None
     transition_prior: dict[str, Any] | None = None
+    text_match: dict[str, Any] | None = None
     text_encoder: dict[str, str | None] | None = None
     validated_by: str | None = None
     settings: str | None = None

@@ -5,18 +5,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 import sear
 from sear.data.dataset import SEARDataset
 from sear.data.text_encoder import find_encoder
 from sear.model.sear import SEAR
-from sear.runs.model_folder import TrainedModel, UserHistories
+from sear.runs.model_folder import TEXT_MATCH, TrainedModel, UserHistories
 from sear.runs.record import RunRecord
 
 SETTINGS = (  # what the network is built by, and what scores depend on
     "streams", "hidden_size", "num_layers", "num_heads", "dropout_prob", "d_state", "d_conv", "expand", "aggregation",
     "initializer_range", "keep_dt_init", "rating_encoding", "text_whitening", "item_table", "cosine_scale",
-    "repeat_bias", "text_match", "text_match_half_life", "MAX_ITEM_LIST_LENGTH", "transition_half_life",
+    "repeat_bias", "text_match_half_life", "MAX_ITEM_LIST_LENGTH", "transition_half_life",
 )  # fmt: skip
 NOT_VERSIONS = ("cpu", "threads", "processes", "device", "commit", "earlier_commits")
 
@@ -47,7 +48,7 @@ def trained_model(
     return TrainedModel(
         about=_about(dataset, record, validated or record),
         settings={key: _plain(dataset.config[key]) for key in SETTINGS},
-        weights=dict(model.state_dict()),
+        weights=dict(model.state_dict()) | _text_match(model),
         projected_text=projected,
         item_ids=ids,
         titles=titles,
@@ -55,6 +56,11 @@ def trained_model(
         texts=lambda: text_VE,
         users=_users(dataset),
     )
+
+
+def _text_match(model: SEAR) -> dict[str, Tensor]:
+    found = {} if model.text_match is None else model.text_match.tensors()
+    return {f"{TEXT_MATCH}{name}": tensor for name, tensor in found.items()}
 
 
 def _about(dataset: SEARDataset, record: RunRecord, measured: RunRecord) -> dict[str, Any]:

@@ -76,6 +76,7 @@ class Prepared:
     data: dict[str, str]  # hashes of the files
     seconds: dict[str, float]
     prior: dict[str, Any] | None = None  # what validation chose of the transition prior
+    text_match: dict[str, Any] | None = None  # and of texts like the history's
     weights: str | None = None  # digest of those that are tested
 
 
@@ -301,6 +302,8 @@ class TrainingRun:
         if record.transition_prior:
             chosen = torch.tensor([record.transition_prior["weight"], record.transition_prior["floor"]])
             prepared.trainer.model.transition_prior.mix.copy_(chosen)
+        if record.text_match:
+            prepared.trainer.match_texts(record.text_match["weight"])
         return trained_model(prepared.trainer.model, prepared.dataset, record)
 
     def _test(self, prepared: Prepared) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -312,6 +315,10 @@ class TrainingRun:
         if prepared.prior:
             chosen = "weight {weight}, floor {floor}, validation {score:.4f}".format(**prepared.prior)
             logger.info(f"transition prior: {chosen}")
+        prepared.text_match = trainer.choose_text_match(prepared.loaders[1])
+        if prepared.text_match:
+            chosen = "weight {weight}, validation {score:.4f}".format(**prepared.text_match)
+            logger.info(f"text match: {chosen}")
         ranks, masked = trainer.rank_cases(test_data, self.config["show_progress"])
         cases = case_rows(test_data._dataset, ranks, masked)
         metrics = metrics_of_cases(cases, self.config)
@@ -325,6 +332,9 @@ class TrainingRun:
         prepared.prior, prepared.seconds["test"] = validated.transition_prior, 0.0
         if prepared.prior:
             model.transition_prior.mix.copy_(torch.tensor([prepared.prior["weight"], prepared.prior["floor"]]))
+        prepared.text_match = validated.text_match
+        if prepared.text_match:
+            prepared.trainer.match_texts(prepared.text_match["weight"])
         return {"test": {}, **dict.fromkeys(("test_history_masked", *(f"test_by_{group}" for group in GROUPS)))}
 
     def _report(self, prepared: Prepared, validated: tuple[Path, RunRecord] | None) -> dict[str, Any]:
@@ -378,6 +388,7 @@ class TrainingRun:
             valid_metric=config["valid_metric"].lower(),
             valid=dict(trainer.best_valid_result or {}),
             transition_prior=prepared.prior,
+            text_match=prepared.text_match,
             **metrics,
             seconds=seconds,
             **self.memory.values(),

@@ -13,18 +13,13 @@ from sear.errors import InputError
 from sear.files import PROJECT_ROOT, shown
 from sear.model.network import SEARNetwork
 from sear.model.text_map import TextMap
-from sear.runs.model_folder import IN_RUN, TrainedModel, is_model, model_folder, read_about, read_model
+from sear.runs.model_folder import IN_RUN, TEXT_MATCH, TrainedModel, is_model, model_folder, read_about, read_model
 
 logger = logging.getLogger("sear")
 SIZES = (
     "streams", "hidden_size", "num_layers", "num_heads", "d_state", "d_conv", "expand", "aggregation",
     "rating_encoding", "text_whitening", "item_table", "cosine_scale", "repeat_bias",
-    "text_match", "text_match_half_life",
 )  # fmt: skip
-OF_THE_DATA = {
-    "rating_emb.values_R",
-    *(f"text_match.{name}" for name in ("item_VR", "map_RE", "mean_E")),
-}  # not learned
 
 
 def earlier_model(config: Config) -> TrainedModel | None:
@@ -100,8 +95,8 @@ def start_from(old: TrainedModel, model: SEARNetwork, dataset: SEARDataset) -> N
     theirs = np.array([number.get(str(token), 0) for token in dataset.events.item_tokens])
     own = model.state_dict()
     for name, values in old.weights.items():
-        if name in OF_THE_DATA or name.startswith("transition_prior."):
-            continue
+        if name == "rating_emb.values_R" or name.startswith(("transition_prior.", TEXT_MATCH)):
+            continue  # these are of the data, not learned
         own[name].copy_(_matched(name, values, own, old, theirs, dataset))
     model.load_state_dict(own)
     known = int((theirs[1:] > 0).sum())

@@ -60,7 +60,7 @@ def _wrong_kind(settings: Settings, key: str, value: object) -> InputError:
 
 
 def _check_lists(settings: Settings) -> None:
-    transitions = ("transition_prior", "transition_floor")
+    mixed_in = ("transition_prior", "transition_floor", "text_match")
     for key in (
         "streams",
         "sample_from",
@@ -68,7 +68,7 @@ def _check_lists(settings: Settings) -> None:
         "topk",
         "history_length_groups",
         "item_popularity_groups",
-        *transitions,
+        *mixed_in,
     ):
         entries = settings.get(key) if isinstance(settings.get(key), list) else [settings.get(key)]
         if not entries:
@@ -165,7 +165,9 @@ def _check_sear(settings: Settings) -> None:
         remedy = f"add {' or '.join(TIED_STREAMS)} to streams"
         raise settings.fault("item_table", "but no stream has a vector per item", remedy)
     if settings.get("text_match") and "semantic" not in settings.get("streams"):
-        raise settings.fault("text_match", "but streams is without semantic", "write text_match: 0, or add that stream")
+        raise settings.fault("text_match", "but streams is without semantic", "write text_match: ~, or add that stream")
+    if settings.get("text_match") and settings.get("cosine_scale"):
+        raise settings.fault("text_match", "but scores are cosines", "write text_match: ~ or cosine_scale: 0")
     negatives = settings.get("train_neg_sample_args")
     if negatives is not None and negatives.get("distribution", "uniform") not in ("none", "None", None):
         raise settings.fault(

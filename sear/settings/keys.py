@@ -64,6 +64,7 @@ KEYS = {
     "warm_start": Key(Role.SEAR | Role.FOLDER),
     "text_whitening": Key(Role.SEAR),
     "text_match": Key(Role.SEAR),
+    "text_match_width": Key(Role.SEAR),
     "text_match_half_life": Key(Role.SEAR),
     "cosine_scale": Key(Role.SEAR | Role.LOSS),
     "repeat_bias": Key(Role.SEAR | Role.LOSS),

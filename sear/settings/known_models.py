@@ -68,6 +68,6 @@ PARTS = (*STREAMS, *SETTINGS)
 def settings_without(part: str, streams: Sequence[str]) -> dict[str, Any]:
     """The settings that take `part` out of a SEAR with these streams; those of an unknown part are empty."""
     if part in STREAMS:
-        matching = {"text_match": 0} if part == "semantic" else {}
+        matching = {"text_match": None} if part == "semantic" else {}
         return {"streams": [name for name in streams if name != part]} | matching
     return SETTINGS.get(part, {})

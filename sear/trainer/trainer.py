@@ -22,10 +22,12 @@ from tqdm import tqdm
 from sear.data.dataset import require_sear_dataset
 from sear.errors import InputError
 from sear.evaluation.metrics import metrics_by_row, summarise
-from sear.evaluation.prior_choice import choose_mix
+from sear.evaluation.prior_choice import choose_mix, choose_weight
 from sear.evaluation.ranks import Ranks, case_ranks
 from sear.memory import enough_memory_to
+from sear.model.network import SEARNetwork
 from sear.model.next_item import NextItemModel
+from sear.model.text_match import TextMatch
 from sear.processes import add_up
 from sear.trainer.averaging import AveragedWeights
 from sear.trainer.checkpoint import LAST, Checkpoints
@@ -125,10 +127,10 @@ class SEARTrainer(Trainer):
         self.checkpoints.save(self.model, progress, learning, best)
 
     def _build_optimizer(self, **kwargs) -> torch.optim.Optimizer:
-        numbers = list(self._learned_numbers().values())
-        if numbers:  # a single number has its own way to go: without weight decay, and in larger steps
-            others = [each for each in self.model.parameters() if not any(each is number for number in numbers)]
-            own = {"params": numbers, "lr": self.config["repeat_bias_lr"], "weight_decay": 0.0}
+        bias = getattr(self.model, "repeat_bias", None)
+        if bias is not None:  # one number has its own way to go: without weight decay, and in larger steps
+            others = [parameter for parameter in self.model.parameters() if parameter is not bias]
+            own = {"params": [bias], "lr": self.config["repeat_bias_lr"], "weight_decay": 0.0}
             kwargs["params"] = [{"params": others}, own]
         optimizer = super()._build_optimizer(**kwargs)
         if isinstance(optimizer, (torch.optim.Adam, torch.optim.AdamW)):
@@ -137,15 +139,6 @@ class SEARTrainer(Trainer):
             if getattr(self.model, "sampler", None) is not None:
                 use_sparse_gradients(self.model, self.model.n_items)
         return optimizer
-
-    def _learned_numbers(self) -> dict[str, torch.nn.Parameter]:
-        """What the model adds to scores by one number each, by the name of its setting."""
-        match = getattr(self.model, "text_match", None)
-        numbers = {
-            "repeat_bias": getattr(self.model, "repeat_bias", None),
-            "text_match": getattr(match, "weight", None),
-        }
-        return {name: number for name, number in numbers.items() if number is not None}
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         """Train until `epochs` or early stopping; returns (best validation score, best validation metrics)."""
@@ -169,7 +162,8 @@ class SEARTrainer(Trainer):
                 remedy = "lower learning_rate or set clip_grad_norm"
                 raise InputError(f"epoch {epoch}: the training loss is {loss} - {remedy}")
             row = {"epoch": epoch, "lr": lr, "loss": loss, "seconds": perf_counter() - started}
-            row |= {name: number.item() for name, number in self._learned_numbers().items()}
+            if getattr(self.model, "repeat_bias", None) is not None:
+                row["repeat_bias"] = self.model.repeat_bias.item()
             validates = bool(valid_data) and self.eval_step > 0
             improved = not validates  # without validation the newest epoch is the best known
             if validates and (epoch + 1) % self.eval_step == 0:
@@ -239,18 +233,55 @@ class SEARTrainer(Trainer):
         if prior is None:
             return None
 
-        metric, _, k = self.valid_metric.partition("@")  # a finished run may be tested with other metrics
-
-        def score(*ranks: np.ndarray | None) -> float:
-            return self._score(self._both_protocols(ranks, [metric], [int(k)]))
-
         grid = self.config["transition_prior"], self.config["transition_floor"]
         batch, filters = self.config["eval_batch_size"], self.valid_protocol != "kept"
         with enough_memory_to("mix transitions", self._sizes("eval_batch_size")):
-            best, scores = choose_mix(self.model, valid_data, self._to_device, batch, grid, score, filters)
+            best, scores = choose_mix(self.model, valid_data, self._to_device, batch, grid, self._mixed_score, filters)
         prior.mix.copy_(torch.tensor(best))
         tried = [{"weight": weight, "floor": floor, "score": value} for (weight, floor), value in scores.items()]
         return {"weight": best[0], "floor": best[1], "score": scores[best], "tried": tried}
+
+    def choose_text_match(self, valid_data) -> dict | None:
+        """Let the model match texts with the weight that validates best, beside the transition prior in use.
+
+        No checkpoint holds the choice; metrics.json does.
+
+        Returns:
+            weight and score of the best, and all that was tried; None for a model that is not to match texts.
+        """
+        if not self.config["text_match"] or not isinstance(self.model, SEARNetwork):
+            return None
+        batch, filters = self.config["eval_batch_size"], self.valid_protocol != "kept"
+        with enough_memory_to("match texts", self._sizes("eval_batch_size")):
+            self.model.text_match = None
+            match, weights = self._new_text_match(), self.config["text_match"]
+
+            def said(interaction) -> torch.Tensor:
+                item_BL, length_B = interaction[self.model.ITEM_SEQ], interaction[self.model.ITEM_SEQ_LEN]
+                last_B = torch.arange(len(item_BL), device=item_BL.device) * item_BL.shape[1] + length_B - 1
+                return match.means(item_BL, last_B) @ match.item_VR.T
+
+            best, scores = choose_weight(
+                self.model, said, valid_data, self._to_device, batch, weights, self._mixed_score, filters
+            )
+            self.match_texts(best, match)
+        tried = [{"weight": weight, "score": value} for weight, value in scores.items()]
+        return {"weight": best, "score": scores[best], "tried": tried}
+
+    def match_texts(self, weight: float, match: TextMatch | None = None) -> None:
+        """Add `weight` times the mean cosine of texts to the model's scores; 0: nothing."""
+        self.model.text_match = (match or self._new_text_match()) if weight else None
+        if weight:
+            self.model.text_match.weight.fill_(weight)
+
+    def _new_text_match(self) -> TextMatch:
+        sizes = self.config["text_match_width"], self.config["text_match_half_life"]
+        return TextMatch.of_texts(self.model.item_text_VE, *sizes)
+
+    def _mixed_score(self, *ranks: np.ndarray | None) -> float:
+        """What validation makes of ranks, kept and filtered; a finished run may be tested with other metrics."""
+        metric, _, k = self.valid_metric.partition("@")
+        return self._score(self._both_protocols(ranks, [metric], [int(k)]))
 
     def _means(
         self, ranks: np.ndarray, metrics: list[str] | None = None, topk: list[int] | None = None

@@ -11,7 +11,7 @@ EVERYTHING: dict[str, dict] = {  # each setting that changes scores, in as few r
     "plain": {},
     "tied": {
         "item_table": "tied",
-        "text_match": 4,
+        "text_match": [0.5, 2.0],
         "repeat_bias": True,
         "ema_decay": 0.9,
         "rating_encoding": "value_centred",

@@ -29,10 +29,9 @@ def test_the_network_needs_no_recbole():
 
 @pytest.mark.parametrize("item_table", ["free", "tied"])
 def test_the_network_alone_scores_as_the_model_in_recbole_does(item_table):
-    config = settings(item_table=item_table, repeat_bias=True, cosine_scale=8.0, text_whitening=20, text_match=5)
+    config = settings(item_table=item_table, repeat_bias=True, cosine_scale=8.0, text_whitening=20)
     model = SEAR(config, Catalogue(TEXTS)).eval()
     model.repeat_bias.data.fill_(-3.0)
-    model.text_match.weight.data.fill_(2.0)
     network = SEARNetwork().build(config, 80, TEXTS, lambda: LinearRating(16)).eval()
     network.load_state_dict(model.state_dict())
     rows = batch(ITEMS, STARS, LENGTHS)
@@ -72,9 +71,8 @@ def test_whitened_texts_have_components_of_equal_variance():
 
 
 def test_more_components_than_there_are_is_told():
-    for key in ("text_whitening", "text_match"):
-        with pytest.raises(InputError, match=f"{key} is 61, but 79 items with 60-wide texts .* 60 components"):
-            SEAR(settings(text_init=False, **{key: 61}), Catalogue(TEXTS))
+    with pytest.raises(InputError, match="text_whitening is 61, but 79 items with 60-wide texts .* 60 components"):
+        SEAR(settings(text_whitening=61, text_init=False), Catalogue(TEXTS))
 
 
 def test_ranks_follow_the_scores_that_a_subclass_overrides(tiny_model, tiny_text):

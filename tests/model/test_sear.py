@@ -37,7 +37,7 @@ def settings(**changes):
         "mamba_kernel": "auto",
         "loss_type": "CE", "soft_label_length": 4, "soft_label_decay": 2.0, "repeat_bias": False, "item_table": "free",
         "transition_prior": None,
-        "cosine_scale": 0.0, "text_whitening": 0, "text_match": 0, "text_match_half_life": 3.0,
+        "cosine_scale": 0.0, "text_whitening": 0,
     } | changes  # fmt: skip
 
 

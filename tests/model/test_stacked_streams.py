@@ -6,12 +6,13 @@ import torch
 from sear.model.network import SEARNetwork
 from sear.model.rating_encoding import encoder_of_values
 from sear.model.stacked_streams import StackedStreams
+from sear.model.text_match import TextMatch
 from tests.model.test_network import TEXTS
 from tests.model.test_sear import settings
 
 CHANGES = [
     {},
-    {"rating_encoding": "centred", "item_table": "tied", "text_match": 5},
+    {"rating_encoding": "centred", "item_table": "tied", "match": True},
     {"rating_encoding": "value_centred", "aggregation": False, "cosine_scale": 8.0},
     {"streams": ["collaborative"], "d_conv": 1, "num_layers": 1},
 ]
@@ -19,6 +20,8 @@ CHANGES = [
 
 def network_with(changes, dtype):
     torch.manual_seed(0)
+    changes = dict(changes)
+    matches = changes.pop("match", False)
     config = settings(**changes)
     values = torch.tensor([1.0, 2.0, 4.0, 5.0])
     network = SEARNetwork().build(
@@ -26,6 +29,9 @@ def network_with(changes, dtype):
     )
     for parameter in network.parameters():  # far from their start, so that every part matters
         parameter.data.add_(torch.randn_like(parameter) * 0.1)
+    if matches:
+        network.text_match = TextMatch.of_texts(torch.from_numpy(TEXTS), 5, half_life=3.0)
+        network.text_match.weight.fill_(2.0)
     return network.to(dtype).eval().requires_grad_(False)
 
 

@@ -1,25 +1,28 @@
-"""Texts like those of the history: what is added to scores, worked out with loops; its memory, its rate, its faults."""
+"""Texts like those of the history: what is added to scores, worked out with loops, and how validation chooses it."""
 
-from pathlib import Path
+import json
 
 import pandas as pd
 import pytest
 import torch
 
+import sear
 from sear.errors import InputError
 from sear.model.sear import SEAR
 from sear.model.text_match import TextMatch
+from sear.quick_start import evaluate
 from sear.settings.recbole_config import build_config
 from tests.helpers.killed_run import run
+from tests.helpers.used_model import toy_run
 from tests.model.test_network import ITEMS, LENGTHS, STARS, TEXTS
 from tests.model.test_sear import Catalogue, batch, settings
 
 
 def mean_cosines(items, half_life):
-    """(V,), by the definition: of the centred texts' first five components, with no library's PCA."""
+    """(V,), by the definition: of the centred texts' first five components, by another decomposition."""
     text_VE = torch.from_numpy(TEXTS).double()
     centred_VE = text_VE - text_VE[1:].mean(0)
-    axis_ER = torch.linalg.eigh(centred_VE[1:].T @ centred_VE[1:])[1][:, -5:]
+    axis_ER = torch.linalg.svd(centred_VE[1:])[2][:5].T
     part_VR = centred_VE @ axis_ER
     part_VR = part_VR / part_VR.norm(dim=1, keepdim=True)
     part_VR[0] = 0
@@ -29,61 +32,67 @@ def mean_cosines(items, half_life):
 
 
 @pytest.mark.parametrize("item_table", ["free", "tied"])
-def test_scores_get_a_learned_part_of_the_mean_cosine_with_the_historys_texts(item_table):
+def test_scores_get_a_part_of_the_mean_cosine_with_the_historys_texts(item_table):
     torch.manual_seed(0)
-    model = SEAR(settings(item_table=item_table, text_match=5, text_match_half_life=2.0), Catalogue(TEXTS)).eval()
+    model = SEAR(settings(item_table=item_table), Catalogue(TEXTS)).eval()
     rows = batch(ITEMS, STARS, LENGTHS)
     with torch.no_grad():
         without_BV = model.full_sort_predict(rows)
+        model.text_match = TextMatch.of_texts(model.item_text_VE, 5, half_life=2.0)
+        assert torch.equal(model.full_sort_predict(rows), without_BV)  # its weight is 0 at first
         model.text_match.weight.fill_(3.0)
         added_BV = model.full_sort_predict(rows) - without_BV
     expected_BV = torch.stack([mean_cosines([1, 5, 7], 2.0), mean_cosines([9, 2], 2.0)])
     torch.testing.assert_close(added_BV, 3 * expected_BV, rtol=0, atol=1e-5)
+    assert not [name for name in model.state_dict() if "text_match" in name]
 
 
-def test_the_loss_is_that_of_these_scores_and_reaches_the_weight():
-    model = SEAR(settings(text_match=5, soft_label_length=1), Catalogue(TEXTS)).eval()
-    model.text_match.weight.data.fill_(2.0)
-    rows, target_B = batch(ITEMS, STARS, LENGTHS, torch.tensor([[3], [6]])), torch.tensor([3, 6])
-    loss = model.calculate_loss(rows)
-    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(model.full_sort_predict(rows), target_B))
-    loss.backward()
-    assert model.text_match.weight.grad.abs() > 1e-4
-
-
-def test_every_position_of_a_window_has_the_match_of_its_own_history():
-    match = TextMatch(80, 5, 60, half_life=3.0)
-    match.fit(torch.from_numpy(TEXTS))
-    match.weight.data.fill_(1.0)
-    window = torch.tensor([[1, 5, 7, 9], [4, 2, 0, 0]])
+def test_every_event_of_a_row_has_the_mean_of_its_own_history():
+    match = TextMatch.of_texts(torch.from_numpy(TEXTS), 5, half_life=3.0)
+    match.weight.fill_(1.0)
+    row_BL = torch.tensor([[1, 5, 7, 9], [4, 2, 0, 0]])
     sums = match.no_sums(2)
-    with torch.no_grad():
-        for at, real in ((0, [0, 1]), (1, [0, 1]), (2, [0]), (3, [0])):
-            sums = match.after(sums, window[:, at])
-            found = match.users(window, torch.tensor(real) * 4 + at)
-            torch.testing.assert_close(found, match.users_of_sums(sums)[real])
-            torch.testing.assert_close(match.sums(window[:1, : at + 1]), sums[:1])
+    for at, real in ((0, [0, 1]), (1, [0, 1]), (2, [0]), (3, [0])):
+        sums = match.after(sums, row_BL[:, at])
+        found = match.users(row_BL, torch.tensor(real) * 4 + at)
+        torch.testing.assert_close(found, match.users_of_sums(sums)[real])
+        torch.testing.assert_close(match.sums(row_BL[:1, : at + 1]), sums[:1])
 
 
-@pytest.mark.parametrize("repeat_bias", [True, False])
-def test_it_begins_at_nothing_and_learns_at_a_rate_of_its_own(here, monkeypatch, repeat_bias):
-    groups, step = [], torch.optim.AdamW.step
-
-    def noted(self, *arguments, **options):
-        group = self.param_groups[1]
-        groups.append(([each.item() for each in group["params"]], group["lr"], group["weight_decay"]))
-        return step(self, *arguments, **options)
-
-    monkeypatch.setattr(torch.optim.AdamW, "step", noted)
-    options = {"text_match": 4, "repeat_bias": repeat_bias, "repeat_bias_lr": 0.01, "weight_decay": 0.1}
-    done = run(here, threads=1, model="SEAR", epochs=2, **options)
-    assert groups[0] == ([0.0] * (1 + repeat_bias), 0.01, 0.0)
-    history = pd.read_csv(Path(done["run_folder"]) / "history.csv")
-    assert abs(history["text_match"].iloc[-1]) > 0.005 and ("repeat_bias" in history) == repeat_bias
+def test_fewer_items_than_components_have_as_many_as_there_are():
+    match = TextMatch.of_texts(torch.from_numpy(TEXTS[:9]), 128, half_life=3.0)
+    assert match.item_VR.shape == (9, 8)
+    torch.testing.assert_close(match.item_VR[1:].norm(dim=1), torch.ones(8))
 
 
-def test_without_the_semantic_stream_no_texts_are_matched():
-    config = build_config("ml-100k", "SEAR", {"text_match": 16, "ablate": "semantic"})
-    assert (config["text_match"], config["streams"]) == (0, ["collaborative", "rating"])
-    with pytest.raises(InputError, match="text_match is 16, but streams is without semantic - write text_match: 0"):
-        build_config("ml-100k", "SEAR", {"text_match": 16, "streams": ["collaborative"]})
+def test_validation_chooses_the_weight_and_every_way_to_use_the_run_has_it(here):
+    run = toy_run(here, text_match=[0, 1.0, 30.0], item_table="tied", transition_prior=[0, 0.5], repeat_bias=True)
+    record = json.loads((run / "metrics.json").read_text())
+    chosen = record["text_match"]
+    scores = {entry["weight"]: entry["score"] for entry in chosen["tried"]}
+    assert set(scores) == {0, 1.0, 30.0} and chosen["score"] == max(scores.values()) == scores[chosen["weight"]]
+    assert scores[0] == record["transition_prior"]["score"]  # the texts come on top of the transitions
+    assert evaluate(run)["test"] == record["test"]
+    with_each = {}
+    for weight in (0, 30.0):
+        other = toy_run(here, text_match=[weight], item_table="tied", transition_prior=[0, 0.5], repeat_bias=True)
+        told = json.loads((other / "metrics.json").read_text())
+        assert told["valid"] == record["valid"] and told["text_match"]["weight"] == weight  # nothing of it is trained
+        with_each[weight] = pd.read_csv(other / "cases.csv.gz")["rank"]
+        recommender = sear.load(other)
+        assert (recommender._scorer.network.text_match is None) == (weight == 0)
+    assert (with_each[0] != with_each[30.0]).mean() > 0.3
+
+
+def test_a_run_on_all_events_has_the_weight_that_was_validated(here):
+    done = run(here, train_on="all", text_match=[30.0], epochs=1)
+    assert sear.load(done["run_folder"])._scorer.network.text_match.weight == 30.0
+
+
+def test_texts_are_matched_beside_the_semantic_stream_and_plain_products_alone():
+    config = build_config("ml-100k", "SEAR", {"text_match": [0, 2], "ablate": "semantic"})
+    assert (config["text_match"], config["streams"]) == (None, ["collaborative", "rating"])
+    with pytest.raises(InputError, match=r"text_match is \[2\], but streams is without semantic - write text_match: ~"):
+        build_config("ml-100k", "SEAR", {"text_match": [2], "streams": ["collaborative"]})
+    with pytest.raises(InputError, match=r"text_match is \[2\], but scores are cosines"):
+        build_config("ml-100k", "SEAR", {"text_match": [2], "cosine_scale": 8.0})
