@@ -12,6 +12,7 @@ from recbole.data.interaction import Interaction
 
 from sear.evaluation.ranks import ranks_from_scores
 
+SCORES = 1 << 25  # of all items for some cases at a time, in each of the few tables that are compared
 Mix = tuple[float, float]  # weight, floor
 Score = Callable[[np.ndarray, np.ndarray | None], float]
 
@@ -41,6 +42,7 @@ def choose_mix(
     prior, dataset = model.transition_prior, eval_data._dataset
     before = prior.mix.clone()
     prior.mix[0] = 0
+    batch = max(1, min(batch, SCORES // model.n_items))
     for start in range(0, len(dataset), batch):
         index = np.arange(start, min(start + batch, len(dataset)))
         interaction = to_device(eval_data.collate_fn(index)[0])
@@ -77,6 +79,7 @@ def choose_weight(
     weights = sorted(set(weights))
     ranks: dict[float, list] = {weight: [] for weight in weights}
     dataset = eval_data._dataset
+    batch = max(1, min(batch, SCORES // model.n_items))
     for start in range(0, len(dataset), batch):
         index = np.arange(start, min(start + batch, len(dataset)))
         interaction = to_device(eval_data.collate_fn(index)[0])

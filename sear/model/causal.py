@@ -10,6 +10,7 @@ prefix each, and so do the cases it is tested on. A window's last positions are 
 history has, and the windows' stride makes them as frequent as the first ones.
 """
 
+import torch
 from torch import Tensor, nn
 
 from sear.model.layers import MambaLayer, mamba_options, residual_norm
@@ -68,6 +69,7 @@ class Mamba4Rec(CausalModel):
         )
         if len(self.mamba_layers) == 1:  # as its authors have it
             self.mamba_layers[0].residual = False
+            self.register_buffer("no_residual", torch.tensor(True))  # weights that were learned with one do not fit
         self.apply(self._init_weights)
         if config["keep_dt_init"]:
             for layer in self.mamba_layers.modules():

@@ -107,6 +107,9 @@ def _components(text_VE: Tensor) -> tuple[Tensor, Tensor]:
     """The real items' mean (E,) and principal axes (E, E), the strongest first; worked out in float64."""
     total_E = sum(part.double().sum(0) for part in text_VE[1:].split(ROWS))
     mean_E = total_E / (len(text_VE) - 1)
-    scatter_EE = sum((part.double() - mean_E).T @ (part.double() - mean_E) for part in text_VE[1:].split(ROWS))
+    scatter_EE = torch.zeros(len(mean_E), len(mean_E), dtype=torch.float64, device=text_VE.device)
+    for part in text_VE[1:].split(ROWS):
+        centred_NE = part.double() - mean_E
+        scatter_EE.addmm_(centred_NE.T, centred_NE)
     axis_EE = torch.linalg.eigh(scatter_EE)[1].flip(1)
     return mean_E.to(text_VE.dtype), axis_EE.to(text_VE.dtype)

@@ -215,7 +215,7 @@ class Recommender:
 
     @cached_property
     def _similarity(self) -> Similarity:
-        return Similarity(self._scorer.table_VD, self._model.text_VE)
+        return Similarity(self._scorer.learned_VD, self._model.text_VE)
 
     def add_items(self, table: pd.DataFrame, vectors: np.ndarray | None = None) -> None:
         """Make items recommendable that were never sold, from their texts (sear.recommend.new_items).

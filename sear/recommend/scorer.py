@@ -72,6 +72,12 @@ class Scorer:
         """Make the table anew, after the network's items have changed."""
         self.table_VD = self.network.item_table().contiguous()
 
+    @property
+    def learned_VD(self) -> Tensor:
+        """The table without what is added for texts like the history's."""
+        match = self.network.text_match
+        return self.table_VD if match is None else self.table_VD[:, : -match.item_VR.shape[1]]
+
     @torch.no_grad()
     def user_vectors(self, histories: UserHistories) -> Tensor:
         """(B, D), as they are scored; every history has an event."""

@@ -140,7 +140,9 @@ def from_bytes(recommender: "Recommender", data: bytes) -> Session:
     if about["format"] != FORMAT:
         raise InputError(f"session: its format is {about['format']}, this SEAR reads {FORMAT} - start a new one")
     session = recommender.session(about["history"], tensors["ratings"].tolist())
-    carried_on = set(MEMORY) <= set(tensors)  # not so in the bytes of an earlier SEAR
+    if recommender._scorer.network.text_match is None:  # the bytes of an earlier SEAR have no such memory
+        tensors.setdefault("texts", torch.zeros(1, 0))
+    carried_on = set(MEMORY) <= set(tensors)
     if about["model"] == recommender.info["digest"] and not session.unknown_items and carried_on:
         device = recommender._scorer.device
         session._memory = Memory(*(tensors[name].to(device) for name in MEMORY))

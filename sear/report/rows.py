@@ -77,7 +77,7 @@ def seeds_above(row: Row, reference: Row, metric: str) -> tuple[int, int]:
         dict(zip([run.seed for run in each.runs], each.values("test", metric), strict=True))
         for each in (row, reference)
     )
-    common = values.keys() & others.keys()
+    common = [seed for seed in values.keys() & others.keys() if not np.isnan(values[seed] + others[seed])]
     return sum(bool(values[seed] > others[seed]) for seed in common), len(common)
 
 

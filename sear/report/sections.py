@@ -115,7 +115,7 @@ def _masked_tables(dataset: str, rows: Sequence[Row], metrics: Sequence[str], re
     note = note.strip() + summary.without_note("such ranks", [row.label for row in rows if row.label not in there])
     name, title = f"{file_name(dataset)}-seen-filtered", f"Seen items filtered on {dataset}"
     tables = {"masked": summary.quality_table(name, title, masked, metrics, tests, note, validated=False)}
-    tables["protocols"] = _protocols_table(dataset, [row for row in rows if row.label in there], metrics, against.label)
+    tables["protocols"] = _protocols_table(dataset, rows, metrics, against.label)
     if tests:
         name, title = f"{name}-significance", f"{title}: tests against {against.label}"
         tables["masked significance"] = summary.significance_table(name, title, masked, against, tests)
@@ -123,10 +123,12 @@ def _masked_tables(dataset: str, rows: Sequence[Row], metrics: Sequence[str], re
 
 
 def _protocols_table(dataset: str, rows: Sequence[Row], metrics: Sequence[str], reference: str) -> Table:
-    against = find_reference(rows, reference)
+    """Of each row the runs that have both: else its two means would be of different seeds."""
+    both = [Row(runs, row.alone) for row in rows if (runs := [run for run in row.runs if run.masked_ranks is not None])]
+    against = find_reference(both, reference)
     shown = list(dict.fromkeys([metrics[0], main_metric(metrics)]))
     name, title = f"{file_name(dataset)}-protocols", f"Seen items kept and filtered on {dataset}"
-    return summary.protocols_table(name, title, rows, against, shown)
+    return summary.protocols_table(name, title, both, against, shown)
 
 
 def _figures(

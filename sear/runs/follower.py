@@ -73,6 +73,9 @@ class Follower:
     def train_epoch(self, epoch: int) -> None:
         self._there.trainer.train_epoch(self._there.loaders[0], epoch)
 
+    def match_texts(self, weight: float) -> None:
+        self._there.trainer.match_texts_here(weight)
+
     def rank_cases(self, part: int, mask_history: bool) -> None:
         self._there.trainer.rank_share(self._there.loaders[part], mask_history)
 

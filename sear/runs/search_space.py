@@ -107,6 +107,11 @@ def check_space(
             raise InputError(
                 f"search space: {parameter.key} is no hyper-parameter - remove it, or give it to all trials"
             )
+        if parameter.key.startswith(("transition_", "text_match")):
+            raise InputError(
+                f"search space: {parameter.key} has no effect before an epoch's validation, which a search goes by"
+                " - remove it, or give it to all trials"
+            )
         for value in parameter.ends():
             settings = gather_settings(dataset, model, files, {**overrides, parameter.key: value}, "search space")
             check_settings(settings)

@@ -166,6 +166,8 @@ def _check_sear(settings: Settings) -> None:
         raise settings.fault("item_table", "but no stream has a vector per item", remedy)
     if settings.get("text_match") and "semantic" not in settings.get("streams"):
         raise settings.fault("text_match", "but streams is without semantic", "write text_match: ~, or add that stream")
+    if settings.get("text_match") and is_reference(settings.model):
+        raise settings.fault("text_match", "but a class of one's own may score otherwise", "write text_match: ~")
     if settings.get("text_match") and settings.get("cosine_scale"):
         raise settings.fault("text_match", "but scores are cosines", "write text_match: ~ or cosine_scale: 0")
     negatives = settings.get("train_neg_sample_args")

@@ -46,6 +46,10 @@ class Settings:
             where = f"{place}, line {lines[key]}" if lines and key in lines else place
             if key == "checkpoint_dir":
                 raise InputError(f"{where}: checkpoint_dir has no effect, a run's folder holds them - set results_path")
+            if key == BY_MODEL:
+                raise InputError(
+                    f"{where}: {BY_MODEL} stands in a data set's own config/data/NAME.yaml - write it there"
+                )
             if key not in self.rules:
                 raise InputError(f"{where}: unknown key {key}{nearest(key, self.rules)} - --help lists the keys")
             if key in FOLDERS and isinstance(value, (str, Path)):
@@ -72,11 +76,12 @@ class Settings:
         values, lines = read_settings(path)
         self.put({key: value for key, value in values.items() if key not in keys_left_out}, shown(path), lines)
 
-    def put_by_model(self, path: Path) -> None:
+    def put_by_model(self, path: Path, none_of_its: Iterable[str]) -> None:
         """Lay over those already here what a data set's file says of this model alone.
 
         Raises:
-            InputError: it is no mapping of models to their settings, or names an unknown model or key.
+            InputError: it is no mapping of models to their settings, or names an unknown model or key, or one of
+                `none_of_its`, which have no effect on it.
         """
         values, lines = read_settings(path)
         by_model = values.get(BY_MODEL) or {}
@@ -89,7 +94,10 @@ class Settings:
                 raise InputError(f"{place}: unknown model {name}{nearest(str(name), sorted(known))}")
             if not isinstance(own, Mapping):
                 raise InputError(f"{place}: {name} is {own!r} - write its settings below it, as KEY: VALUE")
-        self.put(by_model.get(self.model_name, {}), f"{place}, {self.model_name}")
+        own = by_model.get(self.model_name, {})
+        if without := sorted(set(own) & set(none_of_its)):
+            raise InputError(f"{place}, {self.model_name}: {without[0]} has no effect on this model - remove it")
+        self.put(own, f"{place}, {self.model_name}")
 
     def get(self, key: str) -> Any:
         """The value in force, RecBole's default included."""
@@ -142,7 +150,7 @@ def gather_settings(
         settings.put_file(path)
     none_of_its = without_effect(class_name, settings)
     settings.put_file(data_file, {BY_MODEL, *none_of_its})
-    settings.put_by_model(data_file)
+    settings.put_by_model(data_file, none_of_its)
     for file in config_files:
         settings.put_file(file, none_of_its)
     overrides = {key: value for key, value in (overrides or {}).items() if key not in none_of_its}

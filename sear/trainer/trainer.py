@@ -25,7 +25,6 @@ from sear.evaluation.metrics import metrics_by_row, summarise
 from sear.evaluation.prior_choice import choose_mix, choose_weight
 from sear.evaluation.ranks import Ranks, case_ranks
 from sear.memory import enough_memory_to
-from sear.model.network import SEARNetwork
 from sear.model.next_item import NextItemModel
 from sear.model.text_match import TextMatch
 from sear.processes import add_up
@@ -249,11 +248,11 @@ class SEARTrainer(Trainer):
         Returns:
             weight and score of the best, and all that was tried; None for a model that is not to match texts.
         """
-        if not self.config["text_match"] or not isinstance(self.model, SEARNetwork):
+        if not self.config["text_match"]:
             return None
         batch, filters = self.config["eval_batch_size"], self.valid_protocol != "kept"
         with enough_memory_to("match texts", self._sizes("eval_batch_size")):
-            self.model.text_match = None
+            self.match_texts(0)
             match, weights = self._new_text_match(), self.config["text_match"]
 
             def said(interaction) -> torch.Tensor:
@@ -264,13 +263,18 @@ class SEARTrainer(Trainer):
             best, scores = choose_weight(
                 self.model, said, valid_data, self._to_device, batch, weights, self._mixed_score, filters
             )
-            self.match_texts(best, match)
+            self.match_texts(best)
         tried = [{"weight": weight, "score": value} for weight, value in scores.items()]
         return {"weight": best, "score": scores[best], "tried": tried}
 
-    def match_texts(self, weight: float, match: TextMatch | None = None) -> None:
-        """Add `weight` times the mean cosine of texts to the model's scores; 0: nothing."""
-        self.model.text_match = (match or self._new_text_match()) if weight else None
+    def match_texts(self, weight: float) -> None:
+        """Add `weight` times the mean cosine of texts to the model's scores, in all processes; 0: nothing."""
+        with self._asking("match_texts", weight):
+            self.match_texts_here(weight)
+
+    def match_texts_here(self, weight: float) -> None:
+        """The same, where the others of a team have been asked."""
+        self.model.text_match = self._new_text_match() if weight else None
         if weight:
             self.model.text_match.weight.fill_(weight)
 

@@ -89,6 +89,20 @@ def test_a_run_on_all_events_has_the_weight_that_was_validated(here):
     assert sear.load(done["run_folder"])._scorer.network.text_match.weight == 30.0
 
 
+def test_similar_items_are_those_of_the_learned_vectors_alone(here):
+    told = [sear.load(toy_run(here, text_match=[w])).similar_items(["i3", "i5"], k=4) for w in (0, 30.0)]
+    pd.testing.assert_frame_equal(*told)
+
+
+def test_a_warm_start_takes_over_what_is_learned_and_matches_its_own_texts(here):
+    old = toy_run(here, text_match=[30.0])
+    new = toy_run(here, text_match=[2.0], learning_rate=1e-12, warm_start=str(old))
+    before, after = (sear.load(each)._scorer.network for each in (old, new))
+    torch.testing.assert_close(after.collaborative_emb.weight, before.collaborative_emb.weight)
+    assert (before.text_match.weight, after.text_match.weight) == (30.0, 2.0)
+    torch.testing.assert_close(after.text_match.item_VR, before.text_match.item_VR)
+
+
 def test_texts_are_matched_beside_the_semantic_stream_and_plain_products_alone():
     config = build_config("ml-100k", "SEAR", {"text_match": [0, 2], "ablate": "semantic"})
     assert (config["text_match"], config["streams"]) == (None, ["collaborative", "rating"])

@@ -88,6 +88,8 @@ def test_it_may_stand_in_a_history_and_a_session(here, name):
         width = network.hidden_size
         expected = network._adapted(torch.from_numpy(VECTORS))
         torch.testing.assert_close(network.item_vectors()[-2:, :width], expected)
+        matched = network.text_match.of_items(torch.from_numpy(VECTORS))
+        torch.testing.assert_close(network.item_vectors()[-2:, -matched.shape[1] :], matched)
 
 
 def test_more_items_later(recommender):

@@ -142,6 +142,7 @@ def test_both_protocols_stand_side_by_side_with_the_seeds_above_the_reference(tm
     write_run(tmp_path / "runs", [3, 3, 30], model="Pop", seed=2, masked=[3, 3, 3])
     write_run(tmp_path / "runs", [3, 3, 30], model="SASRec", seed=9, masked=[3, 3, 3])
     write_run(tmp_path / "runs", [1, 1, 1], model="GRU4Rec", seed=1)
+    write_run(tmp_path / "runs", [1, 1, 1], seed=3)  # not ranked with seen items filtered: no seed of this table
     make_report([tmp_path / "runs"], tmp_path / "report", reference="Pop")
     table = pd.read_csv(tmp_path / "report" / "tables" / "tiny-protocols.csv").set_index("model")
     assert set(table.index) == {"SEAR", "Pop", "SASRec"}  # GRU4Rec has no ranks with seen items filtered

@@ -64,7 +64,7 @@ def test_an_exported_folder_gives_the_same_and_may_leave_the_users_out(run, tmp_
 
 
 def test_a_run_that_kept_no_model_is_exported_from_its_checkpoint_and_data(here, tmp_path):
-    run = toy_run(here, transition_prior=[0.5], repeat_bias=True)
+    run = toy_run(here, transition_prior=[0.5], text_match=[30.0], repeat_bias=True)
     before = sear.load(run).recommend(k=3)
     shutil.rmtree(run / "model")
     with pytest.raises(InputError, match="is a run of an earlier SEAR - make a model of it with: sear export"):

@@ -116,6 +116,9 @@ def test_what_cannot_be_tried_is_named(tmp_path, name, text, told):
 def test_values_are_checked_before_the_first_trial():
     with pytest.raises(InputError, match="search space: dropout_prob is 1.5, not float"):
         check_space([Parameter("dropout_prob", low=0.1, high=1.5)], "ml-100k", "SEAR", [], {})
+    for key in ("transition_half_life", "text_match_half_life"):
+        with pytest.raises(InputError, match=f"{key} has no effect before an epoch's validation"):
+            check_space([Parameter(key, low=1.0, high=3.0)], "ml-100k", "SEAR", [], {})
     with pytest.raises(InputError, match="unknown key drop_out"):
         check_space([Parameter("drop_out", choices=(1, 2))], "ml-100k", "SEAR", [], {})
 

@@ -103,6 +103,17 @@ def test_what_a_data_file_may_not_say_of_models_is_named(own_config, by_model, t
         build_config("ml-100k", "SEAR")
 
 
+def test_settings_of_a_single_model_have_an_effect_and_stand_in_a_data_file_alone(own_config, tmp_path):
+    (own_config / "data" / "ml-100k.yaml").write_text("by_model: {SASRec: {d_state: 8}}\n")
+    with pytest.raises(InputError, match="line 1: by_model, SASRec: d_state has no effect on this model - remove it"):
+        build_config("ml-100k", "SASRec")
+    (tmp_path / "mine.yaml").write_text("by_model: {SASRec: {epochs: 8}}\n")
+    with pytest.raises(
+        InputError, match="mine.yaml, line 1: by_model stands in a data set's own config/data/NAME.yaml"
+    ):
+        build_config("ml-100k", "SEAR", {}, [tmp_path / "mine.yaml"])
+
+
 def test_every_data_file_of_the_project_makes_a_config(tmp_path):
     assert set(own_files("data")) == {"ml-100k", "ml-1m", "beauty", "games", "supplies", "scientific"}
     for name in own_files("data"):

@@ -21,7 +21,8 @@ KINDS = {  # what is trained -> the words that ask for it; the kernels' dropout 
     "SEAR": ("--model=SEAR",),
     "SEAR, with what can be added": (
         "--model=SEAR", "--item_table=tied", "--repeat_bias=True", "--ema_decay=0.9", "--warmup_steps=5",
-        "--transition_prior=[0,1,2]", "--text_whitening=8", "--valid_protocol=mean", "--mask_history=True",
+        "--transition_prior=[0,1,2]", "--text_match=[0.5,2]", "--text_whitening=8", "--valid_protocol=mean",
+        "--mask_history=True",
     ),
     "SEAR, fewer rows in a batch than processes": ("--model=SEAR", "--train_batch_size=5", "--epochs=1"),
     "BERT4Rec": ("--model=BERT4Rec", "--mask_copies=2", *WITHOUT_DROPOUT),  # which events are masked, chance says
@@ -114,7 +115,8 @@ def test_several_processes_train_what_one_trains(train, kind, count):
     records = [json.loads((folder / "metrics.json").read_text()) for folder in (run_folder, alone)]
     for key in ("valid", "test", "test_history_masked", "best_epoch", "epochs"):
         assert records[0][key] == records[1][key]
-    assert records[0].get("transition_prior") == records[1].get("transition_prior")
+    for key in ("transition_prior", "text_match"):
+        assert records[0].get(key) == records[1].get(key)
 
 
 @pytest.mark.parametrize("name", SAMPLED_MODELS)
