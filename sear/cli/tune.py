@@ -16,8 +16,8 @@ from sear.program import Parser, obey
 from sear.runs.command import without_going_on
 from sear.runs.led import led
 from sear.settings.checks import check_settings
-from sear.settings.gather import Settings, gather_settings
-from sear.settings.rules import dump_yaml, read_settings
+from sear.settings.gather import Settings, gather_settings, values_of_class
+from sear.settings.rules import dump_value, dump_yaml, read_settings
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -215,7 +215,8 @@ def _study(
         encoder_checksums(settings.get("item_sem_embedding_model_path"))["files"] if _reads_texts(settings) else None
     )
     scores = what_scores_depend_on(settings.in_force(), request.seeds, space, data, encoder)
-    study = open_study(name, storage, scores)
+    usual = {key: dump_value(value) for key, value in values_of_class(settings.model).items()}
+    study = open_study(name, storage, scores, usual)
     say(f"study {name}: {len(study.trials)} trials so far; storage: {without_password(storage)}")
     return study
 

@@ -10,6 +10,7 @@ from typing import Any
 from sear.errors import InputError
 from sear.files import PROJECT_ROOT, known_digest, require_file
 from sear.runs.record import other_data, other_encoder, read_metrics
+from sear.settings.gather import values_of_class
 from sear.settings.keys import Role, with_role
 from sear.settings.rules import read_settings
 
@@ -57,7 +58,7 @@ def find_runs(
         data: hashes of the atomic files as they are now (sear.data.data_files.data_hashes); None takes any run's data
             and by any encoder.
     """
-    wanted, finished, unfinished = settings_hash(settings), None, None
+    wanted, finished, unfinished = settings_hash(_whole(settings)), None, None
     place = PROJECT_ROOT / settings["results_path"] / settings["dataset"]
     for path in sorted(_config_files(place), key=lambda path: path.parent.name):
         try:
@@ -114,4 +115,10 @@ def _config_files(place: Path) -> list[Path]:
 
 
 def _hash_of(path: Path) -> str:
-    return settings_hash(read_settings(require_file(path))[0])
+    return settings_hash(_whole(read_settings(require_file(path))[0]))
+
+
+def _whole(settings: Mapping) -> dict[str, Any]:
+    """Also with the keys that it does not have: a run that is older than a key was as if that had its usual value."""
+    usual = values_of_class(settings["model"]) if isinstance(settings.get("model"), str) else {}
+    return {**usual, **settings}

@@ -24,13 +24,16 @@ ENCODER = "text encoder"  # among the scores' attributes; not known where an ear
 SCORES = "scores"  # a study's attribute: all that its scores depend on besides what the search varies
 
 
-def open_study(name: str, storage: str, scores: Mapping[str, str] | None = None) -> Study:
+def open_study(
+    name: str, storage: str, scores: Mapping[str, str] | None = None, usual: Mapping[str, str] | None = None
+) -> Study:
     """The study of that name, new or as it stands.
 
     Args:
         storage: a file, which becomes a journal that processes and machines with a common file system share, or the
             URL of a database: sqlite:///FILE, postgresql://…
         scores: what all scores of one study have in common, as `what_scores_depend_on` gives it.
+        usual: settings as the model's files have them, for a study that is older than a key.
 
     Raises:
         InputError: the storage cannot be opened, or the study's scores are others than those asked for.
@@ -48,6 +51,8 @@ def open_study(name: str, storage: str, scores: Mapping[str, str] | None = None)
     known, asked = study.user_attrs.get(SCORES, {}), dict(scores or {})
     for what in sorted(known.keys() | asked.keys()):
         if what == ENCODER and not (what in known and what in asked):
+            continue
+        if what not in known and (usual or {}).get(what, "") == asked[what]:
             continue
         if known.get(what) != asked.get(what):
             was, is_now = known.get(what, "not set"), asked.get(what, "not set")

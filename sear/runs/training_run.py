@@ -46,12 +46,12 @@ from sear.runs.run_model import can_be_kept, trained_model
 from sear.runs.summary import append_summary, read_summary
 from sear.runs.validated import validated_run
 from sear.runs.warm_start import earlier_model, start_from
+from sear.settings.gather import values_of_class
 from sear.settings.recbole_config import (
     SEARConfig,
     effective_settings,
     model_class,
     overrides_of,
-    values_of_class,
 )
 from sear.settings.sizes import MODEL_KEYS
 from sear.trainer.checkpoint import Checkpoints

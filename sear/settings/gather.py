@@ -248,6 +248,16 @@ def model_files(model: str, model_name: str) -> list[Path]:
     return [path for path in dict.fromkeys([*of_class, *beside, *of_name]) if path != sear_yaml()]
 
 
+def values_of_class(model: str) -> dict[str, Any]:
+    """What SEAR.yaml and a class's own YAML say: this holds for a run that is older than a key, which was as if so."""
+    values = {key: value for key, value in read_settings(sear_yaml())[0].items() if key not in keys_of_others(model)}
+    for path in model_files(model, model):
+        values |= read_settings(path)[0]
+    if not learns_from_windows(model):
+        values["train_rows"] = "prefixes"
+    return {key: value for key, value in values.items() if key != "model"}
+
+
 def recbole_yaml(model: str) -> Path | None:
     """RecBole's file on the one of its models that a class is or is derived from."""
     name = recbole_base(model) if is_reference(model) else model if model in recbole_models() else None

@@ -22,10 +22,7 @@ from sear.settings.checks import check_settings, require_data_files
 from sear.settings.gather import (
     Settings,
     gather_settings,
-    keys_of_others,
-    learns_from_windows,
-    model_files,
-    sear_yaml,
+    values_of_class,
     without_effect,
 )
 from sear.settings.keys import Role, with_role
@@ -111,16 +108,6 @@ def config_from_settings(
     config = _checked_config(found)
     config.older_than = sorted(set(older_than) - with_role(Role.PLACE))
     return config
-
-
-def values_of_class(model: str) -> dict[str, Any]:
-    """What SEAR.yaml and a class's own YAML say: this holds for a run that is older than a key, which was as if so."""
-    values = {key: value for key, value in read_settings(sear_yaml())[0].items() if key not in keys_of_others(model)}
-    for path in model_files(model, model):
-        values |= read_settings(path)[0]
-    if not learns_from_windows(model):
-        values["train_rows"] = "prefixes"
-    return {key: value for key, value in values.items() if key != "model"}
 
 
 def effective_settings(config: SEARConfig) -> dict[str, Any]:

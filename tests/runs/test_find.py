@@ -6,6 +6,7 @@ import pytest
 
 from sear.runs.find import find_runs, recorded_hash, settings_hash
 from sear.runs.folder import new_run_folder, write_config, write_metrics
+from sear.settings.known_models import OWN_MODELS
 from sear.settings.recbole_config import build_config, effective_settings
 from tests.runs.test_folder import RECORD
 
@@ -18,6 +19,16 @@ def test_a_run_folder_is_found_by_the_settings_that_made_it(tmp_path):
     write_config(folder, settings)
     assert find_runs(settings) == (None, folder)
     assert find_runs(settings | {"seed": 8}) == (None, None)
+
+
+@pytest.mark.parametrize("model", ["SEAR", *OWN_MODELS, "NARM"])
+def test_a_run_that_is_older_than_a_key_is_found_where_its_usual_value_is_asked_for(tmp_path, model):
+    config = build_config("ml-100k", model, {"seed": 7, "results_path": str(tmp_path)})
+    settings = effective_settings(config)
+    folder = new_run_folder(tmp_path, "ml-100k", model, 7)
+    write_config(folder, {key: value for key, value in settings.items() if key not in ("stopping_step", "eval_step")})
+    assert find_runs(settings) == (None, folder)
+    assert find_runs(settings | {"eval_step": 2}) == (None, None)
 
 
 def test_settings_hash_ignores_places_and_kinds_of_number():

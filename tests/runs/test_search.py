@@ -400,6 +400,14 @@ def test_a_study_takes_no_scores_of_other_settings(tmp_path, change, told):
         study_in(tmp_path, scores=scores(**asked | change))
 
 
+def test_a_study_that_is_older_than_a_key_goes_on_where_its_usual_value_is_asked_for(tmp_path):
+    study_in(tmp_path, scores={"valid_metric": "MRR@10"}).ask()
+    asked = {"valid_metric": "MRR@10", "text_match": "null"}
+    assert len(study_in(tmp_path, scores=asked, usual={"text_match": "null"}).trials) == 1
+    with pytest.raises(InputError, match=r"another text_match \(not set, now \[1\]\)"):
+        study_in(tmp_path, scores=asked | {"text_match": "[1]"}, usual={"text_match": "null"})
+
+
 def test_a_storage_that_cannot_be_opened_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="--storage=.* cannot be opened"):
