@@ -1,7 +1,7 @@
 """A trained model as a folder that needs nothing else: written by every finished run of SEAR, read by sear.recommend.
 
 model.json            what the model is: names, settings, metrics, versions, the digest of every other file and its own
-weights.safetensors   the network's weights, and the texts as the semantic stream takes them
+weights.safetensors   the network's weights, and the texts as the semantic stream takes them and as they are matched
 items.json            ids, titles and training counts, by item number from 1
 texts.safetensors     the items' text embeddings, where the model has any; read when they are asked for
 users.json            ids of the users, in the order of their histories

@@ -34,7 +34,7 @@ def trained_model(
     """What the model knows, with every user's whole history: what training held out is history in use.
 
     Args:
-        model: with the weights, and the choice of a transition prior, that were tested.
+        model: with the weights, and the choices of a transition prior and a text match, that were tested.
         record: what metrics.json tells of the run.
         validated: the same of the run that says how good this one is, where every event trained.
     """

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from sear.data.dataset import require_sear_dataset
 from sear.errors import InputError
 from sear.evaluation.metrics import metrics_by_row, summarise
-from sear.evaluation.prior_choice import choose_mix, choose_weight
+from sear.evaluation.mix_choice import choose_mix, choose_weight
 from sear.evaluation.ranks import Ranks, case_ranks
 from sear.memory import enough_memory_to
 from sear.model.next_item import NextItemModel

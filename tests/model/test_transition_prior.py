@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sear.errors import InputError
-from sear.evaluation.prior_choice import choose_mix
+from sear.evaluation.mix_choice import choose_mix
 from sear.evaluation.ranks import case_ranks
 from sear.model.transition_prior import mixed_scores
 from sear.quick_start import evaluate
