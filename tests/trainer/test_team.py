@@ -122,6 +122,8 @@ def test_several_processes_train_what_one_trains(train, kind, count):
 @pytest.mark.parametrize("name", SAMPLED_MODELS)
 def test_shares_of_a_batch_learn_from_the_sample_of_the_whole_batch(tiny_model, tiny_text, name):
     options = {} if name == "BERT4Rec" else {"soft_label_length": 4, "cosine_scale": 5.0}
+    if name == "Mamba4Rec":
+        options["num_layers"] = 2  # one alone norms small numbers, which makes rounding large
     sources = ["in_batch", "popularity", "uniform"]
     model, train, _ = tiny_model(
         name, loss_type="sampled", sample_from=sources, sample_size=4, repeat_bias=True, **options
