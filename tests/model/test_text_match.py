@@ -84,6 +84,7 @@ def test_validation_chooses_the_weight_and_every_way_to_use_the_run_has_it(here)
     assert (with_each[0] != with_each[30.0]).mean() > 0.3
 
 
+@pytest.mark.long
 def test_a_run_on_all_events_has_the_weight_that_was_validated(here):
     done = run(here, train_on="all", text_match=[30.0], epochs=1)
     assert sear.load(done["run_folder"])._scorer.network.text_match.weight == 30.0
