@@ -154,7 +154,7 @@ def test_both_protocols_stand_side_by_side_with_the_seeds_above_the_reference(tm
     assert table.loc["SEAR", "ndcg@10_kept"] == pytest.approx((kept + 2 / np.log2(6) / 3) / 2)
     assert table.loc["SEAR", "ndcg@10_filtered"] == pytest.approx((filtered + filtered + ndcg[2] / 3) / 2)
     told = (tmp_path / "report" / "tables" / "tiny-protocols.md").read_text()
-    assert "seeds above Pop" in told and "1 of 2 / 2 of 2" in told
+    assert "Seeds above Pop" in told and "1 of 2 / 2 of 2" in told
 
 
 def test_the_best_model_is_a_whole_one(tmp_path, no_figures):
