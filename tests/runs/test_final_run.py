@@ -32,6 +32,7 @@ def test_every_event_trains_and_none_is_held_out():
     assert len(held_out_rows(offsets, 4, 1)) == 1 and len(no_rows()) == 0
 
 
+@pytest.mark.long
 def test_the_final_model_trains_on_all_events_for_the_epochs_that_validation_chose(here, monkeypatch):
     done = run(here, train_on="all", learning_rate=0.01, train_batch_size=512)
     tested = run(here, learning_rate=0.01, train_batch_size=512)  # the same once more

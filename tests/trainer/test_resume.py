@@ -106,7 +106,7 @@ def test_a_stop_leaves_a_resumable_run_and_says_how_to_go_on(here, monkeypatch, 
     assert resume(told.group(1))["epochs"] == 3
 
 
-@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("moved", [pytest.param(False, marks=pytest.mark.long), True])
 def test_a_run_goes_on_from_inside_its_folder_and_where_it_was_moved_to(here, monkeypatch, caplog, moved):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt_at_step(15, patch)
