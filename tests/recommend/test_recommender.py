@@ -213,6 +213,7 @@ def test_mistakes_about_similar_items(plain, words, message):
         plain[0].similar_items(["i3"], **words)
 
 
+@pytest.mark.long
 def test_after_warming_up_no_kernel_is_still_to_come(toy_model):
     code = (
         "import sys, sear; recommender = sear.load(sys.argv[1]); recommender.warm_up(); before = set(sys.modules);"

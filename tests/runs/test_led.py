@@ -41,7 +41,8 @@ def terminate(rank):
     signal.raise_signal(signal.SIGTERM)
 
 
-@pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.long), 2])
+@pytest.mark.long
+@pytest.mark.parametrize("victim", [0, 2])
 def test_a_process_that_dies_ends_the_others_with_one_line(folder, victim):
     ranks = Ranks(3, Command(folder, step=20, act=partial(kill, victim)))
     assert ranks.wait() == [-signal.SIGKILL if rank == victim else 2 for rank in range(3)]
