@@ -3,8 +3,10 @@
 B cases, V items incl. padding id 0.
 """
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,22 +40,18 @@ def choose_mix(
     model.eval()
     weights, floors = (sorted(set(part)) for part in grid)
     pairs = [(w, f) for w, f in product(weights, floors) if w or f == floors[0]]
-    ranks: dict[Mix, list] = {pair: [] for pair in pairs}
-    prior, dataset = model.transition_prior, eval_data._dataset
+    prior = model.transition_prior
     before = prior.mix.clone()
     prior.mix[0] = 0
-    batch = max(1, min(batch, SCORES // model.n_items))
-    for start in range(0, len(dataset), batch):
-        index = np.arange(start, min(start + batch, len(dataset)))
-        interaction = to_device(eval_data.collate_fn(index)[0])
-        history = dataset.full_history(index) if filters else None
+
+    def mixed(interaction: Interaction) -> Iterator[tuple[Mix, torch.Tensor]]:
         score_BV, share_BV = model.full_sort_predict(interaction), prior.shares(interaction[model.ITEM_SEQ])
         for weight, floor in pairs:
             said_BV = torch.log1p(share_BV / floor).to(score_BV.dtype)
-            mixed_BV = score_BV.add(said_BV, alpha=weight)
-            ranks[weight, floor].append(ranks_from_scores(mixed_BV, dataset.targets(index), history))
+            yield (weight, floor), score_BV.add(said_BV, alpha=weight)
+
+    scores = _scores(model, mixed, eval_data, to_device, batch, score, filters)
     prior.mix.copy_(before)
-    scores = {pair: score(*_joined(parts)) for pair, parts in ranks.items()}
     return max(pairs, key=scores.__getitem__), scores
 
 
@@ -77,19 +75,34 @@ def choose_weight(
     """
     model.eval()
     weights = sorted(set(weights))
-    ranks: dict[float, list] = {weight: [] for weight in weights}
-    dataset = eval_data._dataset
+
+    def mixed(interaction: Interaction) -> Iterator[tuple[float, torch.Tensor]]:
+        score_BV, said_BV = model.full_sort_predict(interaction), said(interaction)
+        for weight in weights:
+            yield weight, score_BV.add(said_BV, alpha=weight)
+
+    scores = _scores(model, mixed, eval_data, to_device, batch, score, filters)
+    return max(weights, key=scores.__getitem__), scores
+
+
+def _scores(
+    model,
+    mixed: Callable[[Interaction], Iterable[tuple[Any, torch.Tensor]]],
+    eval_data,
+    to_device: Callable[[Interaction], Interaction],
+    batch: int,
+    score: Score,
+    filters: bool,
+) -> dict[Any, float]:
+    """The score of each way to mix; `mixed` gives all of them, with their (B, V), for some cases."""
+    dataset, ranks = eval_data._dataset, defaultdict(list)
     batch = max(1, min(batch, SCORES // model.n_items))
     for start in range(0, len(dataset), batch):
         index = np.arange(start, min(start + batch, len(dataset)))
-        interaction = to_device(eval_data.collate_fn(index)[0])
         history = dataset.full_history(index) if filters else None
-        score_BV, said_BV = model.full_sort_predict(interaction), said(interaction)
-        for weight in weights:
-            mixed_BV = score_BV.add(said_BV, alpha=weight)
-            ranks[weight].append(ranks_from_scores(mixed_BV, dataset.targets(index), history))
-    scores = {weight: score(*_joined(parts)) for weight, parts in ranks.items()}
-    return max(weights, key=scores.__getitem__), scores
+        for way, mixed_BV in mixed(to_device(eval_data.collate_fn(index)[0])):
+            ranks[way].append(ranks_from_scores(mixed_BV, dataset.targets(index), history))
+    return {way: score(*_joined(parts)) for way, parts in ranks.items()}
 
 
 def _joined(parts: list) -> tuple[np.ndarray, np.ndarray | None]:

@@ -12,6 +12,7 @@ from sear.files import PROJECT_ROOT, known_digest, require_file
 from sear.runs.record import other_data, other_encoder, read_metrics
 from sear.settings.gather import values_of_class
 from sear.settings.keys import Role, with_role
+from sear.settings.own_models import is_reference
 from sear.settings.rules import read_settings
 
 MOVABLE = {"data_path", "item_sem_embedding_model_path"}  # folders that metrics.json knows by their content
@@ -120,5 +121,7 @@ def _hash_of(path: Path) -> str:
 
 def _whole(settings: Mapping) -> dict[str, Any]:
     """Also with the keys that it does not have: a run that is older than a key was as if that had its usual value."""
-    usual = values_of_class(settings["model"]) if isinstance(settings.get("model"), str) else {}
-    return {**usual, **settings}
+    model = settings.get("model")
+    if not isinstance(model, str) or is_reference(model):  # looking for runs must not import a class of the user's
+        return dict(settings)
+    return {**values_of_class(model), **settings}

@@ -263,18 +263,22 @@ class SEARTrainer(Trainer):
             best, scores = choose_weight(
                 self.model, said, valid_data, self._to_device, batch, weights, self._mixed_score, filters
             )
-            self.match_texts(best)
+            self.match_texts(best, match)
         tried = [{"weight": weight, "score": value} for weight, value in scores.items()]
         return {"weight": best, "score": scores[best], "tried": tried}
 
-    def match_texts(self, weight: float) -> None:
-        """Add `weight` times the mean cosine of texts to the model's scores, in all processes; 0: nothing."""
-        with self._asking("match_texts", weight):
-            self.match_texts_here(weight)
+    def match_texts(self, weight: float, match: TextMatch | None = None) -> None:
+        """Add `weight` times the mean cosine of texts to the model's scores, in all processes; 0: nothing.
 
-    def match_texts_here(self, weight: float) -> None:
+        Args:
+            match: what this process has made of the texts already.
+        """
+        with self._asking("match_texts", weight):
+            self.match_texts_here(weight, match)
+
+    def match_texts_here(self, weight: float, match: TextMatch | None = None) -> None:
         """The same, where the others of a team have been asked."""
-        self.model.text_match = self._new_text_match() if weight else None
+        self.model.text_match = (match or self._new_text_match()) if weight else None
         if weight:
             self.model.text_match.weight.fill_(weight)
 

@@ -31,6 +31,14 @@ def test_a_run_that_is_older_than_a_key_is_found_where_its_usual_value_is_asked_
     assert find_runs(settings | {"eval_step": 2}) == (None, None)
 
 
+def test_looking_for_runs_imports_no_class_of_the_users(tmp_path):
+    settings = {"dataset": "a", "model": "no_such_module:Mine", "results_path": str(tmp_path), "k": 4}
+    folder = new_run_folder(tmp_path, "a", "Mine", 1)
+    write_config(folder, settings)
+    told = []
+    assert find_runs(settings, tell=told.append) == (None, folder) and told == []
+
+
 def test_settings_hash_ignores_places_and_kinds_of_number():
     settings = {"topk": (5, 10), "k": 4, "text": None}
     assert settings_hash({**settings, "topk": [5, 10], "use_gpu": False, "k": 4.0}) == settings_hash(settings)
