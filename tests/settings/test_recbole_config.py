@@ -80,7 +80,7 @@ def test_a_model_file_may_be_a_variant_of_a_class(own_config):
 
 def test_a_data_file_may_hold_settings_of_single_models(own_config):
     path = own_config / "data" / "ml-100k.yaml"
-    usual = path.read_text()
+    usual = path.read_text().partition("by_model:")[0]
     path.write_text(f"{usual}epochs: 7\nby_model:\n  SEAR-tuned: {{epochs: 9, dropout_prob: 0.4}}\n  SASRec: {{}}\n")
     assert [build_config("ml-100k", model)["epochs"] for model in ("SEAR", "SASRec", "SEAR-tuned")] == [7, 7, 9]
     assert build_config("ml-100k", "SEAR-tuned", {"epochs": 3})["epochs"] == 3

@@ -17,7 +17,9 @@ from tests.helpers.config_folder import copy_config
 TUNED = PROJECT_ROOT / "config" / "model" / "SEAR-tuned.yaml"
 
 
-def test_the_tuned_config_holds_only_what_differs_from_the_published_one():
+def test_the_tuned_config_holds_only_what_differs_from_the_published_one(tmp_path, monkeypatch):
+    data = copy_config(tmp_path, monkeypatch) / "data" / "ml-100k.yaml"
+    data.write_text(data.read_text().partition("by_model:")[0])
     tuned, published = (read_settings(path)[0] for path in (TUNED, TUNED.with_name("SEAR.yaml")))
     assert tuned.pop("model") == "SEAR"
     assert tuned and all(published[key] != value for key, value in tuned.items())
