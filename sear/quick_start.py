@@ -38,14 +38,16 @@ def run_sear(
     return train(build_config(dataset, model, overrides, config_files))
 
 
-def train(config: SEARConfig, variant: Sequence[str] = ()) -> dict[str, Any]:
+def train(config: SEARConfig, variant: Sequence[str] = (), training: Path | None = None) -> dict[str, Any]:
     """Train, test and report the run that a Config describes; returns as run_sear.
 
     Args:
         variant: what tells the run from others of its grid, such as "learning_rate=0.003"; its folder is named so.
+        training: folder of a finished run that has done this very training (sear.runs.find.find_training): only what
+            is mixed into the scores afterwards is chosen anew, and tested.
     """
     with Terminal(config["state"]), RunLog() as log:
-        return train_in_new_folder(config, log, variant)
+        return train_in_new_folder(config, log, variant, training=training)
 
 
 def resume(

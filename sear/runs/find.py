@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -59,24 +59,50 @@ def find_runs(
         data: hashes of the atomic files as they are now (sear.data.data_files.data_hashes); None takes any run's data
             and by any encoder.
     """
-    wanted, finished, unfinished = settings_hash(_whole(settings)), None, None
+    finished, unfinished = None, None
+    for path in _alike(settings, settings_hash(_whole(settings)), _hash_of, tell):
+        if not (path.parent / "metrics.json").exists():
+            unfinished = path.parent
+        elif why := data is not None and _why_not_done(path, settings, data):
+            tell(f"{path.parent} {why}: not taken as done")
+        else:
+            finished = path.parent
+    return finished, unfinished
+
+
+def find_training(settings: Mapping, data: Mapping[str, str]) -> Path | None:
+    """The newest finished run, with its best checkpoint, whose training is the one that these settings ask for.
+
+    Its settings may differ in what is mixed into the scores after training, and in what a test measures besides.
+
+    Args:
+        data: as for `find_runs`.
+    """
+    found = None
+    if settings["train_on"] == "all":  # what is mixed in was chosen by the run that validated
+        return None
+    for path in _alike(settings, _training_hash(_whole(settings)), _training_of, lambda line: None):
+        there = all((path.parent / name).exists() for name in ("metrics.json", "best.pth"))
+        if there and not _why_not_done(path, settings, data):
+            found = path.parent
+    return found
+
+
+def _alike(
+    settings: Mapping, wanted: str, digest: Callable[[Path], str], tell: Callable[[str], object]
+) -> Iterator[Path]:
+    """The config.yaml of each run with the wanted digest, of the data set and in the place that the settings name."""
     place = PROJECT_ROOT / settings["results_path"] / settings["dataset"]
     for path in sorted(_config_files(place), key=lambda path: path.parent.name):
         try:
-            found = known_digest(_hash_of, path)  # a grid asks again and again
+            found = known_digest(digest, path)  # a grid asks again and again
         except FileNotFoundError:  # taken back by another process just now
             continue
         except InputError as error:
             tell(f"left out: {error}")
             continue
         if found == wanted:
-            if not (path.parent / "metrics.json").exists():
-                unfinished = path.parent
-            elif why := data is not None and _why_not_done(path, settings, data):
-                tell(f"{path.parent} {why}: not taken as done")
-            else:
-                finished = path.parent
-    return finished, unfinished
+            yield path
 
 
 def _why_not_done(config: Path, settings: Mapping, data: Mapping[str, str]) -> str:
@@ -117,6 +143,15 @@ def _config_files(place: Path) -> list[Path]:
 
 def _hash_of(path: Path) -> str:
     return settings_hash(_whole(read_settings(require_file(path))[0]))
+
+
+def _training_of(path: Path) -> str:
+    return _training_hash(_whole(read_settings(require_file(path))[0]))
+
+
+def _training_hash(settings: Mapping) -> str:
+    without = with_role(Role.AFTER | Role.ADDS_METRICS)
+    return _hash({key: value for key, value in deciding_settings(settings).items() if key not in without})
 
 
 def _whole(settings: Mapping) -> dict[str, Any]:

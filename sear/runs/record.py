@@ -38,6 +38,7 @@ class RunRecord:
         text_match: {weight, score, tried} that validation chose, see SEARTrainer.choose_text_match.
         text_encoder: {path, weights, files} of the encoder of the items' texts, see encoder_checksums in sear.data.
         validated_by: RUN_ID of the run that says how good this one is, where every event trained.
+        training_of: RUN_ID of the run that did the training, where only what is mixed in after it was another.
         settings: names the settings in config.yaml, see sear.runs.find.recorded_hash.
         began_with: digest of the model that `warm_start` named, see sear.runs.model_folder.
         weights: of best.pth, see sear.trainer.checkpoint.weights_digest.
@@ -71,6 +72,7 @@ class RunRecord:
     text_match: dict[str, Any] | None = None
     text_encoder: dict[str, str | None] | None = None
     validated_by: str | None = None
+    training_of: str | None = None
     settings: str | None = None
     began_with: str | None = None
     weights: str | None = None

@@ -107,7 +107,7 @@ def check_space(
             raise InputError(
                 f"search space: {parameter.key} is no hyper-parameter - remove it, or give it to all trials"
             )
-        if parameter.key.startswith(("transition_", "text_match")):
+        if parameter.key in with_role(Role.AFTER):
             raise InputError(
                 f"search space: {parameter.key} has no effect before an epoch's validation, which a search goes by"
                 " - remove it, or give it to all trials"

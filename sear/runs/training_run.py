@@ -24,12 +24,14 @@ from sear.files import CHECKOUT, PROJECT_ROOT, remove, shown, writing
 from sear.memory import enough_memory_to
 from sear.model.counting import CountingModel
 from sear.model.network import SEARNetwork
+from sear.model.transition_prior import PRIOR
 from sear.runs.command import command_of, started_by
 from sear.runs.find import deciding_settings, recorded_hash
 from sear.runs.folder import (
     discard_run_folder,
     is_finished,
     new_run_folder,
+    read_run_folder,
     write_cases,
     write_config,
     write_examples,
@@ -122,13 +124,17 @@ def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
 
 
 def train_in_new_folder(
-    config: SEARConfig, log: RunLog, variant: Sequence[str] = (), on_epoch: OnEpoch | None = None
+    config: SEARConfig,
+    log: RunLog,
+    variant: Sequence[str] = (),
+    on_epoch: OnEpoch | None = None,
+    training: Path | None = None,
 ) -> dict[str, Any]:
     """Train, test and report a run; a folder in which nothing was trained yet is taken back when that fails.
 
     Args:
         variant: what the folder's name tells besides the seed.
-        on_epoch: see TrainingRun.
+        on_epoch, training: see TrainingRun.
 
     Returns:
         What metrics.json holds, and `run_folder`.
@@ -144,7 +150,7 @@ def train_in_new_folder(
     if validated:
         run.environment["commit"] = started_at  # of the code in use; another may have come while that one trained
     processes.note(RUN_FOLDER, str(run.folder))
-    run.on_epoch = on_epoch
+    run.on_epoch, run.training = on_epoch, training
     try:
         return run.train(log, validated)
     finally:
@@ -160,9 +166,11 @@ class TrainingRun:
         checkpoints: best.pth and last.pth in the folder.
         begun: whether there is something to go on with, should it be stopped.
         on_epoch: called with folder and history after each epoch and its checkpoints; what it raises ends the run.
+        training: folder of a finished run whose training is taken over (sear.runs.find.find_training); None: it trains.
     """
 
     on_epoch: OnEpoch | None = None
+    training: Path | None = None
 
     def __init__(self, config: SEARConfig, folder: Path, begun: bool = False):
         self.config, self.folder, self.begun = config, folder, begun
@@ -198,11 +206,16 @@ class TrainingRun:
                     start_from(earlier, prepared.trainer.model, prepared.dataset)
                     prepared.trainer.average_anew()
                 with prepared.trainer.tracking.of_run(self.folder):
-                    self.begun = True
+                    self.begun = not self.training  # without a training of its own there is nothing to go on with
                     log.write_to(self.folder / "run.log")
                     logger.info(f"run folder: {shown(self.folder)}")
-                    self._fit(prepared, validated)
-                    return self._report(prepared, validated)
+                    if self.training:
+                        self._take_over(prepared, self.training)
+                    else:
+                        self._fit(prepared, validated)
+                    done = self._report(prepared, validated)
+                    self.begun = True
+                    return done
         except KeyboardInterrupt as stop:
             if not self.begun:
                 raise
@@ -256,6 +269,21 @@ class TrainingRun:
         if validated and validated[1].best_epoch is not None:
             trainer.epochs, valid_data = validated[1].best_epoch + 1, None
         trainer.fit(train_data, valid_data, show_progress=self.config["show_progress"])
+
+    def _take_over(self, prepared: Prepared, folder: Path) -> None:
+        """Have the training of a finished run."""
+        files, config = read_run_folder(folder), self.config
+        record = files.record
+        checkpoints = folder / "best.pth", folder / "last.pth"
+        theirs = Checkpoints(config["model"], config["dataset"], *checkpoints, config["device"])
+        theirs.events_hash = prepared.dataset.events_hash
+        theirs.refuse_untested(record.weights, record.best_epoch, record.valid)
+        best = self.checkpoints.take_over(theirs, prepared.trainer.model, PRIOR)
+        rows = [{k: v for k, v in row.items() if v == v} for row in files.history.to_dict("records")]
+        prepared.trainer.take_over(best, rows, (record.seconds or {}).get("train", 0.0))
+        self.checkpoints.commits, self.checkpoints.began_with = best["commits"], record.began_with
+        self._name_commits()
+        logger.info(f"trained already in {shown(folder)}: only what is mixed in after training is another")
 
     def _name_commits(self) -> None:
         """Of a run that was resumed at other commits, metrics.json and the next checkpoint name those too."""
@@ -342,6 +370,8 @@ class TrainingRun:
         record = self._record(prepared, metrics)
         if validated:
             record.validated_by = validated[0].name
+        if self.training:
+            record.training_of = self.training.name
         trainer = prepared.trainer
         write_history(self.folder, trainer.history)
         if cases:

@@ -13,6 +13,7 @@ from sear.errors import InputError
 from sear.files import PROJECT_ROOT, shown
 from sear.model.network import SEARNetwork
 from sear.model.text_map import TextMap
+from sear.model.transition_prior import PRIOR
 from sear.runs.model_folder import IN_RUN, TEXT_MATCH, TrainedModel, is_model, model_folder, read_about, read_model
 
 logger = logging.getLogger("sear")
@@ -95,7 +96,7 @@ def start_from(old: TrainedModel, model: SEARNetwork, dataset: SEARDataset) -> N
     theirs = np.array([number.get(str(token), 0) for token in dataset.events.item_tokens])
     own = model.state_dict()
     for name, values in old.weights.items():
-        if name == "rating_emb.values_R" or name.startswith(("transition_prior.", TEXT_MATCH)):
+        if name == "rating_emb.values_R" or name.startswith((PRIOR, TEXT_MATCH)):
             continue  # these are of the data, not learned
         own[name].copy_(_matched(name, values, own, old, theirs, dataset))
     model.load_state_dict(own)

@@ -16,6 +16,7 @@ class Role(Flag):
     ADDS_METRICS = auto()  # adds metrics to a run and changes none
     SEAR = auto()  # in SEAR.yaml for SEAR alone; other models may be given it, without effect
     LOSS = auto()  # also for any other model that learns by SEAR's loss
+    AFTER = auto()  # decides what is mixed into the scores after training, and nothing of the training
     MEASURE = auto()  # decides which events there are or how they are ranked: it is not to be searched for
     PLACE = auto()  # where a run works and what it shows: two runs that differ only here are the same run
     DERIVED = auto()  # RecBole's Config works it out anew, for the machine it runs on
@@ -63,9 +64,14 @@ KEYS = {
     "item_table": Key(Role.SEAR),
     "warm_start": Key(Role.SEAR | Role.FOLDER),
     "text_whitening": Key(Role.SEAR),
-    "text_match": Key(Role.SEAR),
-    "text_match_width": Key(Role.SEAR),
-    "text_match_half_life": Key(Role.SEAR),
+    "text_match": Key(Role.SEAR | Role.AFTER),
+    "text_match_width": Key(Role.SEAR | Role.AFTER),
+    "text_match_half_life": Key(Role.SEAR | Role.AFTER),
+    "transition_prior": Key(Role.AFTER),
+    "transition_floor": Key(Role.AFTER),
+    "transition_steps": Key(Role.AFTER),
+    "transition_popularity": Key(Role.AFTER),
+    "transition_half_life": Key(Role.AFTER),
     "cosine_scale": Key(Role.SEAR | Role.LOSS),
     "repeat_bias": Key(Role.SEAR | Role.LOSS),
     "repeat_bias_lr": Key(Role.SEAR | Role.LOSS),

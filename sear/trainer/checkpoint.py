@@ -270,6 +270,24 @@ class Checkpoints:
                 " - restore the one that was tested, or train anew"
             )
 
+    def take_over(self, theirs: "Checkpoints", model: torch.nn.Module, own: str) -> State:
+        """Make the best checkpoint of another run this one's; returns it.
+
+        Args:
+            theirs: of a run with the same training.
+            model: this run's, which keeps what it has under names that begin with `own`.
+
+        Raises:
+            InputError: as `read`.
+        """
+        state = theirs.read(theirs.best)
+        weights = {name: value for name, value in state["state_dict"].items() if not name.startswith(own)}
+        weights |= {name: value for name, value in model.state_dict().items() if name.startswith(own)}
+        state |= {"settings": self.settings, "state_dict": weights}
+        del state["format"]
+        save_checkpoint(self.best, state)
+        return state
+
     def load_last(self, path: Path | str, model: torch.nn.Module, learning: Mapping[str, Any]) -> State:
         """What a last checkpoint says of the training's progress, once the model and what learns have their states.
 

@@ -101,10 +101,23 @@ class SEARTrainer(Trainer):
         learning |= {"averaged": self.averaged} if self.averaged else {}
         state = self.checkpoints.load_last(resume_file, self.model, learning)
         self.start_epoch, self.cur_step, self.finished = state["epoch"] + 1, state["cur_step"], state["finished"]
-        self.best_valid_score, self.best_epoch = state["best_valid_score"], state["best_epoch"]
-        result = state["best_valid_result"]
-        self.best_valid_result = OrderedDict(result) if result else None
+        self._know_best(state)
         self.history, self.fit_seconds, self.steps = state["history"], state["fit_seconds"], state["steps"]
+
+    def take_over(self, best: dict[str, Any], history: list[dict[str, Any]], fit_seconds: float) -> None:
+        """Be as after a training that another run has done.
+
+        Args:
+            best: its best checkpoint.
+            history: its epochs, the last one's too.
+        """
+        self._know_best(best)
+        self.history, self.fit_seconds = history, fit_seconds
+
+    def _know_best(self, state: Mapping[str, Any]) -> None:
+        result = state["best_valid_result"]
+        self.best_valid_score, self.best_epoch = state["best_valid_score"], state["best_epoch"]
+        self.best_valid_result = OrderedDict(result) if result else None
 
     def _save(self, epoch: int, improved: bool) -> None:
         progress = {

@@ -8,6 +8,7 @@ import pytest
 
 from sear.cli.main import main
 from sear.errors import InputError
+from sear.quick_start import evaluate
 from sear.settings.rules import dump_yaml
 from sear.trainer.trainer import SEARTrainer
 from tests.conftest import TOY, random_histories, tiny_config_root, write_atomic_files
@@ -131,3 +132,30 @@ def test_runs_of_a_grid_over_values_are_told_apart_by_folder_and_row(grid, tmp_p
     assert re.search(r"SASRec \([^<]*learning_rate=0\.003", page)
     assert main(words) == 0
     assert capsys.readouterr().out.count("is done already in") == 2
+
+
+def test_runs_that_differ_in_what_is_mixed_in_after_training_are_trained_once(grid, tmp_path, capsys):
+    def asked(*words, results=grid.results):
+        shared = ["--dataset=tiny", "--model=SASRec", f"--config={tmp_path}/toy.yaml", "--epochs=2"]
+        assert main([*shared, f"--results_path={results}", "--mask_history=True", *words]) == 0
+        return {json.loads(path.read_text())["command"]: path.parent for path in results.rglob("metrics.json")}
+
+    mixed = ["--seed=1", "--transition_prior=[1]"]
+    asked(*mixed, "--transition_popularity=0,0.5")
+    found = asked("--seed=1,2", "--transition_prior=~")
+    assert capsys.readouterr().out.count("trained already in") == 2  # all but one of seed 1
+    assert len(found) == 4 and sorted(path.name for path in grid.results.rglob("*.pth")) == ["best.pth"] * 4
+
+    anew = asked(*mixed, "--transition_popularity=0.5", results=tmp_path / "other")
+    anew |= asked("--seed=1", "--transition_prior=~", results=tmp_path / "one more")
+    assert "trained already in" not in capsys.readouterr().out
+    for command, folder in anew.items():
+        taken = found[command]
+        record, same = (json.loads((path / "metrics.json").read_text()) for path in (taken, folder))
+        assert "training_of" not in same and (taken.parent / record["training_of"] / "best.pth").exists()
+        alike = ("test", "test_history_masked", "valid", "best_epoch", "epochs", "weights", "settings", "overrides")
+        assert {key: record[key] for key in alike} == {key: same[key] for key in alike}
+        assert (taken / "cases.csv.gz").read_bytes() == (folder / "cases.csv.gz").read_bytes()
+        losses = [pd.read_csv(path / "history.csv").drop(columns="seconds") for path in (taken, folder)]
+        pd.testing.assert_frame_equal(*losses)
+        assert evaluate(taken)["test"] == record["test"]
