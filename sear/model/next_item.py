@@ -17,6 +17,7 @@ from sear.model.loss import loss_targets, soft_label_loss
 from sear.model.repeat_bias import items_before
 from sear.model.sampling import ItemSampler, Sample
 from sear.model.scoring import ScoringModule
+from sear.model.text_match import TextMatch
 from sear.model.transition_prior import TransitionPrior
 from sear.ops.earlier_items import EarlierItems
 from sear.ops.shares import current
@@ -28,11 +29,14 @@ class NextItemModel(SequentialRecommender, ScoringModule):
     Attributes:
         train_rows: the training rows it learns from, unless its config asks for others.
         transition_prior: counted transitions that are mixed into the scores after training; None where they are off.
+        text_match: what is added for texts like the history's; None in training, and where validation wants none.
+        text_in_vectors: its users' and items' vectors hold what `text_match` adds, so that their products need no more.
         sampler: draws the items of a step's softmax; None where it is over all items.
     """
 
     input_type = InputType.POINTWISE
     train_rows = "windows"
+    text_in_vectors = False
 
     def __init__(self, config, dataset):
         samples = config["loss_type"] == "sampled"  # a word that RecBole's models do not know
@@ -46,6 +50,10 @@ class NextItemModel(SequentialRecommender, ScoringModule):
         if config["transition_prior"]:
             self.transition_prior = TransitionPrior(dataset.item_num, config["transition_half_life"])
             self.transition_prior.count(dataset, config["transition_steps"], config["transition_popularity"])
+        self.text_match: TextMatch | None = None
+        if not self.text_in_vectors and config["text_match"]:
+            texts = torch.from_numpy(dataset.item_text_embedding())
+            self.register_buffer("item_text_VE", texts, persistent=False)  # the dataset's cache keeps it
 
     def target_counts(self, dataset) -> np.ndarray:
         """int64 (V,): how many training events of each item a batch may hold as targets."""
@@ -67,11 +75,14 @@ class NextItemModel(SequentialRecommender, ScoringModule):
     def full_sort_predict(self, interaction) -> Tensor:
         """(B, V): every item's score for the next event of each history."""
         score_BV = self.all_scores(self.user_vectors(interaction), self._whole_histories(interaction))
+        if self.text_match is not None and self.matches_apart:
+            said_BV = self.text_match.cosines(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+            score_BV = score_BV + self.text_match.weight * said_BV
         return self.transition_prior.mixed(score_BV, interaction[self.ITEM_SEQ]) if self.has_prior else score_BV
 
     def predict(self, interaction) -> Tensor:
         """(B,): the score of each row's own `item_id`."""
-        if self.has_prior:
+        if self.has_prior or self.matches_apart:
             return self.full_sort_predict(interaction).gather(1, interaction[self.ITEM_ID][:, None])[:, 0]
         users, histories = self.user_vectors(interaction), self._whole_histories(interaction)
         return self.scores_of(users, interaction[self.ITEM_ID], histories)
@@ -82,13 +93,18 @@ class NextItemModel(SequentialRecommender, ScoringModule):
         return self.transition_prior is not None and self.transition_prior.weight > 0
 
     @property
+    def matches_apart(self) -> bool:
+        """Whether texts like the history's are added to scores, not to vectors."""
+        return self.text_match is not None and not self.text_in_vectors
+
+    @property
     def scored_by_vectors(self) -> bool:
         """Whether scores are products of vectors and the repeat bias alone: ranks then need no `full_sort_predict`."""
         kind = type(self)
         plain = (
             kind.full_sort_predict is NextItemModel.full_sort_predict and kind.all_scores is ScoringModule.all_scores
         )
-        return plain and not self.has_prior
+        return plain and not self.has_prior and not self.matches_apart
 
     def sampled_loss(
         self, user_PD: Tensor, sample: Sample, target_PK: Tensor, decay: float, earlier: EarlierItems | None

@@ -21,6 +21,8 @@ class SEAR(CausalLoss, SEARNetwork):
             different ratings for a vector each.
     """
 
+    text_in_vectors = True
+
     def __init__(self, config, dataset):
         require_sear_dataset(dataset, "SEAR")
         super().__init__(config, dataset)

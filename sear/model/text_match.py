@@ -74,6 +74,11 @@ class TextMatch(nn.Module):
         bag_PL = item_BL[wanted_P // length]
         return nn.functional.embedding_bag(bag_PL, self.item_VR, mode="sum", per_sample_weights=count_PL)
 
+    def cosines(self, item_BL: Tensor, length_B: Tensor) -> Tensor:
+        """(B, V): the mean cosine of every item's text with those of each history, which has length_B >= 1 events."""
+        last_B = torch.arange(len(item_BL), device=item_BL.device) * item_BL.shape[1] + length_B - 1
+        return self.means(item_BL, last_B) @ self.item_VR.T
+
     def users(self, item_BL: Tensor, wanted_P: Tensor) -> Tensor:
         """(P, R): w times `means`."""
         return self.weight * self.means(item_BL, wanted_P)

@@ -102,8 +102,11 @@ def prepare(config: SEARConfig, checkpoints: Checkpoints) -> Prepared:
         loaders = data_preparation(config, whole)
     dataset = loaders[0]._dataset
     read = perf_counter()
+    reads_texts = bool(config["text_match"])
     if issubclass(build, SEARNetwork) and (config["text_init"] or "semantic" in config["streams"]):
         build.check_catalogue(config, dataset.item_num)  # before an hour of encoding, not after
+        reads_texts = True
+    if reads_texts:
         dataset.item_text_embedding()
     if not processes.rank():
         _ = dataset.texts.titles  # now, for a fault in them must not end a run that is trained

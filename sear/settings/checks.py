@@ -45,6 +45,7 @@ def check_settings(settings: Settings) -> None:
         _check_sear(settings)
     else:
         _check_baseline(settings)
+    _check_texts(settings)
 
 
 def _wrong_kind(settings: Settings, key: str, value: object) -> InputError:
@@ -166,21 +167,12 @@ def _check_sear(settings: Settings) -> None:
         raise settings.fault("item_table", "but no stream has a vector per item", remedy)
     if settings.get("text_match") and "semantic" not in settings.get("streams"):
         raise settings.fault("text_match", "but streams is without semantic", "write text_match: ~, or add that stream")
-    if settings.get("text_match") and is_reference(settings.model):
-        raise settings.fault("text_match", "but a class of one's own may score otherwise", "write text_match: ~")
     if settings.get("text_match") and settings.get("cosine_scale"):
         raise settings.fault("text_match", "but scores are cosines", "write text_match: ~ or cosine_scale: 0")
     negatives = settings.get("train_neg_sample_args")
     if negatives is not None and negatives.get("distribution", "uniform") not in ("none", "None", None):
         raise settings.fault(
             "train_neg_sample_args", "but SEAR learns from all items, without samples", "write train_neg_sample_args: ~"
-        )
-    item_fields = (settings.get("load_col") or {}).get("item")
-    if item_fields and set(item_fields) == {settings.get("ITEM_ID_FIELD")} and needs_text(settings):
-        raise settings.fault(
-            "load_col",
-            "whose item names no text field for the sentences",
-            "add one, or do without text: streams: [collaborative, rating] and text_init: False",
         )
 
 
@@ -191,10 +183,25 @@ def _check_baseline(settings: Settings) -> None:
         raise settings.fault("n_heads", f"which does not divide hidden_size {hidden}", remedy)
     if settings.get("ablate") is not None:
         raise settings.fault("ablate", f"but {settings.model_name} has no such part", "remove it; it is for SEAR alone")
-    if settings.get("transition_prior") and not _has_user_vectors(settings):
-        raise settings.fault("transition_prior", f"but {settings.model_name} has no user vectors", "remove it")
+    for key in ("transition_prior", "text_match"):
+        if settings.get(key) and not _has_user_vectors(settings):
+            raise settings.fault(key, f"but {settings.model_name} has no user vectors", "remove it")
     if not learns_from_windows(settings.model) and settings.get("train_rows") != "prefixes":
         raise settings.fault("train_rows", f"but {settings.model_name} {LAST_EVENT_ONLY}", "write prefixes")
+
+
+def _check_texts(settings: Settings) -> None:
+    if settings.get("text_match") and is_reference(settings.model):
+        raise settings.fault("text_match", "but a class of one's own may score otherwise", "write text_match: ~")
+    item_fields = (settings.get("load_col") or {}).get("item")
+    if item_fields and set(item_fields) == {settings.get("ITEM_ID_FIELD")} and needs_text(settings):
+        without = ["text_match: ~"] if settings.get("text_match") else []
+        without += ["streams: [collaborative, rating]", "text_init: False"] if settings.family == "SEAR" else []
+        raise settings.fault(
+            "load_col",
+            "whose item names no text field for the sentences",
+            f"add one, or do without text: {' and '.join(without)}",
+        )
 
 
 def _has_user_vectors(settings: Settings) -> bool:
@@ -208,8 +215,9 @@ def _divisors(number: int) -> str:
 
 
 def needs_text(settings: Settings) -> bool:
-    """Whether the run reads the text embeddings: for the semantic stream, or to start the item tables."""
-    return "semantic" in settings.get("streams") or settings.get("text_init")
+    """Whether the run reads text embeddings: for the semantic stream, to start the item tables, or to match texts."""
+    of_sear = settings.family == "SEAR" and ("semantic" in settings.get("streams") or settings.get("text_init"))
+    return bool(of_sear or settings.get("text_match"))
 
 
 def require_data_files(settings: Settings, data_path: Path | str) -> None:

@@ -269,9 +269,7 @@ class SEARTrainer(Trainer):
             match, weights = self._new_text_match(), self.config["text_match"]
 
             def said(interaction) -> torch.Tensor:
-                item_BL, length_B = interaction[self.model.ITEM_SEQ], interaction[self.model.ITEM_SEQ_LEN]
-                last_B = torch.arange(len(item_BL), device=item_BL.device) * item_BL.shape[1] + length_B - 1
-                return match.means(item_BL, last_B) @ match.item_VR.T
+                return match.cosines(interaction[self.model.ITEM_SEQ], interaction[self.model.ITEM_SEQ_LEN])
 
             best, scores = choose_weight(
                 self.model, said, valid_data, self._to_device, batch, weights, self._mixed_score, filters

@@ -12,6 +12,7 @@ from sear.model.sear import SEAR
 from sear.model.text_match import TextMatch
 from sear.quick_start import evaluate
 from sear.settings.recbole_config import build_config
+from tests.conftest import random_histories
 from tests.helpers.killed_run import run
 from tests.helpers.used_model import toy_run
 from tests.model.test_network import ITEMS, LENGTHS, STARS, TEXTS
@@ -84,6 +85,32 @@ def test_validation_chooses_the_weight_and_every_way_to_use_the_run_has_it(here)
     assert (with_each[0] != with_each[30.0]).mean() > 0.3
 
 
+@pytest.mark.parametrize("name", ["SASRec", "GRU4Rec", "BSARec"])
+def test_a_baseline_matches_texts_beside_its_vectors(name, tiny_model, tiny_text):
+    model, _, test = tiny_model(name, random_histories(), text_match=[2.0], repeat_bias=name != "BSARec")
+    model.eval()
+    rows = test[:5]
+    with torch.no_grad():
+        assert model.scored_by_vectors and not model.matches_apart  # in training, and where validation wants none
+        before_BV, before_B = model.full_sort_predict(rows), model.predict(rows)
+        model.text_match = TextMatch.of_texts(model.item_text_VE, 5, half_life=2.0)
+        model.text_match.weight.fill_(2.0)
+        cosine_BV = model.text_match.cosines(rows[model.ITEM_SEQ], rows[model.ITEM_SEQ_LEN])
+        torch.testing.assert_close(model.full_sort_predict(rows), before_BV + 2 * cosine_BV)
+        own_B = cosine_BV.gather(1, rows[model.ITEM_ID][:, None])[:, 0]
+        torch.testing.assert_close(model.predict(rows), before_B + 2 * own_B)
+    assert not model.scored_by_vectors and "item_text_VE" not in model.state_dict()
+
+
+def test_a_baselines_run_has_the_weight_that_validated_best(here):
+    run = toy_run(here, model="GRU4Rec", text_match=[0, 1.0, 30.0], transition_prior=[0, 0.5], repeat_bias=True)
+    record = json.loads((run / "metrics.json").read_text())
+    scores = {entry["weight"]: entry["score"] for entry in record["text_match"]["tried"]}
+    assert scores[record["text_match"]["weight"]] == max(scores.values()) and len(set(scores.values())) > 1
+    assert scores[0] == record["transition_prior"]["score"] and record["text_encoder"]
+    assert evaluate(run)["test"] == record["test"]
+
+
 @pytest.mark.long
 def test_a_run_on_all_events_has_the_weight_that_was_validated(here):
     done = run(here, train_on="all", text_match=[30.0], epochs=1)
@@ -102,6 +129,20 @@ def test_a_warm_start_takes_over_what_is_learned_and_matches_its_own_texts(here)
     torch.testing.assert_close(after.collaborative_emb.weight, before.collaborative_emb.weight)
     assert (before.text_match.weight, after.text_match.weight) == (30.0, 2.0)
     torch.testing.assert_close(after.text_match.item_VR, before.text_match.item_VR)
+
+
+@pytest.mark.parametrize(
+    "name, changes, told",
+    [
+        ("EASE", {}, "but EASE has no user vectors - remove it"),
+        ("NARM", {}, "but NARM has no user vectors - remove it"),
+        ("GRU4Rec", {"load_col": {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id"]}},
+         "whose item names no text field for the sentences - add one, or do without text: text_match: ~"),
+    ],
+)  # fmt: skip
+def test_a_baseline_that_cannot_match_texts_says_why(name, changes, told):
+    with pytest.raises(InputError, match=told):
+        build_config("ml-100k", name, {"text_match": [2], **changes})
 
 
 def test_texts_are_matched_beside_the_semantic_stream_and_plain_products_alone():
