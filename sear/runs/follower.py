@@ -74,7 +74,7 @@ class Follower:
         self._there.trainer.train_epoch(self._there.loaders[0], epoch)
 
     def match_texts(self, weight: float) -> None:
-        self._there.trainer.match_texts_here(weight)
+        self._there.trainer.mixing.match_texts_here(weight)
 
     def rank_cases(self, part: int, mask_history: bool) -> None:
         self._there.trainer.rank_share(self._there.loaders[part], mask_history)

@@ -34,8 +34,7 @@ class RunRecord:
         overrides: the settings that are not those of the YAML files (sear.settings.recbole_config.overrides_of).
         data: SHA-256 of the atomic files by suffix (sear.data.data_files.data_hashes).
         command: makes the run again; for readers only.
-        transition_prior: {weight, floor, score, tried} that validation chose, see SEARTrainer.choose_prior.
-        text_match: {weight, score, tried} that validation chose, see SEARTrainer.choose_text_match.
+        transition_prior, text_match: what validation chose to mix in, see sear.trainer.mixing.Choice.
         text_encoder: {path, weights, files} of the encoder of the items' texts, see encoder_checksums in sear.data.
         validated_by: RUN_ID of the run that says how good this one is, where every event trained.
         training_of: RUN_ID of the run that did the training, where only what is mixed in after it was another.

@@ -58,6 +58,7 @@ from sear.settings.recbole_config import (
 from sear.settings.sizes import MODEL_KEYS
 from sear.trainer.checkpoint import Checkpoints
 from sear.trainer.counting_trainer import CountingTrainer
+from sear.trainer.mixing import Choice
 from sear.trainer.team import Team
 from sear.trainer.trainer import SEARTrainer
 
@@ -77,8 +78,7 @@ class Prepared:
     trainer: SEARTrainer
     data: dict[str, str]  # hashes of the files
     seconds: dict[str, float]
-    prior: dict[str, Any] | None = None  # what validation chose of the transition prior
-    text_match: dict[str, Any] | None = None  # and of texts like the history's
+    mixed: Choice = Choice()  # what is mixed into the scores that are tested
     weights: str | None = None  # digest of those that are tested
 
 
@@ -330,11 +330,7 @@ class TrainingRun:
         self._refuse_untested()
         prepared = prepare(self.config, self.checkpoints)
         self.checkpoints.load_best(prepared.trainer.model)
-        if record.transition_prior:
-            chosen = torch.tensor([record.transition_prior["weight"], record.transition_prior["floor"]])
-            prepared.trainer.model.transition_prior.mix.copy_(chosen)
-        if record.text_match:
-            prepared.trainer.match_texts(record.text_match["weight"])
+        prepared.trainer.mixing.use(Choice(record.transition_prior, record.text_match))
         return trained_model(prepared.trainer.model, prepared.dataset, record)
 
     def _test(self, prepared: Prepared) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -342,14 +338,7 @@ class TrainingRun:
         started = perf_counter()
         trainer, test_data = prepared.trainer, prepared.loaders[2]
         prepared.weights = self.checkpoints.load_best(trainer.model)
-        prepared.prior = trainer.choose_prior(prepared.loaders[1])
-        if prepared.prior:
-            chosen = "weight {weight}, floor {floor}, validation {score:.4f}".format(**prepared.prior)
-            logger.info(f"transition prior: {chosen}")
-        prepared.text_match = trainer.choose_text_match(prepared.loaders[1])
-        if prepared.text_match:
-            chosen = "weight {weight}, validation {score:.4f}".format(**prepared.text_match)
-            logger.info(f"text match: {chosen}")
+        prepared.mixed = trainer.mixing.choose(prepared.loaders[1])
         ranks, masked = trainer.rank_cases(test_data, self.config["show_progress"])
         cases = case_rows(test_data._dataset, ranks, masked)
         metrics = metrics_of_cases(cases, self.config)
@@ -360,12 +349,8 @@ class TrainingRun:
         """What metrics.json says instead of metrics where every event trained, with the last epoch's weights in use."""
         model = prepared.trainer.model
         prepared.weights = self.checkpoints.load_best(model)
-        prepared.prior, prepared.seconds["test"] = validated.transition_prior, 0.0
-        if prepared.prior:
-            model.transition_prior.mix.copy_(torch.tensor([prepared.prior["weight"], prepared.prior["floor"]]))
-        prepared.text_match = validated.text_match
-        if prepared.text_match:
-            prepared.trainer.match_texts(prepared.text_match["weight"])
+        prepared.mixed, prepared.seconds["test"] = Choice(validated.transition_prior, validated.text_match), 0.0
+        prepared.trainer.mixing.use(prepared.mixed)
         return {"test": {}, **dict.fromkeys(("test_history_masked", *(f"test_by_{group}" for group in GROUPS)))}
 
     def _report(self, prepared: Prepared, validated: tuple[Path, RunRecord] | None) -> dict[str, Any]:
@@ -420,8 +405,8 @@ class TrainingRun:
             best_epoch=trainer.best_epoch,
             valid_metric=config["valid_metric"].lower(),
             valid=dict(trainer.best_valid_result or {}),
-            transition_prior=prepared.prior,
-            text_match=prepared.text_match,
+            transition_prior=prepared.mixed.prior,
+            text_match=prepared.mixed.text_match,
             **metrics,
             seconds=seconds,
             **self.memory.values(),

@@ -22,14 +22,13 @@ from tqdm import tqdm
 from sear.data.dataset import require_sear_dataset
 from sear.errors import InputError
 from sear.evaluation.metrics import metrics_by_row, summarise
-from sear.evaluation.mix_choice import choose_mix, choose_weight
 from sear.evaluation.ranks import Ranks, case_ranks
 from sear.memory import enough_memory_to
 from sear.model.next_item import NextItemModel
-from sear.model.text_match import TextMatch
 from sear.processes import add_up
 from sear.trainer.averaging import AveragedWeights
 from sear.trainer.checkpoint import LAST, Checkpoints
+from sear.trainer.mixing import Mixing
 from sear.trainer.sparse_rows import Rows, clip_gradients, step_rows, touched_rows, use_sparse_gradients
 from sear.trainer.team import Team
 from sear.trainer.tracking import Tracking
@@ -79,6 +78,7 @@ class SEARTrainer(Trainer):
         self.scheduler = torch.optim.lr_scheduler.ExponentialLR(self.optimizer, decay)
         self.warmup_steps, self.steps = config["warmup_steps"] or 0, 0  # steps so far, over all sessions
         self.averaged = AveragedWeights(model, config["ema_decay"]) if config["ema_decay"] else None
+        self.mixing = Mixing(self)
         self.fit_seconds = 0.0  # over all sessions of a resumed run
         self.on_epoch_end = None  # called after the checkpoints of an epoch are written
         name = str(Path(config["checkpoint_dir"]) / f"{config['model']}-{get_local_time()}")
@@ -159,7 +159,7 @@ class SEARTrainer(Trainer):
         self.checkpoints.events_hash = train_data._dataset.events_hash
         if hasattr(train_data, "get_model"):
             train_data.get_model(self.model)
-        with self._asking("begin", self.scheduler.state_dict(), self.steps):
+        with self.asking("begin", self.scheduler.state_dict(), self.steps):
             if self.team:
                 self.team.take_weights()
                 self.team.take_state(self.optimizer)
@@ -168,7 +168,7 @@ class SEARTrainer(Trainer):
                 break
             started = perf_counter()
             lr = self.optimizer.param_groups[0]["lr"]
-            with self._asking("train_epoch", epoch):
+            with self.asking("train_epoch", epoch):
                 loss = self.train_epoch(train_data, epoch, show_progress)
             if loss is not None and not np.isfinite(loss):
                 remedy = "lower learning_rate or set clip_grad_norm"
@@ -191,12 +191,12 @@ class SEARTrainer(Trainer):
                 self.on_epoch_end()
         return self.best_valid_score, self.best_valid_result
 
-    def _asking(self, what: str, *arguments: Any) -> AbstractContextManager[None]:
+    def asking(self, what: str, *arguments: Any) -> AbstractContextManager[None]:
         return self.team.asks(what, *arguments) if self.team else nullcontext()
 
     def train_epoch(self, train_data, epoch: int, show_progress: bool = False) -> float | None:
         """One pass over the training rows, and the learning rate after it; returns the mean loss per loss position."""
-        with enough_memory_to("train", self._sizes("train_batch_size", *self.sizes)):
+        with enough_memory_to("train", self.told_sizes("train_batch_size", *self.sizes)):
             loss = self._train_epoch(train_data, epoch, show_progress=show_progress)
         self.scheduler.step()
         return loss
@@ -233,71 +233,7 @@ class SEARTrainer(Trainer):
         kept, filtered = (self._means(part, metrics, topk) if part is not None else {} for part in ranks)
         return OrderedDict(kept | {f"filtered_{name}": value for name, value in filtered.items()})
 
-    def choose_prior(self, valid_data) -> dict | None:
-        """Set the model's transition prior to what validates best, with the weights of the best checkpoint in use.
-
-        No checkpoint holds the choice; metrics.json does.
-
-        Returns:
-            weight, floor and score of the best, and all that was tried; None for a model without a prior.
-        """
-        prior = getattr(self.model, "transition_prior", None)
-        if prior is None:
-            return None
-
-        grid = self.config["transition_prior"], self.config["transition_floor"]
-        batch, filters = self.config["eval_batch_size"], self.valid_protocol != "kept"
-        with enough_memory_to("mix transitions", self._sizes("eval_batch_size")):
-            best, scores = choose_mix(self.model, valid_data, self._to_device, batch, grid, self._mixed_score, filters)
-        prior.mix.copy_(torch.tensor(best))
-        tried = [{"weight": weight, "floor": floor, "score": value} for (weight, floor), value in scores.items()]
-        return {"weight": best[0], "floor": best[1], "score": scores[best], "tried": tried}
-
-    def choose_text_match(self, valid_data) -> dict | None:
-        """Let the model match texts with the weight that validates best, beside the transition prior in use.
-
-        No checkpoint holds the choice; metrics.json does.
-
-        Returns:
-            weight and score of the best, and all that was tried; None for a model that is not to match texts.
-        """
-        if not self.config["text_match"]:
-            return None
-        batch, filters = self.config["eval_batch_size"], self.valid_protocol != "kept"
-        with enough_memory_to("match texts", self._sizes("eval_batch_size")):
-            self.match_texts(0)
-            match, weights = self._new_text_match(), self.config["text_match"]
-
-            def said(interaction) -> torch.Tensor:
-                return match.cosines(interaction[self.model.ITEM_SEQ], interaction[self.model.ITEM_SEQ_LEN])
-
-            best, scores = choose_weight(
-                self.model, said, valid_data, self._to_device, batch, weights, self._mixed_score, filters
-            )
-            self.match_texts(best, match)
-        tried = [{"weight": weight, "score": value} for weight, value in scores.items()]
-        return {"weight": best, "score": scores[best], "tried": tried}
-
-    def match_texts(self, weight: float, match: TextMatch | None = None) -> None:
-        """Add `weight` times the mean cosine of texts to the model's scores, in all processes; 0: nothing.
-
-        Args:
-            match: what this process has made of the texts already.
-        """
-        with self._asking("match_texts", weight):
-            self.match_texts_here(weight, match)
-
-    def match_texts_here(self, weight: float, match: TextMatch | None = None) -> None:
-        """The same, where the others of a team have been asked."""
-        self.model.text_match = (match or self._new_text_match()) if weight else None
-        if weight:
-            self.model.text_match.weight.fill_(weight)
-
-    def _new_text_match(self) -> TextMatch:
-        sizes = self.config["text_match_width"], self.config["text_match_half_life"]
-        return TextMatch.of_texts(self.model.item_text_VE, *sizes)
-
-    def _mixed_score(self, *ranks: np.ndarray | None) -> float:
+    def score_of_ranks(self, *ranks: np.ndarray | None) -> float:
         """What validation makes of ranks, kept and filtered; a finished run may be tested with other metrics."""
         metric, _, k = self.valid_metric.partition("@")
         return self._score(self._both_protocols(ranks, [metric], [int(k)]))
@@ -333,7 +269,7 @@ class SEARTrainer(Trainer):
                 seed_all(step_seed(self.seed, epoch_idx, step, self.team.rank))  # for what is not drawn for all alike
             else:
                 batch, loss_of = next(whole), loss_func
-            loss = self._train_step(self._to_device(batch, training=True), loss_of)
+            loss = self._train_step(self.to_device(batch, training=True), loss_of)
             count = int(loss_count[index].sum())
             total += loss.detach().squeeze() * count  # a few of RecBole's models give a loss of shape (1,)
             targets += count
@@ -393,7 +329,7 @@ class SEARTrainer(Trainer):
         if self.averaged:
             self.averaged.update(rows)
 
-    def _to_device(self, interaction: Interaction, training: bool = False) -> Interaction:
+    def to_device(self, interaction: Interaction, training: bool = False) -> Interaction:
         if self.device.type == "cpu":
             return interaction
         fields = dict(interaction.interaction)
@@ -426,16 +362,16 @@ class SEARTrainer(Trainer):
     def rank_cases(self, eval_data, show_progress=False, mask_history: bool | None = None) -> Ranks:
         """The ranks of all cases, see sear.evaluation.ranks.case_ranks; `mask_history` None is as configured."""
         asked = self.config["mask_history"] if mask_history is None else mask_history
-        with self._asking("rank_cases", eval_data._dataset.part, asked):
+        with self.asking("rank_cases", eval_data._dataset.part, asked):
             return self.rank_share(eval_data, asked, show_progress)
 
     def rank_share(self, eval_data, mask_history: bool, show_progress: bool = False) -> Ranks:
         """The same, where the others of a team have been asked."""
         find = self.team.ranks if self.team else partial(case_ranks, self.model)
-        with enough_memory_to("evaluate", self._sizes("eval_batch_size", *self.sizes)):
-            return find(eval_data, self._to_device, self.config["eval_batch_size"], mask_history, show_progress)
+        with enough_memory_to("evaluate", self.told_sizes("eval_batch_size", *self.sizes)):
+            return find(eval_data, self.to_device, self.config["eval_batch_size"], mask_history, show_progress)
 
-    def _sizes(self, *keys: str) -> dict[str, Any]:
+    def told_sizes(self, *keys: str) -> dict[str, Any]:
         """Keys that decide how much memory is taken, with their values: first those that are far beyond the usual."""
         found = {key: self.config[key] for key in keys if isinstance(self.config[key], int)}
         usual = {key: self.checkpoints.usual.get(key) or value for key, value in found.items()}

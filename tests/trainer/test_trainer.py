@@ -38,7 +38,7 @@ def make(tmp_path, tiny_config, tiny_text):
 
 
 def step(trainer, loaders, rows=8):
-    batch = trainer._to_device(loaders[0].collate_fn(np.arange(rows)), training=True)
+    batch = trainer.to_device(loaders[0].collate_fn(np.arange(rows)), training=True)
     return trainer._train_step(batch, trainer.model.calculate_loss)
 
 
@@ -49,7 +49,7 @@ def test_no_size_in_a_step_depends_on_what_the_device_holds(make, name, repeat_b
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda _: False)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     trainer, loaders = make(name, "meta", repeat_bias=repeat_bias)  # tensors with a shape and no numbers
-    batch = trainer._to_device(loaders[0].collate_fn(np.arange(8)), training=True)
+    batch = trainer.to_device(loaders[0].collate_fn(np.arange(8)), training=True)
     loss = trainer.model.calculate_loss(batch)
     loss.backward()
     assert loss.device.type == "meta"
