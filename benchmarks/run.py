@@ -25,6 +25,7 @@ BENCHMARKS = {
     "epoch-beauty": ("epoch", "beauty"),
     "processes": ("processes",),
     "bfloat16": ("bfloat16",),
+    "additions": ("additions",),
     "conversion": ("conversion",),
     "dataset-build": ("dataset_build",),
     "full-ranking": ("full_ranking",),

@@ -195,6 +195,15 @@ def test_a_profile_shows_where_an_epochs_time_goes_and_went_before_its_fused_par
 
 
 @pytest.mark.long
+def test_additions_are_held_against_an_epoch_without(capsys):
+    found = printed(capsys, "--only=additions")
+    names = [row["name"] for row in found["rows"]]
+    parts = ("repeat bias", "averaged weights", "tied table", "all three")
+    assert names == [f"epoch with {part}, {data}" for data in ("ml-100k", "beauty") for part in parts]
+    assert {row["baseline"] for row in found["rows"]} == {"without additions"}
+
+
+@pytest.mark.long
 def test_bfloat16_and_dataset_build_run(capsys):
     found = printed(capsys, "--only=bfloat16,dataset")
     assert [row["baseline"] for row in found["rows"]] == ["float32", "float32", "RecBole's SequentialDataset"]
