@@ -117,19 +117,26 @@ def _text(value: str | int | float | None) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-GROUPS = {"history_length": "history_length", "item_popularity": "target_training_count"}  # -> column of the cases
+GROUPS = {  # -> column of the cases
+    "history_length": "history_length",
+    "item_popularity": "target_training_count",
+    "days_since_last": "days_since_last",
+}
+DAY = 86_400  # seconds
 
 
 def case_rows(part, ranks: np.ndarray, masked_ranks: np.ndarray | None) -> dict[str, np.ndarray]:
     """The columns of cases.csv.gz; `part` is the SEARDataset that was tested."""
     user, target = part.rows.user, part.rows.start + part.rows.length
     item = part.events.item[target]
+    day = np.floor(part.events.time / DAY)
     cases = {
         "user": part.field2id_token[part.uid_field][user + 1],
         "target": part.field2id_token[part.iid_field][item],
         "rank": ranks,
         "history_length": target - part.events.offsets[user],
         "target_training_count": part.training_item_counts[item],
+        "days_since_last": (day[target] - day[target - 1]).astype(np.int64),
     }
     return cases if masked_ranks is None else cases | {"rank_history_masked": masked_ranks}
 
@@ -155,4 +162,5 @@ def metric_tables(cases: int, metrics: Mapping[str, Any]) -> Sequence[str]:
         metrics_table(cases, titles),
         groups_table("history length", metrics["test_by_history_length"]),
         groups_table("target's training events", metrics["test_by_item_popularity"]),
+        groups_table("days since the event before", metrics["test_by_days_since_last"]),
     )

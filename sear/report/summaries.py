@@ -9,7 +9,11 @@ from sear.errors import InputError
 from sear.report.rows import Row, Tests, compare_rows, deviation, main_metric, mean, seeds_above
 from sear.report.tables import Entry, Table, best_in_column, p_value, percent, signed, with_deviation
 
-GROUPS = {"test_by_history_length": "history length", "test_by_item_popularity": "item popularity"}
+GROUPS = {
+    "test_by_history_length": "history length",
+    "test_by_item_popularity": "item popularity",
+    "test_by_days_since_last": "days since the event before",
+}
 ONE_SEED = "A row with one seed is tested as that one training; two seeds of one model may differ significantly, too."
 NAMES = {"hit": "Hit", "ndcg": "NDCG", "mrr": "MRR", "map": "MAP", "recall": "Recall", "precision": "Precision"}
 

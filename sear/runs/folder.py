@@ -101,7 +101,7 @@ def write_cases(run_folder: Path, cases: Mapping[str, Sequence | np.ndarray]) ->
 
     Args:
         cases: columns of equal length: user and target (the data set's own ids), rank, with mask_history
-            rank_history_masked, then history_length and target_training_count.
+            rank_history_masked, then history_length, target_training_count and days_since_last.
     """
     table = pd.DataFrame(dict(cases))
     with write_aside(run_folder / "cases.csv.gz") as aside, open(aside, "wb") as file:

@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from sear.errors import InputError
 from sear.files import read_json
 
-GROUPED = ("test_by_history_length", "test_by_item_popularity")
+GROUPED = ("test_by_history_length", "test_by_item_popularity", "test_by_days_since_last")
 CLASS_KEY = "class"  # in the file; no field can be called so
 
 
@@ -26,7 +26,8 @@ class RunRecord:
         best_epoch, valid: the epoch that was tested, from 0, and its validation metrics; None without validation.
         test: empty where every event trained.
         test_history_masked: with seen items filtered; None where not asked for.
-        test_by_history_length, test_by_item_popularity: {group, cases, METRIC, …} of each group, metrics as in `test`.
+        test_by_history_length, test_by_item_popularity, test_by_days_since_last: {group, cases, METRIC, …} of each,
+            metrics as in `test`.
         seconds: {data, text, train, test}.
         environment: see sear.runs.machine.environment, and `earlier_commits` of a resumed run.
         ablate: the part of SEAR taken out.
@@ -67,6 +68,7 @@ class RunRecord:
     data: dict[str, str] | None = None
     command: str | None = None
     peak_gpu_memory_mb: float | None = None
+    test_by_days_since_last: list[dict[str, Any]] | None = None
     transition_prior: dict[str, Any] | None = None
     text_match: dict[str, Any] | None = None
     text_encoder: dict[str, str | None] | None = None

@@ -69,6 +69,7 @@ def _check_lists(settings: Settings) -> None:
         "topk",
         "history_length_groups",
         "item_popularity_groups",
+        "days_since_last_groups",
         *mixed_in,
     ):
         entries = settings.get(key) if isinstance(settings.get(key), list) else [settings.get(key)]

@@ -157,6 +157,7 @@ KEYS = {
     "valid_smoothing": Key(Role.MEASURE),
     "history_length_groups": Key(Role.MEASURE),
     "item_popularity_groups": Key(Role.MEASURE),
+    "days_since_last_groups": Key(Role.MEASURE),
     "loss_decimal_place": Key(Role.MEASURE),
     "val_interval": Key(Role.MEASURE),
     "rm_dup_inter": Key(Role.MEASURE),
@@ -170,4 +171,6 @@ def with_role(role: Role) -> frozenset[str]:
 
 
 # how a test measures: these may be others when a finished run is tested again
-MEASURED = ("mask_history", "topk", "metrics", "history_length_groups", "item_popularity_groups")
+MEASURED = (
+    "mask_history", "topk", "metrics", "history_length_groups", "item_popularity_groups", "days_since_last_groups"
+)  # fmt: skip

@@ -1,14 +1,24 @@
 """Per-case metrics by hand and against RecBole's own evaluation; means, groups, tables."""
 
 import math
+from datetime import datetime, timezone
 
 import numpy as np
 import pytest
 import torch
 
 from sear.errors import InputError
-from sear.evaluation.metrics import grouped, groups_table, metrics_by_row, metrics_table, summarise
+from sear.evaluation.metrics import (
+    case_rows,
+    grouped,
+    groups_table,
+    metrics_by_row,
+    metrics_of_cases,
+    metrics_table,
+    summarise,
+)
 from sear.evaluation.ranks import ranks_from_scores
+from tests.conftest import random_histories
 
 EVERY_METRIC = ("Hit", "NDCG", "MRR", "Recall", "Precision", "MAP")
 
@@ -107,3 +117,25 @@ def test_tables_have_four_decimals_and_no_empty_group():
     assert metrics_table(3, {"test": {"hit@10": 1 / 3}, "seen items filtered": None}).split("\n")[2:] == [
         "test        3    0.3333"
     ]
+
+
+def test_cases_know_how_many_days_before_them_the_last_event_was(tiny_model):
+    times = {
+        "same second": (881250000, 881250000),
+        "same day": (881193600, 881279999),
+        "a second": (881279999, 881280000),
+        "ten years": (0, 315532800),
+    }
+    histories = random_histories() | {
+        user: [(f"i{n}", 3, first) for n in range(4)] + [("i9", 3, last)] for user, (first, last) in times.items()
+    }
+    _, _, test = tiny_model("SASRec", histories)
+    cases = case_rows(test, np.arange(1, len(test) + 1), None)
+    days = dict(zip(cases["user"], cases["days_since_last"], strict=True))
+    for user, events in histories.items():
+        before, last = (datetime.fromtimestamp(time, timezone.utc).date() for _, _, time in events[-2:])
+        assert days[user] == (last - before).days
+    assert [days[user] for user in times] == [0, 0, 1, 3652]
+    settings = {"metrics": ["Hit"], "topk": [10], "history_length_groups": [0], "item_popularity_groups": [0]}
+    groups = metrics_of_cases(cases, settings | {"days_since_last_groups": [0, 1, 30]})["test_by_days_since_last"]
+    assert [(group["group"], group["cases"]) for group in groups] == [("[0,1)", 42), ("[1,30)", 1), ("[30,∞)", 1)]
