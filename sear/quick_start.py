@@ -38,16 +38,16 @@ def run_sear(
     return train(build_config(dataset, model, overrides, config_files))
 
 
-def train(config: SEARConfig, variant: Sequence[str] = (), training: Path | None = None) -> dict[str, Any]:
+def train(config: SEARConfig, variant: Sequence[str] = (), reuse: bool = False) -> dict[str, Any]:
     """Train, test and report the run that a Config describes; returns as run_sear.
 
     Args:
         variant: what tells the run from others of its grid, such as "learning_rate=0.003"; its folder is named so.
-        training: folder of a finished run that has done this very training (sear.runs.find.find_training): only what
-            is mixed into the scores afterwards is chosen anew, and tested.
+        reuse: whether the training of a finished run is taken over, where it is this very one: only what is mixed into
+            the scores afterwards is chosen anew, and tested.
     """
     with Terminal(config["state"]), RunLog() as log:
-        return train_in_new_folder(config, log, variant, training=training)
+        return train_in_new_folder(config, log, variant, reuse=reuse)
 
 
 def resume(
@@ -73,7 +73,9 @@ def resume(
             clear_lock(folder)
             append_summary(folder, record)  # the stop may have come before this row was written
             return record.to_dict() | {"run_folder": str(folder)}
-        return TrainingRun(config, folder, begun=True).train(log)
+        run = TrainingRun(config, folder, begun=True)
+        run.reuse = True
+        return run.train(log)
 
 
 def evaluate(run_folder: Path | str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import yaml
 from sear.errors import InputError
 from sear.files import PROJECT_ROOT, shown
 from sear.runs.grid import PlannedRun, Variant
-from sear.settings.gather import SEAR_KEYS, family_of, find_data, find_model, nearest, rules_of
+from sear.settings.gather import SEAR_KEYS, family_of, find_data, find_model, has_user_vectors, nearest, rules_of
 from sear.settings.keys import MEASURED, Role, with_role
 from sear.settings.known_models import PARTS
 from sear.settings.rules import Rule, dump_value, is_unicode, load_yaml, read_settings
@@ -172,8 +172,11 @@ def is_sear(model: str) -> bool:
 
 def _known_rules(model: str, config_files: Iterable[Path]) -> dict[str, Rule]:
     """What the model can be told; files may hold SEAR's keys for every model, a command line may not."""
-    rules = rules_of(find_model(model), model, config_files)
-    return {key: rule for key, rule in rules.items() if not (key in SEAR_KEYS and rule.allowed == "anything")}
+    class_name = find_model(model)
+    rules = rules_of(class_name, model, config_files)
+    without = {key for key in SEAR_KEYS if rules[key].allowed == "anything"}
+    without |= set() if has_user_vectors(class_name) else with_role(Role.AFTER)
+    return {key: rule for key, rule in rules.items() if key not in without}
 
 
 def _names(key: str, text: str | None) -> list[str]:

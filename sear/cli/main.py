@@ -105,7 +105,6 @@ def _run_grid(request: Request, runs: Sequence[PlannedRun]) -> int:
         say(f"without --{key}, which is no key of theirs: {', '.join(models)}")
     from sear.data.data_files import data_hashes
     from sear.quick_start import resume, train
-    from sear.runs.find import find_training
     from sear.settings.recbole_config import build_config, effective_settings
 
     files = request.config_files
@@ -115,14 +114,10 @@ def _run_grid(request: Request, runs: Sequence[PlannedRun]) -> int:
 
     config_of = cache(new_config)
 
-    def run(planned: PlannedRun):
-        config = new_config(planned)
-        return train(config, planned.told_variant, find_training(effective_settings(config), data_hashes(config)))
-
     with stopped_in_order():
         outcome = run_grid(
             runs,
-            run=run,
+            run=lambda planned: train(new_config(planned), planned.told_variant, reuse=True),
             resume=lambda folder, places: resume(folder, places=places),
             settings=lambda planned: effective_settings(config_of(planned)),
             data=lambda planned: data_hashes(config_of(planned)),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from sear.errors import InputError
+from sear.files import DAY
 from sear.recbole_compat import restore_old_names
 
 
@@ -122,22 +123,23 @@ GROUPS = {  # -> column of the cases
     "item_popularity": "target_training_count",
     "days_since_last": "days_since_last",
 }
-DAY = 86_400  # seconds
+YEAR = 365  # days
 
 
 def case_rows(part, ranks: np.ndarray, masked_ranks: np.ndarray | None) -> dict[str, np.ndarray]:
     """The columns of cases.csv.gz; `part` is the SEARDataset that was tested."""
     user, target = part.rows.user, part.rows.start + part.rows.length
     item = part.events.item[target]
-    day = np.floor(part.events.time / DAY)
     cases = {
         "user": part.field2id_token[part.uid_field][user + 1],
         "target": part.field2id_token[part.iid_field][item],
         "rank": ranks,
         "history_length": target - part.events.offsets[user],
         "target_training_count": part.training_item_counts[item],
-        "days_since_last": (day[target] - day[target - 1]).astype(np.int64),
     }
+    day, day_before = (np.floor(part.events.time[event] / DAY) for event in (target, target - 1))
+    if len(day) and day.max() >= YEAR * 3:  # else the times are a mere order, such as the numbers of a file's lines
+        cases["days_since_last"] = (day - day_before).astype(np.int64)
     return cases if masked_ranks is None else cases | {"rank_history_masked": masked_ranks}
 
 
@@ -151,16 +153,20 @@ def metrics_of_cases(cases: Mapping[str, np.ndarray], settings: Mapping[str, Any
         "test_history_masked": None if masked is None else summarise(metrics_by_row(masked, *asked)),
     }
     for group, column in GROUPS.items():
-        metrics[f"test_by_{group}"] = grouped(rows, cases[column], settings[f"{group}_groups"])
+        values = cases.get(column)
+        metrics[f"test_by_{group}"] = None if values is None else grouped(rows, values, settings[f"{group}_groups"])
     return metrics
 
 
 def metric_tables(cases: int, metrics: Mapping[str, Any]) -> Sequence[str]:
     """The test metrics as tables for the terminal."""
     titles = {"test": metrics["test"], "seen items filtered": metrics["test_history_masked"]}
+    groups = {
+        "history length": metrics["test_by_history_length"],
+        "target's training events": metrics["test_by_item_popularity"],
+        "days since the event before": metrics["test_by_days_since_last"],
+    }
     return (
         metrics_table(cases, titles),
-        groups_table("history length", metrics["test_by_history_length"]),
-        groups_table("target's training events", metrics["test_by_item_popularity"]),
-        groups_table("days since the event before", metrics["test_by_days_since_last"]),
+        *(groups_table(title, found) for title, found in groups.items() if found is not None),
     )

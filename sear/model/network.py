@@ -18,7 +18,7 @@ from sear.errors import InputError
 from sear.model.layers import MambaLayer, StreamFusion, fuse_streams, mamba_options, residual_norm
 from sear.model.rating_encoding import AffineRating, Before, encoder_of_values
 from sear.model.scoring import ScoringModule, rows_of
-from sear.model.text_match import TextMatch
+from sear.model.text_match import TextMatch, aligned
 from sear.settings.known_models import STREAMS, TIED_STREAMS
 
 
@@ -49,9 +49,7 @@ class SEARNetwork(ScoringModule):
             InputError: the catalogue is too small for the PCA start or the whitening, or there is nothing to tie.
         """
         if text_VE is not None:
-            texts = torch.from_numpy(text_VE)
-            if not isinstance(text_VE, np.memmap):  # kept arrays are aligned alike in every run, others by their copy
-                texts = texts.clone()
+            texts = aligned(text_VE)
             self.register_buffer("item_text_VE", texts, persistent=False)  # frozen: the dataset's cache keeps it
         self._build_parts(config, items, 0 if text_VE is None else text_VE.shape[1], rating_encoder)
         self._initialise(config)

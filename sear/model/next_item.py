@@ -17,7 +17,7 @@ from sear.model.loss import loss_targets, soft_label_loss
 from sear.model.repeat_bias import items_before
 from sear.model.sampling import ItemSampler, Sample
 from sear.model.scoring import ScoringModule
-from sear.model.text_match import TextMatch
+from sear.model.text_match import TextMatch, aligned
 from sear.model.transition_prior import TransitionPrior
 from sear.ops.earlier_items import EarlierItems
 from sear.ops.shares import current
@@ -52,8 +52,7 @@ class NextItemModel(SequentialRecommender, ScoringModule):
             self.transition_prior.count(dataset, config["transition_steps"], config["transition_popularity"])
         self.text_match: TextMatch | None = None
         if not self.text_in_vectors and config["text_match"]:
-            texts = torch.from_numpy(dataset.item_text_embedding())
-            self.register_buffer("item_text_VE", texts, persistent=False)  # the dataset's cache keeps it
+            self.item_text_VE = aligned(dataset.item_text_embedding())  # no buffer: a GPU need not hold it
 
     def target_counts(self, dataset) -> np.ndarray:
         """int64 (V,): how many training events of each item a batch may hold as targets."""

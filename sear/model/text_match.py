@@ -9,11 +9,18 @@ incl. padding id 0, E text width, R width of a match, N items.
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 ROWS = 1 << 16  # texts looked at at a time
 TENSORS = ("item_VR", "map_RE", "mean_E", "weight")
+
+
+def aligned(text_VE: np.ndarray) -> Tensor:
+    """Text embeddings, alike in memory in every run, so that it rounds alike: kept arrays are so, others are copied."""
+    texts = torch.from_numpy(text_VE)
+    return texts if isinstance(text_VE, np.memmap) else texts.clone()
 
 
 class TextMatch(nn.Module):

@@ -17,8 +17,6 @@ from sear.model.transitions import (
     transition_counts,
 )
 
-PRIOR = "transition_prior."  # before the names of a prior's tensors among a model's
-
 
 class TransitionPrior(nn.Module):
     """Counted transitions and how they are mixed in; all of it buffers of a checkpoint.

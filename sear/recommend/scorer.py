@@ -17,7 +17,7 @@ from sear.model.network import SEARNetwork
 from sear.model.stacked_streams import StackedStreams
 from sear.model.text_match import TextMatch
 from sear.recommend.top_items import best_items
-from sear.runs.model_folder import TEXT_MATCH, TrainedModel, UserHistories
+from sear.runs.model_folder import PRIOR, TEXT_MATCH, TrainedModel, UserHistories
 
 if TYPE_CHECKING:
     from sear.model.transition_prior import TransitionPrior
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 ENCODED_EVENTS = 8192  # encoded at once, as in the evaluation
 FEW_EVENTS = 512  # up to so many, padding included, the streams are faster together
 CHUNK_BYTES = 32 << 20  # of scores that exist at a time
-PRIOR = "transition_prior."  # before the names of its weights
 HERE = {"mamba_kernel": "auto", "text_init": False}  # in place of the run's own: the device may be another
 
 

@@ -191,7 +191,7 @@ def cost_table(name: str, title: str, rows: Sequence[Row], metric: str) -> Table
 def group_numbers(rows: Sequence[Row], key: str, metric: str) -> pd.DataFrame:
     """Long table `model, group, cases, mean, sd` of a metric in the groups of `test_by_history_length` or the like.
 
-    Groups without a case are left out.
+    Groups without a case are left out, and rows of which a run has no such groups.
 
     Raises:
         InputError: runs of one row that have other groups than each other.
@@ -199,6 +199,8 @@ def group_numbers(rows: Sequence[Row], key: str, metric: str) -> pd.DataFrame:
     found = []
     for row in rows:
         runs = [run for run in row.runs if (own := getattr(run.record, key)) and metric in own[0]]
+        if len(runs) < len(row.runs):  # else its mean would be over other seeds than in the tables beside it
+            continue
         names = [[group["group"] for group in getattr(run.record, key)] for run in runs]
         for run, own in zip(runs, names, strict=True):
             if own != names[0]:

@@ -26,6 +26,12 @@ def settings_hash(settings: Mapping) -> str:
     return _hash(deciding_settings(settings))
 
 
+def training_hash(settings: Mapping) -> str:
+    """`settings_hash` of those alone that can change what is trained."""
+    without = with_role(Role.AFTER | Role.ADDS_METRICS)
+    return _hash({key: value for key, value in deciding_settings(_whole(settings)).items() if key not in without})
+
+
 def _hash(settings: Mapping) -> str:
     plain = json.loads(json.dumps(settings, default=str), parse_int=float)
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
@@ -70,21 +76,21 @@ def find_runs(
     return finished, unfinished
 
 
-def find_training(settings: Mapping, data: Mapping[str, str]) -> Path | None:
-    """The newest finished run, with its best checkpoint, whose training is the one that these settings ask for.
+def find_trainings(settings: Mapping, data: Mapping[str, str]) -> list[Path]:
+    """Finished runs, the newest first, whose training is the one that these settings ask for; each has its checkpoint.
 
-    Its settings may differ in what is mixed into the scores after training, and in what a test measures besides.
+    Their settings may differ in what is mixed into the scores after training, and in whether seen items are filtered.
 
     Args:
         data: as for `find_runs`.
     """
-    found = None
     if settings["train_on"] == "all":  # what is mixed in was chosen by the run that validated
-        return None
-    for path in _alike(settings, _training_hash(_whole(settings)), _training_of, lambda line: None):
+        return []
+    found: list[Path] = []
+    for path in _alike(settings, training_hash(settings), _training_digest, lambda line: None):
         there = all((path.parent / name).exists() for name in ("metrics.json", "best.pth"))
         if there and not _why_not_done(path, settings, data):
-            found = path.parent
+            found.insert(0, path.parent)
     return found
 
 
@@ -145,13 +151,8 @@ def _hash_of(path: Path) -> str:
     return settings_hash(_whole(read_settings(require_file(path))[0]))
 
 
-def _training_of(path: Path) -> str:
-    return _training_hash(_whole(read_settings(require_file(path))[0]))
-
-
-def _training_hash(settings: Mapping) -> str:
-    without = with_role(Role.AFTER | Role.ADDS_METRICS)
-    return _hash({key: value for key, value in deciding_settings(settings).items() if key not in without})
+def _training_digest(path: Path) -> str:
+    return training_hash(read_settings(require_file(path))[0])
 
 
 def _whole(settings: Mapping) -> dict[str, Any]:

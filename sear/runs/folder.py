@@ -135,12 +135,17 @@ def read_run_folder(run_folder: Path | str) -> RunFiles:
             f"{run_folder} holds no metrics.json: the run did not finish - go on with --resume={run_folder}"
         )
     record = read_metrics(run_folder)
+    history, config = read_history(run_folder, record), read_config(run_folder)
+    return RunFiles(config, record, history, _read_table(run_folder / "cases.csv.gz", ["user", "target", "rank"]))
+
+
+def read_history(run_folder: Path, record: RunRecord) -> pd.DataFrame:
+    """history.csv of the run with this metrics.json. Raises InputError where it is none, or another's."""
     history = _read_table(run_folder / "history.csv", ["epoch", "lr", "loss", "seconds"])
     if len(history) != record.epochs:
         place = f"{run_folder / 'history.csv'} has {len(history)} epochs, metrics.json {record.epochs}"
         raise InputError(f"{place} - restore it, or run again")
-    config = read_config(run_folder)
-    return RunFiles(config, record, history, _read_table(run_folder / "cases.csv.gz", ["user", "target", "rank"]))
+    return history
 
 
 def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sear.errors import HeldError, InputError
 from sear.files import PROJECT_ROOT, writing
-from sear.runs.find import settings_hash
+from sear.runs.find import training_hash
 
 LOCK = ".lock"
 
@@ -41,15 +41,15 @@ def clear_lock(run_folder: Path) -> None:
 
 @contextmanager
 def claimed(settings: Mapping[str, Any]) -> Iterator[None]:
-    """No other grid of this machine works on a run with these settings, in the place that they name, meanwhile.
+    """No other grid of this machine works on a run with this training, in the place that the settings name, meanwhile.
 
     A run's folder is known by its settings only once these are written in it: two grids that start at the same moment
-    would train every run twice.
+    would train every run twice; and what one training is mixed with is for one grid after the other.
 
     Raises:
         HeldError: another grid does.
     """
-    path = PROJECT_ROOT / settings["results_path"] / f".{settings_hash(settings)}{LOCK}"
+    path = PROJECT_ROOT / settings["results_path"] / f".{training_hash(settings)}{LOCK}"
     file = None
     while file is None:
         with suppress(FileNotFoundError):  # the folder was empty, and taken back by another process: make it again

@@ -32,6 +32,7 @@ FORMAT = "sear-model-1"
 MANIFEST = "model.json"
 IN_RUN = "model"  # the folder's name inside a run folder
 PROJECTED = "projected_text"  # beside the weights: (V, d)
+PRIOR = "transition_prior."  # before the names of the counted transitions among the weights
 TEXT_MATCH = "text_match."  # beside the weights, before the names of TextMatch's tensors
 REMEDY = "restore it, or export the model again"
 REQUIRED = ("model", "dataset", "settings", "texts", "columns", "files", "digest")

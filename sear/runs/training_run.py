@@ -24,14 +24,12 @@ from sear.files import CHECKOUT, PROJECT_ROOT, remove, shown, writing
 from sear.memory import enough_memory_to
 from sear.model.counting import CountingModel
 from sear.model.network import SEARNetwork
-from sear.model.transition_prior import PRIOR
 from sear.runs.command import command_of, started_by
-from sear.runs.find import deciding_settings, recorded_hash
+from sear.runs.find import deciding_settings, find_trainings, recorded_hash
 from sear.runs.folder import (
     discard_run_folder,
     is_finished,
     new_run_folder,
-    read_run_folder,
     write_cases,
     write_config,
     write_examples,
@@ -45,6 +43,7 @@ from sear.runs.machine import PeakMemory, commit, environment
 from sear.runs.model_folder import IN_RUN, TrainedModel, point_at, write_model
 from sear.runs.record import RunRecord, read_metrics
 from sear.runs.run_model import can_be_kept, trained_model
+from sear.runs.same_training import take_over
 from sear.runs.summary import append_summary, read_summary
 from sear.runs.validated import validated_run
 from sear.runs.warm_start import earlier_model, start_from
@@ -131,13 +130,13 @@ def train_in_new_folder(
     log: RunLog,
     variant: Sequence[str] = (),
     on_epoch: OnEpoch | None = None,
-    training: Path | None = None,
+    reuse: bool = False,
 ) -> dict[str, Any]:
     """Train, test and report a run; a folder in which nothing was trained yet is taken back when that fails.
 
     Args:
         variant: what the folder's name tells besides the seed.
-        on_epoch, training: see TrainingRun.
+        on_epoch, reuse: see TrainingRun.
 
     Returns:
         What metrics.json holds, and `run_folder`.
@@ -153,7 +152,7 @@ def train_in_new_folder(
     if validated:
         run.environment["commit"] = started_at  # of the code in use; another may have come while that one trained
     processes.note(RUN_FOLDER, str(run.folder))
-    run.on_epoch, run.training = on_epoch, training
+    run.on_epoch, run.reuse = on_epoch, reuse
     try:
         return run.train(log, validated)
     finally:
@@ -169,11 +168,12 @@ class TrainingRun:
         checkpoints: best.pth and last.pth in the folder.
         begun: whether there is something to go on with, should it be stopped.
         on_epoch: called with folder and history after each epoch and its checkpoints; what it raises ends the run.
-        training: folder of a finished run whose training is taken over (sear.runs.find.find_training); None: it trains.
+        reuse: whether a finished run's training is taken over, where it is the same (sear.runs.same_training).
     """
 
     on_epoch: OnEpoch | None = None
-    training: Path | None = None
+    reuse = False
+    _taken: RunRecord | None = None  # of the run whose training is taken over
 
     def __init__(self, config: SEARConfig, folder: Path, begun: bool = False):
         self.config, self.folder, self.begun = config, folder, begun
@@ -202,23 +202,22 @@ class TrainingRun:
                 self.checkpoints.check()  # before anything that takes long
                 self.memory = PeakMemory()
                 write_config(self.folder, effective_settings(self.config))
-                earlier = None if self.checkpoints.last.exists() else earlier_model(self.config)
+                known = self._same_trainings()
+                earlier = None if known or self.checkpoints.last.exists() else earlier_model(self.config)
                 prepared = prepare(self.config, self.checkpoints)
+                if known:
+                    self._taken = take_over(known, prepared, self.checkpoints)
+                    earlier = None if self._taken else earlier_model(self.config)
                 if earlier:
                     self.checkpoints.began_with = earlier.about["digest"]
                     start_from(earlier, prepared.trainer.model, prepared.dataset)
                     prepared.trainer.average_anew()
                 with prepared.trainer.tracking.of_run(self.folder):
-                    self.begun = not self.training  # without a training of its own there is nothing to go on with
+                    self.begun = True
                     log.write_to(self.folder / "run.log")
                     logger.info(f"run folder: {shown(self.folder)}")
-                    if self.training:
-                        self._take_over(prepared, self.training)
-                    else:
-                        self._fit(prepared, validated)
-                    done = self._report(prepared, validated)
-                    self.begun = True
-                    return done
+                    self._fit(prepared, validated)
+                    return self._report(prepared, validated)
         except KeyboardInterrupt as stop:
             if not self.begun:
                 raise
@@ -261,6 +260,8 @@ class TrainingRun:
             logger.info(f"going on after epoch {trainer.start_epoch - 1}{place}")
         self._name_commits()
         processes.ask("goes_on_with", self._resume_command)
+        if self._taken:
+            return
 
         def on_epoch_end() -> None:
             write_history(self.folder, trainer.history)
@@ -273,20 +274,10 @@ class TrainingRun:
             trainer.epochs, valid_data = validated[1].best_epoch + 1, None
         trainer.fit(train_data, valid_data, show_progress=self.config["show_progress"])
 
-    def _take_over(self, prepared: Prepared, folder: Path) -> None:
-        """Have the training of a finished run."""
-        files, config = read_run_folder(folder), self.config
-        record = files.record
-        checkpoints = folder / "best.pth", folder / "last.pth"
-        theirs = Checkpoints(config["model"], config["dataset"], *checkpoints, config["device"])
-        theirs.events_hash = prepared.dataset.events_hash
-        theirs.refuse_untested(record.weights, record.best_epoch, record.valid)
-        best = self.checkpoints.take_over(theirs, prepared.trainer.model, PRIOR)
-        rows = [{k: v for k, v in row.items() if v == v} for row in files.history.to_dict("records")]
-        prepared.trainer.take_over(best, rows, (record.seconds or {}).get("train", 0.0))
-        self.checkpoints.commits, self.checkpoints.began_with = best["commits"], record.began_with
-        self._name_commits()
-        logger.info(f"trained already in {shown(folder)}: only what is mixed in after training is another")
+    def _same_trainings(self) -> list[Path]:
+        if not self.reuse or self.checkpoints.last.exists():
+            return []
+        return find_trainings(effective_settings(self.config), data_hashes(self.config))
 
     def _name_commits(self) -> None:
         """Of a run that was resumed at other commits, metrics.json and the next checkpoint name those too."""
@@ -358,8 +349,6 @@ class TrainingRun:
         record = self._record(prepared, metrics)
         if validated:
             record.validated_by = validated[0].name
-        if self.training:
-            record.training_of = self.training.name
         trainer = prepared.trainer
         write_history(self.folder, trainer.history)
         if cases:
@@ -397,6 +386,12 @@ class TrainingRun:
         names = {"dataset": config["dataset"], "model": config["model_name"], "seed": config["seed"]}
         names |= {"ablate": config["ablate"]}
         overrides = overrides_of(config)
+        memory, environment = self.memory.values(), self.environment
+        if taken := self._taken:  # what the training needed, and where it ran
+            peaks = ((key, getattr(taken, key)) for key in ("peak_memory_mb", "peak_gpu_memory_mb"))
+            memory |= {key: max(value, memory.get(key) or 0) for key, value in peaks if value is not None}
+            own = {key: value for key, value in environment.items() if key in ("commit", "earlier_commits")}
+            environment = (taken.environment or environment) | own
         return RunRecord(
             **names,
             class_name=config["model"],
@@ -409,9 +404,9 @@ class TrainingRun:
             text_match=prepared.mixed.text_match,
             **metrics,
             seconds=seconds,
-            **self.memory.values(),
+            **memory,
             parameters=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
-            environment=self.environment,
+            environment=environment,
             overrides=overrides,
             data=prepared.data,
             text_encoder=prepared.dataset.texts.encoded_by,
@@ -419,6 +414,7 @@ class TrainingRun:
             settings=recorded_hash(effective_settings(config)),
             began_with=self.checkpoints.began_with,
             weights=prepared.weights,
+            training_of=self._taken.training_of if self._taken else None,
         )
 
     def _show(self, metrics: Mapping[str, Any], cases: int) -> None:

@@ -13,8 +13,16 @@ from sear.errors import InputError
 from sear.files import PROJECT_ROOT, shown
 from sear.model.network import SEARNetwork
 from sear.model.text_map import TextMap
-from sear.model.transition_prior import PRIOR
-from sear.runs.model_folder import IN_RUN, TEXT_MATCH, TrainedModel, is_model, model_folder, read_about, read_model
+from sear.runs.model_folder import (
+    IN_RUN,
+    PRIOR,
+    TEXT_MATCH,
+    TrainedModel,
+    is_model,
+    model_folder,
+    read_about,
+    read_model,
+)
 
 logger = logging.getLogger("sear")
 SIZES = (

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from sear.errors import InputError
 from sear.files import shown
-from sear.settings.gather import Settings, is_leave_one_out, learns_from_windows, nearest
+from sear.settings.gather import Settings, has_user_vectors, is_leave_one_out, learns_from_windows, nearest
 from sear.settings.keys import Role, with_role
-from sear.settings.known_models import COUNTING_MODELS, OWN_MODELS, TIED_STREAMS
-from sear.settings.own_models import is_reference, own_class
+from sear.settings.known_models import TIED_STREAMS
+from sear.settings.own_models import is_reference
 from sear.settings.rules import dump_value, is_unicode
 from sear.settings.sizes import check_memory
 
@@ -185,7 +185,7 @@ def _check_baseline(settings: Settings) -> None:
     if settings.get("ablate") is not None:
         raise settings.fault("ablate", f"but {settings.model_name} has no such part", "remove it; it is for SEAR alone")
     for key in ("transition_prior", "text_match"):
-        if settings.get(key) and not _has_user_vectors(settings):
+        if settings.get(key) and not has_user_vectors(settings.model):
             raise settings.fault(key, f"but {settings.model_name} has no user vectors", "remove it")
     if not learns_from_windows(settings.model) and settings.get("train_rows") != "prefixes":
         raise settings.fault("train_rows", f"but {settings.model_name} {LAST_EVENT_ONLY}", "write prefixes")
@@ -203,12 +203,6 @@ def _check_texts(settings: Settings) -> None:
             "whose item names no text field for the sentences",
             f"add one, or do without text: {' and '.join(without)}",
         )
-
-
-def _has_user_vectors(settings: Settings) -> bool:
-    if is_reference(settings.model):
-        return hasattr(own_class(settings.model), "has_prior")  # of sear.model.next_item.NextItemModel
-    return settings.family in OWN_MODELS and settings.family not in COUNTING_MODELS
 
 
 def _divisors(number: int) -> str:

@@ -11,7 +11,14 @@ from typing import Any
 from sear.errors import InputError
 from sear.files import BUNDLED, CHECKOUT, PROJECT_ROOT, from_here, pointed_at, shown
 from sear.settings.keys import KEYS, Role, with_role
-from sear.settings.known_models import OWN_MODELS, UNFED_MODELS, recbole_models, recbole_root, settings_without
+from sear.settings.known_models import (
+    COUNTING_MODELS,
+    OWN_MODELS,
+    UNFED_MODELS,
+    recbole_models,
+    recbole_root,
+    settings_without,
+)
 from sear.settings.own_models import is_reference, known_base, new_keys, own_class, recbole_base, yaml_files
 from sear.settings.rules import Rule, make_rule, read_rules, read_settings
 
@@ -232,6 +239,13 @@ def keys_of_others(model: str) -> set[str]:
         return set()
     by_our_loss = is_reference(model) and hasattr(own_class(model), "users_and_items")
     return set(SEAR_KEYS) - (with_role(Role.LOSS) if by_our_loss else set())
+
+
+def has_user_vectors(model: str) -> bool:
+    """Whether more can be mixed into a class's scores after training, as into those of sear.model.next_item."""
+    if is_reference(model):
+        return hasattr(own_class(model), "has_prior")
+    return model in OWN_MODELS and model not in COUNTING_MODELS
 
 
 def learns_from_windows(model: str) -> bool:

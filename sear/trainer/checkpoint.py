@@ -52,7 +52,7 @@ def save_checkpoint(path: Path | str, state: State) -> None:
     """Write tensors, numbers, strings, lists and dicts; a reader sees the whole file or the one before it."""
     with write_aside(path) as aside:
         with open(aside, "wb") as file:  # a full disk is then told as such, which torch's own writer does not
-            torch.save({"format": FORMAT, **state}, file)
+            torch.save({**state, "format": FORMAT}, file)
         _append_digest(aside)
 
 
@@ -270,23 +270,20 @@ class Checkpoints:
                 " - restore the one that was tested, or train anew"
             )
 
-    def take_over(self, theirs: "Checkpoints", model: torch.nn.Module, own: str) -> State:
-        """Make the best checkpoint of another run this one's; returns it.
+    def adopt(self, theirs: "Checkpoints", model: "AbstractRecommender", apart: str) -> State:
+        """Put the best weights of a run with the same training into the model; returns a checkpoint of this run's own.
 
         Args:
-            theirs: of a run with the same training.
-            model: this run's, which keeps what it has under names that begin with `own`.
+            model: it keeps what it has under names that begin with `apart`.
 
         Raises:
-            InputError: as `read`.
+            InputError: as `read` and `load_weights`.
         """
         state = theirs.read(theirs.best)
-        weights = {name: value for name, value in state["state_dict"].items() if not name.startswith(own)}
-        weights |= {name: value for name, value in model.state_dict().items() if name.startswith(own)}
-        state |= {"settings": self.settings, "state_dict": weights}
-        del state["format"]
-        save_checkpoint(self.best, state)
-        return state
+        weights = {name: value for name, value in state["state_dict"].items() if not name.startswith(apart)}
+        weights |= {name: value for name, value in model.state_dict().items() if name.startswith(apart)}
+        self.load_weights(model, theirs.best, state | {"state_dict": weights})
+        return state | {"settings": self.settings, "state_dict": weights, "text_sums": text_sums(model)}
 
     def load_last(self, path: Path | str, model: torch.nn.Module, learning: Mapping[str, Any]) -> State:
         """What a last checkpoint says of the training's progress, once the model and what learns have their states.

@@ -36,7 +36,7 @@ class Choice:
 
 
 class Mixing:
-    """That of a trainer's model."""
+    """Chooses what is mixed into the scores of a trainer's model, and puts it in use."""
 
     def __init__(self, trainer: "SEARTrainer"):
         self.trainer, self.model, self.config = trainer, trainer.model, trainer.config
@@ -113,4 +113,4 @@ class Mixing:
 
     def _new_text_match(self) -> TextMatch:
         sizes = self.config["text_match_width"], self.config["text_match_half_life"]
-        return TextMatch.of_texts(self.model.item_text_VE, *sizes)
+        return TextMatch.of_texts(self.model.item_text_VE, *sizes).to(self.trainer.device)

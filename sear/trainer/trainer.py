@@ -104,12 +104,12 @@ class SEARTrainer(Trainer):
         self._know_best(state)
         self.history, self.fit_seconds, self.steps = state["history"], state["fit_seconds"], state["steps"]
 
-    def take_over(self, best: dict[str, Any], history: list[dict[str, Any]], fit_seconds: float) -> None:
-        """Be as after a training that another run has done.
+    def know_training(self, best: Mapping[str, Any], history: list[dict[str, Any]], fit_seconds: float) -> None:
+        """Tell of a training that another run has done; the model has its weights already.
 
         Args:
             best: its best checkpoint.
-            history: its epochs, the last one's too.
+            history: all its epochs.
         """
         self._know_best(best)
         self.history, self.fit_seconds = history, fit_seconds
@@ -216,12 +216,15 @@ class SEARTrainer(Trainer):
             callback_fn(epoch, score)
         return improved
 
+    def validation(self, valid_data, show_progress: bool = False) -> OrderedDict:
+        """The metrics of a validation with the model's weights as they are; with seen items filtered, `filtered_…`."""
+        ranks = self.rank_cases(valid_data, show_progress, mask_history=self.valid_protocol != "kept")
+        return self._both_protocols(ranks)
+
     def _valid_epoch(self, valid_data, show_progress=False):
-        """This epoch's own score, not smoothed, and its metrics; with seen items filtered they are `filtered_…`."""
-        filters = self.valid_protocol != "kept"
+        """This epoch's own score, not smoothed, and its metrics."""
         with self.averaged.in_use() if self.averaged else nullcontext():
-            ranks = self.rank_cases(valid_data, show_progress, mask_history=filters)
-        result = self._both_protocols(ranks)
+            result = self.validation(valid_data, show_progress)
         return self._score(result), result
 
     def _both_protocols(

@@ -93,6 +93,17 @@ def test_an_ablation_is_a_run_of_its_own_beside_the_whole_model(grids):
         assert changed == {"ablate": part} | expected
 
 
+def test_what_is_mixed_in_after_training_is_no_key_of_a_model_that_counts(grids, capsys):
+    words = ["--transition_prior=[0,1]", "--text_match=[0,2]", "--text_match_half_life=1,3"]
+    assert main(["--model=SASRec,EASE", *words]) == 0
+    ((runs, settings),) = grids
+    assert [planned.model for planned in runs] == ["SASRec", "SASRec", "EASE"]
+    assert [(found["text_match"], found["transition_prior"]) for found in settings] == 2 * [([0, 2], [0, 1])] + [
+        (None, None)
+    ]
+    assert capsys.readouterr().out.count("which is no key of theirs: EASE") == 3
+
+
 def test_a_part_that_is_missing_already_cannot_be_taken_out(grids, capsys):
     assert main(["--ablate=rating,soft_labels", "--soft_label_length=1"]) == 2
     assert capsys.readouterr().err == (

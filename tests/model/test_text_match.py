@@ -19,9 +19,9 @@ from tests.model.test_network import ITEMS, LENGTHS, STARS, TEXTS
 from tests.model.test_sear import Catalogue, batch, settings
 
 
-def mean_cosines(items, half_life):
+def mean_cosines(items, half_life, texts=TEXTS):
     """(V,), by the definition: of the centred texts' first five components, by another decomposition."""
-    text_VE = torch.from_numpy(TEXTS).double()
+    text_VE = torch.as_tensor(texts).double()
     centred_VE = text_VE - text_VE[1:].mean(0)
     axis_ER = torch.linalg.svd(centred_VE[1:])[2][:5].T
     part_VR = centred_VE @ axis_ER
@@ -29,7 +29,7 @@ def mean_cosines(items, half_life):
     part_VR[0] = 0
     counts = [0.5 ** ((len(items) - 1 - at) / half_life) for at in range(len(items))]
     mean_R = sum(count * part_VR[item] for count, item in zip(counts, items, strict=True)) / sum(counts)
-    return (part_VR @ mean_R).float()
+    return part_VR @ mean_R
 
 
 @pytest.mark.parametrize("item_table", ["free", "tied"])
@@ -43,7 +43,7 @@ def test_scores_get_a_part_of_the_mean_cosine_with_the_historys_texts(item_table
         assert torch.equal(model.full_sort_predict(rows), without_BV)  # its weight is 0 at first
         model.text_match.weight.fill_(3.0)
         added_BV = model.full_sort_predict(rows) - without_BV
-    expected_BV = torch.stack([mean_cosines([1, 5, 7], 2.0), mean_cosines([9, 2], 2.0)])
+    expected_BV = torch.stack([mean_cosines([1, 5, 7], 2.0), mean_cosines([9, 2], 2.0)]).float()
     torch.testing.assert_close(added_BV, 3 * expected_BV, rtol=0, atol=1e-5)
     assert not [name for name in model.state_dict() if "text_match" in name]
 
@@ -93,12 +93,13 @@ def test_a_baseline_matches_texts_beside_its_vectors(name, tiny_model, tiny_text
     with torch.no_grad():
         assert model.scored_by_vectors and not model.matches_apart  # in training, and where validation wants none
         before_BV, before_B = model.full_sort_predict(rows), model.predict(rows)
-        model.text_match = TextMatch.of_texts(model.item_text_VE, 5, half_life=2.0)
+        model.text_match = TextMatch.of_texts(model.item_text_VE, 5, half_life=2.0).double()
         model.text_match.weight.fill_(2.0)
-        cosine_BV = model.text_match.cosines(rows[model.ITEM_SEQ], rows[model.ITEM_SEQ_LEN])
-        torch.testing.assert_close(model.full_sort_predict(rows), before_BV + 2 * cosine_BV)
+        histories = zip(rows[model.ITEM_SEQ].tolist(), rows[model.ITEM_SEQ_LEN].tolist(), strict=True)
+        cosine_BV = torch.stack([mean_cosines(items[:length], 2.0, model.item_text_VE) for items, length in histories])
+        torch.testing.assert_close(model.full_sort_predict(rows), before_BV + 2 * cosine_BV, rtol=0, atol=1e-5)
         own_B = cosine_BV.gather(1, rows[model.ITEM_ID][:, None])[:, 0]
-        torch.testing.assert_close(model.predict(rows), before_B + 2 * own_B)
+        torch.testing.assert_close(model.predict(rows), before_B + 2 * own_B, rtol=0, atol=1e-5)
     assert not model.scored_by_vectors and "item_text_VE" not in model.state_dict()
 
 

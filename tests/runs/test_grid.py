@@ -153,6 +153,7 @@ def test_runs_that_differ_in_what_is_mixed_in_after_training_are_trained_once(gr
         taken = found[command]
         record, same = (json.loads((path / "metrics.json").read_text()) for path in (taken, folder))
         assert "training_of" not in same and (taken.parent / record["training_of"] / "best.pth").exists()
+        assert sum("training_of" in json.loads((path / "metrics.json").read_text()) for path in found.values()) == 2
         alike = ("test", "test_history_masked", "valid", "best_epoch", "epochs", "weights", "settings", "overrides")
         assert {key: record[key] for key in alike} == {key: same[key] for key in alike}
         assert (taken / "cases.csv.gz").read_bytes() == (folder / "cases.csv.gz").read_bytes()

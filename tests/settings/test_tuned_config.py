@@ -51,7 +51,9 @@ def command(tmp_path, monkeypatch, tiny_text):
     write_atomic_files(tmp_path, "tiny", random_histories())
     monkeypatch.setattr("sear.settings.gather.CONFIG_ROOT", tiny_config_root(tmp_path))
     (tmp_path / "toy.yaml").write_text(dump_yaml(TOY | {"threads": 1, "results_path": str(tmp_path / "results")}))
-    return lambda *words: main(["--dataset=tiny", f"--config={tmp_path}/toy.yaml", "--epochs=1", *words])
+    return lambda *words, before="": main(
+        ["--dataset=tiny", f"--config={before}{tmp_path}/toy.yaml", "--epochs=1", *words]
+    )
 
 
 @pytest.mark.long
@@ -71,9 +73,8 @@ def test_the_tuned_model_goes_the_whole_way_beside_the_published_one(command, tm
     assert "SEAR-tuned without text init" in page and "streams=" not in page
 
     metrics, folder = found["SEAR-tuned", None]
-    assert command("--ablate=rating", "--seed=1", f"--results_path={tmp_path}/same") == 0
-    seen = [json.loads(path.read_text()) for path in (tmp_path / "same").glob("tiny/SEAR/*/metrics.json")]
-    (same,) = [other for other in seen if other["ablate"] == "rating"]
+    assert command("--seed=1", f"--results_path={tmp_path}/same", before=f"{TUNED},") == 0
+    (same,) = [json.loads(path.read_text()) for path in (tmp_path / "same").glob("tiny/SEAR/*/metrics.json")]
     assert (metrics["parameters"], metrics["test"]) == (same["parameters"], same["test"])
     assert "--model=SEAR-tuned" in metrics["command"] and "streams" not in metrics["command"]
     assert evaluate(folder)["test"] == metrics["test"]
