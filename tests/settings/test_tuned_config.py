@@ -27,6 +27,16 @@ def test_the_tuned_config_holds_only_what_differs_from_the_published_one(tmp_pat
     assert {key: value for key, value in changed.items() if plain[key] != value} == tuned | {"model_name": "SEAR-tuned"}
 
 
+@pytest.mark.parametrize("name", ["GRU4Rec", "SASRec", "Mamba4Rec", "eSASRec"])
+def test_a_tuned_baseline_has_every_addition_of_sear_tuned_that_it_can_have(name):
+    tuned, own = (read_settings(path)[0] for path in (TUNED, TUNED.with_name(f"{name}-tuned.yaml")))
+    of_sear_alone = {"model", "streams", "item_table", "dropout_prob"}
+    assert own.pop("model") == name
+    assert own == {key: value for key, value in tuned.items() if key not in of_sear_alone}
+    config = build_config("ml-100k", f"{name}-tuned")
+    assert config["ema_decay"] == 0.995 and overrides_of(config) == {}  # by_model
+
+
 def test_any_config_that_names_its_model_is_a_model_of_its_own_name(tmp_path, monkeypatch):
     path = copy_config(tmp_path, monkeypatch) / "model" / "mine.yaml"
     path.write_text("model: SEAR\nrating_encoding: centred\n")
