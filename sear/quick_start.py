@@ -51,7 +51,10 @@ def train(config: SEARConfig, variant: Sequence[str] = (), reuse: bool = False) 
 
 
 def resume(
-    run_folder: Path | str, changes: Mapping[str, Any] | None = None, places: Mapping[str, Any] | None = None
+    run_folder: Path | str,
+    changes: Mapping[str, Any] | None = None,
+    places: Mapping[str, Any] | None = None,
+    reuse: bool = False,
 ) -> dict[str, Any]:
     """Go on with a run that was stopped, at any moment, to the end it would have had; returns as run_sear.
 
@@ -59,6 +62,7 @@ def resume(
         changes: settings in place of the run's own that do not change its result, such as use_gpu or threads. A GPU
             that they ask for must be there.
         places: the same, weaker, as a grid has them that was started anew; they insist on no GPU.
+        reuse: as for `train`, where the run has finished no epoch of its own.
 
     Raises:
         InputError: the folder is no run's, or its checkpoint cannot be read.
@@ -74,7 +78,7 @@ def resume(
             append_summary(folder, record)  # the stop may have come before this row was written
             return record.to_dict() | {"run_folder": str(folder)}
         run = TrainingRun(config, folder, begun=True)
-        run.reuse = True
+        run.reuse = reuse
         return run.train(log)
 
 

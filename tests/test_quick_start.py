@@ -129,6 +129,7 @@ def test_early_stopping_waits_for_more_than_stopping_step_epochs(here, monkeypat
     assert (done["epochs"], done["best_epoch"]) == (5, 1)
 
 
+@pytest.mark.long
 def test_a_tie_is_no_improvement_and_best_is_always_a_validated_epoch(here, monkeypatch):
     scores = iter([0.3, 0.3, 0.3, 0.3])
     monkeypatch.setattr(SEARTrainer, "_valid_epoch", lambda self, *_: ((s := next(scores)), {"mrr@10": s}))

@@ -118,7 +118,7 @@ def _run_grid(request: Request, runs: Sequence[PlannedRun]) -> int:
         outcome = run_grid(
             runs,
             run=lambda planned: train(new_config(planned), planned.told_variant, reuse=True),
-            resume=lambda folder, places: resume(folder, places=places),
+            resume=lambda folder, places: resume(folder, places=places, reuse=True),
             settings=lambda planned: effective_settings(config_of(planned)),
             data=lambda planned: data_hashes(config_of(planned)),
             say=say,

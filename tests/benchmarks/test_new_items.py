@@ -43,6 +43,7 @@ def test_it_runs_at_toy_size_and_says_what_it_measured(here, no_encoder, tmp_pat
         assert change["low"] <= change["mean"] <= change["high"] <= 0
 
 
+@pytest.mark.long
 def test_what_is_held_out_is_gone_and_cases_come_after_training(here, no_encoder, monkeypatch):
     monkeypatch.setattr("benchmarks.new_items.held_out", lambda *_: ["i3", "i4"])
     seen = {}

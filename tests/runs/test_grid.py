@@ -134,6 +134,7 @@ def test_runs_of_a_grid_over_values_are_told_apart_by_folder_and_row(grid, tmp_p
     assert capsys.readouterr().out.count("is done already in") == 2
 
 
+@pytest.mark.long
 def test_runs_that_differ_in_what_is_mixed_in_after_training_are_trained_once(grid, tmp_path, capsys):
     def asked(*words, results=grid.results):
         shared = ["--dataset=tiny", "--model=SASRec", f"--config={tmp_path}/toy.yaml", "--epochs=2"]

@@ -49,8 +49,8 @@ def better(path):
     "name, spoil, told",
     [
         ("best.pth", cut, "best.pth"),
-        ("history.csv", Path.unlink, "history.csv"),
-        ("metrics.json", cut, "metrics.json"),
+        pytest.param("history.csv", Path.unlink, "history.csv", marks=pytest.mark.long),
+        pytest.param("metrics.json", cut, "metrics.json", marks=pytest.mark.long),
         ("metrics.json", better, "validates otherwise by now (mrr@10 "),
     ],
 )
@@ -77,7 +77,7 @@ def test_a_run_that_is_stopped_with_anothers_training_goes_on_with_it(asked, mon
             asked(transition_prior=[1.0])
     (left,) = {path.parent for path in first.parent.glob("*/config.yaml")} - {first}
     (left / "best.pth").unlink()  # as when it is killed a moment earlier
-    done = resume(left)
+    done = resume(left, reuse=True)
     assert done["training_of"] == first.name
     _, anew = asked(transition_prior=[1.0], results_path=str(first.parents[2] / "others"))
     assert done["test"] == anew["test"] and "training_of" not in anew

@@ -95,7 +95,9 @@ def test_a_killed_run_ends_as_if_it_had_never_been_stopped(here, monkeypatch, tm
         assert without_clock(resume(folder)) == without_clock(unstopped)  # a finished run is left as it is
 
 
-@pytest.mark.parametrize("signal_number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    "signal_number, code", [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long)]
+)
 def test_a_stop_leaves_a_resumable_run_and_says_how_to_go_on(here, monkeypatch, capsys, signal_number, code):
     (here / "toy.yaml").write_text(dump_yaml(TOY | {"epochs": 3, "train_batch_size": 64}))
     interrupt_at_step(15, monkeypatch, lambda: signal.raise_signal(signal_number))
