@@ -1,17 +1,19 @@
 """A training epoch of SEAR against the row-per-prefix layout, its own matrix products, and RecBole's SASRec."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmarks.matrix_products import ProductRecorder, ProductReplay
-from benchmarks.measure import Request, Row, Side, alternate, compare, say
+from benchmarks.measure import Request, Row, Side, Turn, alternate, compare, say
 from benchmarks.synthetic import BEAUTY, ML_1M, TOY, write_atomic_files
 from benchmarks.training import Experiment
 
 SYNTHETIC = {"ml-1m": ML_1M, "beauty": BEAUTY}
 FOLDERS = {"ml-1m": "ml-1m", "beauty": "amazon-beauty"}
 WINDOW_BATCHES = {"ml-100k": None, "ml-1m": 48, "beauty": 16}  # None: the whole epoch
+SAMPLED = {"ml-100k": 16, "beauty": WINDOW_BATCHES["beauty"]}  # of each side, where SEAR is held against itself
 TRIMMED_BATCHES = {"ml-100k": 4, "ml-1m": 4, "beauty": 8}
 MOST_EVENTS = 51_200  # padded ones in a batch of prefixes, 512 rows of 100: the whole 2,048 would need some 15 GB
 SASREC_BATCHES = 2
@@ -50,6 +52,24 @@ def _rows(request: Request, dataset: str, folder: Path) -> Iterator[Row]:
     for baseline, note in _notes(ours, padded, trimmed, recorder, sasrec_batches, sasrec_scale).items():
         goal = FLOOR_GOAL if baseline == FLOOR else GOALS.get((dataset, baseline))
         yield compare(f"epoch, {dataset}", baseline, turns, goal, note)
+
+
+def epochs_by_turns(
+    name: str, sides: Mapping[str, Mapping[str, Any]], request: Request, **shared: Any
+) -> Iterator[tuple[str, dict[str, list[Turn]], str]]:
+    """Epochs of SEAR with the settings of each side: of each data set the name, the turns, and a note on the sample."""
+    for dataset, count in SAMPLED.items():
+        with tempfile.TemporaryDirectory(prefix="sear-benchmark-") as folder:
+            say(f"{name}: data of {dataset}")
+            data_path = synthetic_data(dataset, Path(folder), request.quick)
+            toy, count = (TOY_SETTINGS, 2) if request.quick else ({}, count)
+            runs = {}
+            for side, settings in sides.items():
+                experiment = Experiment(dataset, data_path, **{**toy, **shared, **settings})
+                sample = experiment.windows(count)
+                runs[side] = Side(experiment.train(sample), sample.scale)
+            note = f"{len(sample.chosen)} batches of the epoch's {sample.total}, x {sample.scale:.4g}"
+            yield dataset, alternate(runs, request), note
 
 
 def experiment_on(dataset: str, folder: Path, quick: bool = False) -> Experiment:
